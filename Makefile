@@ -1,0 +1,76 @@
+# Two commands: `make demo` shows everything on simulated participants, `make test` checks everything.
+# Both set up the environment .venv by themselves. Another Python: make demo PYTHON=python3.12
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO ?= demo
+# Acquisition alone runs on 3.10, for labs whose tracker needs tobii-research; the analysis needs 3.11 or 3.12.
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+ifeq ($(VERSION),3.10)
+EXTRAS := experiment,tobii,test
+CHECKED := tests/shared tests/experiment tests/stimuli shared experiment
+else
+EXTRAS := analysis,offline,dev
+CHECKED :=
+endif
+
+.PHONY: demo test test-slow lint types bench stimuli clean python-is-fit
+
+demo: $(VENV)/.analysis
+	$(BIN)/beholder demo --out $(DEMO)
+
+test: lint types
+	$(BIN)/python -m pytest -m "not slow" $(CHECKED)
+
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow $(CHECKED)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+ifeq ($(VERSION),3.10)
+types: $(VENV)/.dev
+	@echo "types are checked on Python 3.11, where all packages are"
+else
+types: $(VENV)/.dev
+	$(BIN)/mypy
+endif
+
+bench: $(VENV)/.dev
+	$(BIN)/python tests/benchmarks/bench_sweep.py
+
+stimuli: $(VENV)/.stimuli
+	$(BIN)/python -m stimuli.render $(if $(PREVIEW),--preview)
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# A stamp says which of the environment's parts are there; it is set up again when what it needs has changed.
+$(VENV)/.made: | python-is-fit
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.analysis: pyproject.toml constraints.txt | analysis-python $(VENV)/.made
+	$(BIN)/python -m pip install --quiet -e '.[analysis,offline]' -c constraints.txt
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
+	$(BIN)/python -m pip install --quiet -e '.[$(EXTRAS)]' -c constraints.txt
+	touch $@
+
+$(VENV)/.stimuli: pyproject.toml constraints.txt | $(VENV)/.made
+	$(BIN)/python -m pip install --quiet -e '.[stimuli]' -c constraints.txt
+	touch $@
+
+python-is-fit:
+	@case "$(VERSION)" in 3.10|3.11|3.12) ;; *) \
+	  echo "Beholder needs Python 3.10, 3.11 or 3.12; $(PYTHON) is $(or $(VERSION),not there)." \
+	       "Name another: make PYTHON=python3.11"; exit 1;; esac
+
+.PHONY: analysis-python
+analysis-python:
+	@case "$(VERSION)" in 3.11|3.12) ;; *) \
+	  echo "The demo analyses, and that needs Python 3.11 or 3.12; $(PYTHON) is $(VERSION)." \
+	       "Try: make demo PYTHON=python3.11"; exit 1;; esac

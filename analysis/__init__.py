@@ -1,0 +1,1 @@
+"""Afterwards: from recordings and pictures to the report. Never imports `experiment`."""

@@ -1,0 +1,299 @@
+"""The front door: Beholder's commands, a list and nothing else.
+
+What a command does stands in `experiment` or `analysis` and is imported only when it is called, so that `--help`
+answers at once. A user's mistake ends in one sentence and exit code 1; a traceback is a defect of ours.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rich.progress import TaskID
+
+    from shared.errors import Remark
+
+StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.", show_default=False)]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Processes at work; by default one a core.", show_default=False)
+]
+DEMO_SEED = 1
+
+app = typer.Typer(
+    name="beholder",
+    help="Do models look where people look? Run an eye-tracking study of pictures, and compare its gaze with the "
+    "attention of Vision Transformers.",
+    epilog='Start with "beholder demo": a simulated study, from first sample to report.',
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+importing = typer.Typer(help="Bring other people's recordings into a study.", no_args_is_help=True)
+app.add_typer(importing, name="import")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where the study is made; it must not exist yet.")] = Path("demo"),
+    participants: Annotated[int, typer.Option(min=1, max=999, help="How many to simulate.")] = 30,
+    workers: Workers = None,
+) -> None:
+    """A simulated study, from first sample to report.
+
+    Example: beholder demo --out my-demo --participants 10
+    """
+    from shared.dataset import create_study
+
+    from shared.stimuli import bundled_folder
+    from shared.study import ModelSettings, Study, StudySettings
+
+    study = Study(study=StudySettings(name="Beholder's demonstration"), models=ModelSettings(names=["offline"]))
+    if (out / "study.toml").exists():
+        # A demo that was interrupted goes on; one that is whole is only shown again.
+        _say(f"{out} is a study already: it is completed and analysed again where needed.")
+    else:
+        create_study(out, study, bundled_folder())
+    _simulate(out, participants, DEMO_SEED, workers)
+    _analyze(out, (), None, workers)
+
+
+@app.command()
+def new(
+    study_folder: StudyFolder,
+    stimuli: Annotated[
+        Path | None, typer.Option(help="Folder of your own pictures; by default the 20 bundled objects.")
+    ] = None,
+) -> None:
+    """Make a study folder: pictures, and a commented study.toml that holds every choice.
+
+    Examples: beholder new my-study   |   beholder new my-study --stimuli photographs/
+    """
+    from shared.dataset import create_study
+
+    from shared.stimuli import bundled_folder
+    from shared.study import Study, StudySettings
+
+    study = Study(study=StudySettings(name=study_folder.resolve().name))
+    create_study(study_folder, study, stimuli or bundled_folder())
+    _say(f"{study_folder} is ready: write your screen's measures into {study_folder / 'study.toml'}, then try")
+    _say(f'"beholder doctor {study_folder}" or "beholder simulate {study_folder} --participants 30".')
+
+
+@app.command()
+def doctor(
+    study_folder: Annotated[
+        Path | None, typer.Argument(metavar="[STUDY]", help="The study's folder.", show_default=False)
+    ] = None,
+) -> None:
+    """Is this computer fit to run and to analyse? One line a check, with the remedy.
+
+    Examples: beholder doctor   |   beholder doctor my-study
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from experiment.preflight import checks
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("", "what", "found", "remedy"):
+        table.add_column(column, overflow="fold")
+    colours = {"fit": "green", "doubtful": "yellow", "unfit": "red"}
+    found = checks(study_folder)
+    for check in found:
+        colour = colours[check.verdict]
+        table.add_row(f"[{colour}]{check.verdict}[/{colour}]", check.what, check.found, check.remedy)
+    Console().print(table)
+    if any(check.verdict == "unfit" for check in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def simulate(
+    study_folder: StudyFolder,
+    participants: Annotated[int, typer.Option(min=1, max=999, help="How many the study shall have.")] = 30,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same participants.")] = 1,
+    workers: Workers = None,
+) -> None:
+    """Simulate participants: the real protocol, without a screen, faster than real time.
+
+    Participants who are there already are kept, so an interrupted simulation goes on.
+
+    Example: beholder simulate my-study --participants 30 --seed 1
+    """
+    _simulate(study_folder, participants, seed, workers)
+
+
+@importing.command("fixations")
+def import_fixations(
+    table: Annotated[Path, typer.Argument(metavar="FILE.csv", help="participant, stimulus, x_px, y_px, duration_ms; "
+                                          "optionally order, onset_s.", show_default=False)],
+    study_folder: StudyFolder,
+    images: Annotated[Path | None, typer.Option(help="Folder of the pictures, for a new study.")] = None,
+    picture_width_deg: Annotated[
+        float | None, typer.Option(min=0.1, max=179, help="Degrees of visual angle that a picture's width spanned.")
+    ] = None,
+) -> None:  # fmt: skip
+    """Import a table of fixations; makes STUDY where there is none.
+
+    Positions are px of the picture, origin upper left. Without --picture-width-deg, degrees stay unknown and sigma is
+    in percent of the picture's width.
+
+    Example: beholder import fixations fixations.csv my-study --images photographs/ --picture-width-deg 24
+    """
+    from analysis import importing as analysis_importing
+
+    result = analysis_importing.import_fixations(table, study_folder, images, picture_width_deg)
+    _show(result.remarks)
+    _say(f"{result.fixations} fixations of {len(result.participants)} participants on {result.stimuli} pictures are "
+         f'in {result.study_folder}; next: "beholder analyze {result.study_folder}".')  # fmt: skip
+
+
+@app.command()
+def analyze(
+    study_folder: StudyFolder,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help='A model\'s name in timm, or "offline", which needs no network; may be given several times.'),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights for the model: .safetensors, or .pth of tensors only.")
+    ] = None,
+    workers: Workers = None,
+) -> None:
+    """Fixations, attention, alignment, statistics and report; what is up to date is not computed again.
+
+    Examples: beholder analyze my-study   |   beholder analyze my-study --model offline   |
+    beholder analyze my-study --model vit_base_patch16_224.dino --weights dino_vitb16.pth
+    """
+    _analyze(study_folder, model or (), weights, workers)
+
+
+@app.command()
+def report(study_folder: StudyFolder) -> None:
+    """Make the statistics, figures and page anew from the analysis that is there.
+
+    Example: beholder report my-study
+    """
+    from analysis.stages import conclude
+
+    with _Bars() as progress:
+        path = conclude(study_folder, progress)
+    _say(str(path))
+
+
+@app.command()
+def withdraw(
+    study_folder: StudyFolder,
+    participant: Annotated[str, typer.Argument(metavar="PARTICIPANT", help='A label, such as "07".')],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """List, then delete, all that is kept of one participant, results that contain their data included.
+
+    Example: beholder withdraw my-study 07
+    """
+    from shared import dataset
+
+    held = dataset.withdrawal(study_folder, participant)
+    _say(f"All of participant {participant} in {study_folder}:")
+    for path in held:
+        _say(f"  {path}")
+    if not yes and not typer.confirm("Delete all of this? It cannot be undone"):
+        raise typer.Exit(1)
+    dataset.withdraw(study_folder, participant)
+    _say(f'Participant {participant} is gone; "beholder analyze {study_folder}" makes the results of the others.')
+
+
+def main() -> None:
+    """Run a command; the console script `beholder`."""
+    _refuse_strange_packages()
+    from shared.errors import BeholderError
+
+    try:
+        app()
+    except BeholderError as error:
+        print(f"beholder: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("beholder: stopped; what was finished is kept, and the same command goes on from there.", file=sys.stderr)
+        sys.exit(130)
+
+
+def _refuse_strange_packages() -> None:
+    """Our packages have plain names: a folder called `shared` where Python looks first would be taken for ours."""
+    import shared
+
+    here = Path(__file__).resolve().parent
+    found = Path(next(iter(shared.__path__))).resolve()
+    if found != here / "shared":
+        print(f"beholder: the folder {found} hides Beholder's own of that name: start from another folder, or rename "
+              "it.", file=sys.stderr)  # fmt: skip
+        sys.exit(1)
+
+
+def _simulate(study_folder: Path, participants: int, seed: int, workers: int | None) -> None:
+    from experiment.simulation import simulate as simulate_study
+
+    with _Bars() as progress:
+        result = simulate_study(study_folder, participants, seed, workers=workers, progress=progress)
+    _show(result.remarks)
+    _say(f"{len(result.simulated)} participants simulated, {len(result.kept)} were there already: {study_folder}")
+
+
+def _analyze(study_folder: Path, models: Sequence[str], weights: Path | None, workers: int | None) -> None:
+    from analysis import stages
+
+    found = stages.find(study_folder)
+    _say(f"{len(found.recordings)} recordings, {len(found.imports)} imported tables, {len(found.stimuli)} pictures")
+    with _Bars() as progress:
+        result = stages.analyze(study_folder, model_names=models, weights=weights, workers=workers, progress=progress)
+    _show(result.remarks)
+    if not any(result.computed.values()):
+        _say("Nothing has changed since the last analysis: nothing was computed again.")
+    else:
+        done = ", ".join(f"{name} {n} (kept {result.reused.get(name, 0)})" for name, n in result.computed.items())
+        _say(f"Computed in {result.seconds:.0f} s: {done}")
+    _say(str(result.report))
+
+
+class _Bars:
+    """Progress bars on a terminal, one a stage; silence elsewhere. Gives `progress(stage, done, total)`."""
+
+    def __enter__(self) -> Callable[[str, int, int], None]:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        self._bars = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+                              TimeRemainingColumn(), console=console, disable=not console.is_terminal)  # fmt: skip
+        tasks: dict[str, TaskID] = {}
+
+        def progress(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = self._bars.add_task(stage, total=total)
+            self._bars.update(tasks[stage], completed=done, total=total)
+
+        self._bars.start()
+        return progress
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+
+def _show(remarks: Sequence[Remark]) -> None:
+    for remark in remarks:
+        print(f"note: {remark}", file=sys.stderr)
+
+
+def _say(text: str) -> None:
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

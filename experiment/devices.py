@@ -1,0 +1,240 @@
+"""The Protocols between a session and the world: clock, display, tracker, and what passes through them.
+
+The session knows these and nothing else of PsychoPy or of a vendor. Each has one real implementation for the lab
+and one on a virtual clock (`experiment.headless`, `experiment.trackers.synthetic`), so that a whole session runs in a
+test. Positions are px of the screen, origin upper left (`shared.screen`); times are seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from PIL import Image
+
+from shared.gaze import Eye, Samples
+from shared.screen import Rect, Screen
+from shared.study import TrackerSettings
+
+# What is drawn.
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A filled disc; `inner_px` > 0 draws a smaller disc of the background's colour in its middle (a target)."""
+
+    x_px: float
+    y_px: float
+    diameter_px: float
+    colour: str
+    inner_px: float = 0.0
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A stimulus in its rectangle on the screen."""
+
+    file: Path
+    rect: Rect
+
+
+@dataclass(frozen=True)
+class Text:
+    """Lines of text, centred on a point."""
+
+    text: str
+    x_px: float
+    y_px: float
+    height_px: float
+    colour: str = "#202020"
+
+
+@dataclass(frozen=True)
+class Bitmap:
+    """An image made on the spot (camera image, picture of targets and gaze), centred on a point."""
+
+    image: Image.Image
+    x_px: float
+    y_px: float
+
+
+Shape = Dot | Picture | Text | Bitmap
+
+
+# What comes back from the window.
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key pressed in the participant's window: its name in lower case ("space", "escape", "a")."""
+
+    name: str
+    at_s: float
+
+
+@dataclass(frozen=True)
+class Click:
+    """A mouse button pressed in the participant's window."""
+
+    x_px: float
+    y_px: float
+    at_s: float
+
+
+@dataclass(frozen=True)
+class Closed:
+    """The window was closed, or its screen is gone."""
+
+    at_s: float
+
+
+WindowEvent = Key | Click | Closed
+
+
+class Clock(Protocol):
+    """Seconds since an arbitrary start, never going back; one clock for display, session and recorder."""
+
+    def now_s(self) -> float:
+        """The time now."""
+
+    def sleep_until_s(self, time_s: float) -> None:
+        """Return at `time_s`, at once if it has passed; a virtual clock jumps there."""
+
+
+class Display(Protocol):
+    """The participant's screen."""
+
+    clock: Clock
+    screen: Screen
+
+    def show(self, scene: Sequence[Shape]) -> float:
+        """Draw the scene on the background and flip; returns the time of the flip (its onset) on `clock`."""
+
+    def events(self) -> list[WindowEvent]:
+        """What happened in the window since the last call, oldest first; never blocks."""
+
+    def pointer_px(self) -> tuple[float, float]:
+        """Where the mouse pointer is."""
+
+    def capture(self) -> Image.Image:
+        """What is on the screen now."""
+
+    def close(self) -> None:
+        """Close the window; may be called twice."""
+
+
+# What passes between a session and a tracker.
+
+
+@dataclass(frozen=True)
+class TrackerInfo:
+    """What a connected tracker says of itself; `simulated` is written into everything recorded with it."""
+
+    manufacturer: str
+    model: str
+    serial: str
+    software: str
+    rate_hz: float
+    eyes: tuple[Eye, ...]
+    pupil_unit: str
+    simulated: bool
+
+
+@dataclass(frozen=True)
+class Point:
+    """A calibration or validation target: number (from 1) and position on the screen."""
+
+    number: int
+    x_px: float
+    y_px: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Outcome of a calibration: which points were collected, and the vendor's own data to be kept, if any."""
+
+    success: bool
+    points: tuple[Point, ...]
+    failed: tuple[int, ...]
+    message: str
+    data: bytes = b""
+
+
+@dataclass(frozen=True)
+class ClockPair:
+    """The session's clock read before and after the tracker's; half their distance bounds the error."""
+
+    before_s: float
+    tracker_s: float
+    after_s: float
+
+
+@dataclass(frozen=True)
+class TrackerEvent:
+    """An event that the tracker itself reports (blink, fixation, saccade, message), in the tracker's time.
+
+    `eye` is None for both eyes; the position is the mean gaze during a fixation, px of the screen.
+    """
+
+    time_s: float
+    kind: str
+    duration_s: float | None = None
+    text: str = ""
+    eye: Eye | None = None
+    x_px: float | None = None
+    y_px: float | None = None
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something the operator must know at once: connection lost, samples lost, eyes not found."""
+
+    text: str
+    fatal: bool = False
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What arrived since the last read."""
+
+    samples: Samples
+    events: tuple[TrackerEvent, ...] = ()
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True)
+class CloseReport:
+    """How closing went: the files that were fetched, and what failed, in sentences."""
+
+    files: tuple[Path, ...] = ()
+    failures: tuple[str, ...] = field(default=())
+
+
+class Tracker(Protocol):
+    """An eye tracker. Every method is called from the main thread; TrackerError says what the operator can do."""
+
+    def connect(self, wanted: TrackerSettings, screen: Screen) -> TrackerInfo:
+        """Reach the tracker and set it as asked; raises TrackerError where it cannot do that, never less."""
+
+    def calibrate(self, display: Display, points: Sequence[Point], redo: Calibration | None = None) -> Calibration:
+        """Show the targets and calibrate; with `redo`, only `points` are collected anew and joined to it."""
+
+    def start(self) -> None:
+        """Begin to record; again after each `stop` (a calibration in mid-session stands between the two)."""
+
+    def read(self) -> Batch:
+        """What arrived since the last call, oldest first; never blocks, never waits for the disk."""
+
+    def clocks(self) -> ClockPair:
+        """Both clocks, read together."""
+
+    def message(self, text: str, at_s: float) -> None:
+        """Write a message into the vendor's own file, for the session's time `at_s`."""
+
+    def stop(self) -> None:
+        """End recording; what has arrived can still be read."""
+
+    def close(self, save_to: Path) -> CloseReport:
+        """Let go of the tracker, whatever its state; may be called twice; vendor's files go to `save_to`."""

