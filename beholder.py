@@ -50,7 +50,6 @@ def demo(
     Example: beholder demo --out my-demo --participants 10
     """
     from shared.dataset import create_study
-
     from shared.stimuli import bundled_folder
     from shared.study import ModelSettings, Study, StudySettings
 
@@ -76,7 +75,6 @@ def new(
     Examples: beholder new my-study   |   beholder new my-study --stimuli photographs/
     """
     from shared.dataset import create_study
-
     from shared.stimuli import bundled_folder
     from shared.study import Study, StudySettings
 
@@ -238,12 +236,17 @@ def _refuse_strange_packages() -> None:
 
 
 def _simulate(study_folder: Path, participants: int, seed: int, workers: int | None) -> None:
+    import os
+
     from experiment.simulation import simulate as simulate_study
 
     with _Bars() as progress:
-        result = simulate_study(study_folder, participants, seed, workers=workers, progress=progress)
-    _show(result.remarks)
-    _say(f"{len(result.simulated)} participants simulated, {len(result.kept)} were there already: {study_folder}")
+        result = simulate_study(
+            study_folder, participants, seed, workers=workers or os.cpu_count() or 1,
+            progress=lambda _, share: progress("participants", round(share * participants), participants),
+        )  # fmt: skip
+    there = len(result.already_there)
+    _say(f"{len(result.simulated)} participants simulated, {there} were there already: {study_folder}")
 
 
 def _analyze(study_folder: Path, models: Sequence[str], weights: Path | None, workers: int | None) -> None:

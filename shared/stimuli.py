@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from shared.errors import DataError, Remark
 
@@ -114,9 +114,11 @@ def copy_stimuli(source: Path, target: Path) -> tuple[Stimulus, ...]:
 
 
 def open_picture(file: Path) -> Image.Image:
-    """The picture as RGB, transparency on white. Raises DataError where it cannot be decoded whole."""
+    """The picture as RGB, upright, transparency on white. Raises DataError where it cannot be decoded whole."""
     try:
-        with Image.open(file) as picture:
+        with Image.open(file) as stored:
+            # A camera held upright stores a lying picture and a note to turn it.
+            picture = ImageOps.exif_transpose(stored)
             picture.load()
             if picture.mode == "I;16" or picture.mode == "I":
                 levels = np.asarray(picture, dtype=np.float64) / 257
@@ -169,7 +171,9 @@ def _read_table(folder: Path) -> tuple[dict[str, dict[str, str]], dict[int, str]
     parts: dict[int, str] = {}
     if sidecar.is_file():
         try:
-            parts = {int(k): str(v) for k, v in json.loads(sidecar.read_text("utf-8")).get("labels", {}).items() if int(k)}
+            parts = {
+                int(k): str(v) for k, v in json.loads(sidecar.read_text("utf-8")).get("labels", {}).items() if int(k)
+            }
         except (ValueError, AttributeError) as error:
             raise DataError(f"{sidecar} cannot be read ({error}): mend it, or remove it.") from None
     return rows, parts

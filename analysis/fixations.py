@@ -1,0 +1,461 @@
+"""From gaze samples to fixations on pictures: detection by pymovements or I2MC, then geometry and bookkeeping.
+
+`detect` is the detector over plain arrays; `fixations_of_run` applies it to every picture of a recording, moves
+positions from the screen onto the picture, and says of each fixation and each trial whether it is used and why not.
+Nothing is blurred, weighted or compared here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator
+from scipy.signal import savgol_filter
+
+from analysis.results import FIXATION_COLUMNS, QUALITY_COLUMNS, TRIAL_COLUMNS
+from shared.dataset import Recording, Run
+from shared.errors import DataError, Remark
+from shared.gaze import Eye, position
+from shared.screen import Screen
+from shared.stimuli import Stimulus
+from shared.study import FixationSettings
+
+FloatArray = NDArray[np.float64]
+Method = Literal["ivt", "idt", "i2mc"]
+
+# Samples around a picture that the detector sees, so that the fixation under way at its onset is found whole.
+MARGIN_S = 0.6
+# Below this rate a 30 ms window of velocity holds too few samples: detection is I2MC's then.
+LOWEST_IVT_RATE_HZ = 100.0
+
+
+@dataclass(frozen=True)
+class Fixation:
+    """One fixation: onset and duration in seconds of the samples' clock, centroid in px of the screen."""
+
+    onset_s: float
+    duration_s: float
+    x_px: float
+    y_px: float
+
+
+@dataclass(frozen=True)
+class RunFixations:
+    """What one run gives: tables with the columns of `analysis.results`, and remarks."""
+
+    fixations: pd.DataFrame
+    trials: pd.DataFrame
+    quality: pd.DataFrame
+    remarks: tuple[Remark, ...]
+
+
+def detect(
+    time_s: FloatArray, x_px: FloatArray, y_px: FloatArray, screen: Screen, rate_hz: float, settings: FixationSettings
+) -> list[Fixation]:
+    """Fixations in a stretch of samples, in order.
+
+    time_s, x_px, y_px: shape (n,), times rising, positions NaN where the eye was not seen.
+
+    Gaps up to `gap_ms` are interpolated; longer ones count as blinks, and `blink_margin_ms` on both sides of them is
+    dropped. Spans found by the method are merged where they are less than `merge_ms` and `merge_deg` apart, then those
+    shorter than `shortest_ms` are dropped. Centroids are means of the samples that were seen.
+    Sources: I-VT and I-DT, Salvucci and Goldberg 2000 (doi:10.1145/355017.355028), as in pymovements; velocity by
+    Savitzky and Golay 1964, degree 2; I2MC, Hessels et al. 2017 (doi:10.3758/s13428-016-0822-1).
+    """
+    if len(time_s) < 3:
+        return []
+    seen = ~(np.isnan(x_px) | np.isnan(y_px))
+    x, y, usable = _without_gaps(time_s, x_px, y_px, seen, settings, 1 / rate_hz)
+    method = method_for(settings.method, rate_hz)
+    if method == "ivt":
+        spans = _spans_by_velocity(x, y, screen, rate_hz, settings)
+    elif method == "idt":
+        spans = _spans_by_dispersion(x, y, screen, rate_hz, settings)
+    else:
+        spans = _spans_by_clustering(time_s, np.where(usable, x_px, np.nan), np.where(usable, y_px, np.nan), screen,
+                                     rate_hz, settings)  # fmt: skip
+    found = [f for f in (_fixation(a, b, time_s, x_px, y_px, seen, rate_hz) for a, b in spans) if f is not None]
+    merged = _merge(found, screen, settings)
+    return [f for f in merged if f.duration_s * 1000 >= settings.shortest_ms - 1e-6]
+
+
+def method_for(method: str, rate_hz: float) -> Method:
+    """What "auto" stands for at a sampling rate.
+
+    >>> method_for("auto", 250.0), method_for("auto", 60.0), method_for("idt", 60.0)
+    ('ivt', 'i2mc', 'idt')
+    """
+    if method == "auto":
+        return "ivt" if rate_hz >= LOWEST_IVT_RATE_HZ else "i2mc"
+    if method not in ("ivt", "idt", "i2mc"):
+        raise ValueError(f"the argument 'method' must be auto, ivt, idt or i2mc; {method!r} is not")
+    return method  # type: ignore[return-value]
+
+
+def fixations_of_run(
+    recording: Recording, stimuli: Sequence[Stimulus], settings: FixationSettings
+) -> RunFixations:  # fmt: skip
+    """Fixations on every picture of one recorded run, in px of the picture and seconds from its onset."""
+    about = f"sub-{recording.participant} run-{recording.run}"
+    eye, remarks = _eye(recording, settings, about)
+    x_px, y_px = position(recording.samples, eye)
+    time_s = recording.samples["time_s"] - (recording.samples["time_s"][0] if len(recording.samples) else 0.0)
+    by_file = {s.stim_file: s for s in stimuli}
+    fixations: list[dict[str, object]] = []
+    trials: list[dict[str, object]] = []
+    for event in _records(recording.events):
+        if event["trial_type"] != "picture":
+            continue
+        stimulus = by_file.get(str(event["stim_file"]))
+        if stimulus is None:
+            remarks.append(
+                Remark(
+                    about,
+                    f"trial {event['trial']} showed {event['stim_file']}, which is not among the study's usable "
+                    "pictures; the trial is left out",
+                )
+            )
+            continue
+        onset, shown = float(event["onset"]), float(event["duration"])
+        drift = np.array([_number(event, "drift_x_deg"), _number(event, "drift_y_deg")])
+        shift = drift * recording.screen.px_per_deg if settings.correct_drift else np.zeros(2)
+        if settings.correct_drift and np.isnan(shift).any():
+            remarks.append(Remark(about, f"trial {event['trial']}: no drift was measured, so none is corrected"))
+            shift = np.zeros(2)
+        near = (time_s >= onset - MARGIN_S) & (time_s <= onset + shown + MARGIN_S)
+        found = detect(time_s[near], x_px[near] - shift[0], y_px[near] - shift[1], recording.screen,
+                       recording.rate_hz, settings)  # fmt: skip
+        repeat = str(event.get("exposure", "first")) == "repeat"
+        aborted = str(event.get("status", "complete")) == "aborted"
+        left_out = "repeat" if repeat else "aborted" if aborted else ""
+        rows = _on_picture(found, event, stimulus, onset, shown, left_out, settings)
+        for order, row in enumerate(rows, start=1):
+            row |= {"participant": recording.participant, "run": recording.run, "trial": int(event["trial"]),
+                    "stimulus": stimulus.name, "fixation": order, "eye": eye}  # fmt: skip
+        during = (time_s >= onset) & (time_s < onset + shown)
+        # Samples that never came are lost as surely as those without a position.
+        tracked = float((~np.isnan(x_px[during])).sum() / max(round(shown * recording.rate_hz), 1))
+        trials.append(
+            {"participant": recording.participant, "run": recording.run, "trial": int(event["trial"]),
+             "stimulus": stimulus.name, "status": str(event.get("status", "complete")),
+             "exposure": "repeat" if repeat else "first", "shown_s": shown, "tracked_share": min(tracked, 1.0),
+             "drift_deg": _number(event, "drift_deg")}
+            | _verdict(rows, left_out)
+        )  # fmt: skip
+        fixations += rows
+    remarks += _trial_remarks(trials)
+    return RunFixations(
+        _table(fixations, FIXATION_COLUMNS), _table(trials, TRIAL_COLUMNS), _quality(recording, eye), tuple(remarks)
+    )
+
+
+def fixations_of_import(
+    run: Run, table: pd.DataFrame, stimuli: Sequence[Stimulus], settings: FixationSettings
+) -> RunFixations:
+    """The same of imported fixations: one row a fixation, already in px of the picture.
+
+    All are kept unless `drop_first_imported`; those off the picture are counted and not mapped.
+    """
+    about = f"sub-{run.participant} run-{run.run}"
+    by_file = {s.stim_file: s for s in stimuli}
+    remarks: list[Remark] = []
+    fixations: list[dict[str, object]] = []
+    trials: list[dict[str, object]] = []
+    for (trial, stim_file), rows in table.groupby(["trial", "stim_file"], sort=True):
+        number = int(str(trial))
+        stimulus = by_file.get(str(stim_file))
+        if stimulus is None:
+            remarks.append(Remark(about, f"{stim_file} is not among the usable pictures; its trial is left out"))
+            continue
+        ordered = rows.sort_values("fixation", kind="stable")
+        kept: list[dict[str, object]] = []
+        for order, row in enumerate(_records(ordered), start=1):
+            outside = not _inside(row["x_px"], row["y_px"], stimulus)
+            first = settings.drop_first_imported and order == 1
+            kept.append(
+                {"participant": run.participant, "run": run.run, "trial": number, "stimulus": stimulus.name,
+                 "fixation": order, "eye": "n/a", "onset_s": row["onset"], "duration_s": row["duration"],
+                 "x_px": row["x_px"], "y_px": row["y_px"], "used": not (outside or first),
+                 "why": "dot" if first else "outside" if outside else ""}
+            )  # fmt: skip
+        trials.append(
+            {"participant": run.participant, "run": run.run, "trial": number, "stimulus": stimulus.name,
+             "status": "complete", "exposure": "first", "shown_s": np.nan, "tracked_share": np.nan,
+             "drift_deg": np.nan} | _verdict(kept, "")
+        )  # fmt: skip
+        fixations += kept
+    remarks += _trial_remarks(trials)
+    return RunFixations(
+        _table(fixations, FIXATION_COLUMNS), _table(trials, TRIAL_COLUMNS), _table([], QUALITY_COLUMNS), tuple(remarks)
+    )
+
+
+# The detector's parts: each finds spans, pairs of indices of a first and a last sample.
+
+
+def _without_gaps(
+    time_s: FloatArray, x: FloatArray, y: FloatArray, seen: NDArray[np.bool_], settings: FixationSettings, step_s: float
+) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+    usable = seen.copy()
+    bridged = np.zeros_like(seen)
+    for first, last in _spans(~seen):
+        before = time_s[first - 1] if first > 0 else -np.inf
+        after = time_s[last + 1] if last + 1 < len(time_s) else np.inf
+        if (after - before - step_s) * 1000 <= settings.gap_ms + 1e-6:
+            bridged[first : last + 1] = True
+        elif np.isfinite(after - before):
+            margin = settings.blink_margin_ms / 1000
+            usable[(time_s >= before - margin) & (time_s <= after + margin)] = False
+    inside = bridged & ~_near_unusable(usable, seen)
+    if seen.sum() < 2:
+        return np.where(usable, x, np.nan), np.where(usable, y, np.nan), usable
+    out = []
+    for values in (x, y):
+        filled = values.copy()
+        # Shape-preserving: it does not overshoot where a gap lies beside a saccade.
+        filled[bridged] = PchipInterpolator(time_s[seen], values[seen])(time_s[bridged])
+        out.append(np.where(usable | inside, filled, np.nan))
+    return out[0], out[1], usable
+
+
+def _near_unusable(usable: NDArray[np.bool_], seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Bridged gaps both of whose neighbours were dropped around a blink: they are dropped with them."""
+    dropped = seen & ~usable
+    out = np.zeros_like(seen)
+    for first, last in _spans(~seen):
+        left = first > 0 and dropped[first - 1]
+        right = last + 1 < len(seen) and dropped[last + 1]
+        out[first : last + 1] = left or right
+    return out
+
+
+def _spans_by_velocity(
+    x: FloatArray, y: FloatArray, screen: Screen, rate_hz: float, settings: FixationSettings
+) -> list[tuple[int, int]]:
+    from pymovements.events import ivt
+
+    window = max(3, round(settings.window_ms / 1000 * rate_hz) // 2 * 2 + 1)
+    azimuth, elevation = screen.to_degrees(x, y)
+    velocities = np.full((len(x), 2), np.nan)
+    # Each stretch without a gap on its own: a filter must not smear a gap over half a window of good samples.
+    known: NDArray[np.bool_] = ~np.isnan(azimuth)
+    for first, last in _spans(known):
+        span = slice(first, last + 1)
+        fitted = min(window, (last - first) // 2 * 2 + 1)
+        if fitted >= 3:
+            velocities[span, 0] = savgol_filter(azimuth[span], fitted, 2, deriv=1, delta=1 / rate_hz)
+            velocities[span, 1] = savgol_filter(elevation[span], fitted, 2, deriv=1, delta=1 / rate_hz)
+    velocities[:, 0] *= np.cos(np.radians(elevation))
+    events = ivt(velocities, minimum_duration=0, velocity_threshold=settings.velocity_deg_s)
+    return list(zip(events.frame["onset"].to_list(), events.frame["offset"].to_list(), strict=True))
+
+
+def _spans_by_dispersion(
+    x: FloatArray, y: FloatArray, screen: Screen, rate_hz: float, settings: FixationSettings
+) -> list[tuple[int, int]]:
+    from pymovements.events import idt
+
+    shortest = max(2, round(settings.shortest_ms / 1000 * rate_hz))
+    if len(x) < shortest:
+        return []
+    positions = np.stack(screen.to_degrees(x, y), axis=1)
+    spans: list[tuple[int, int]] = []
+    # idt stretches a window over missing samples; each stretch without any is searched on its own.
+    known: NDArray[np.bool_] = np.isfinite(positions[:, 0])
+    for first, last in _spans(known):
+        if last - first + 1 >= shortest:
+            events = idt(
+                positions[first : last + 1],
+                minimum_duration=shortest,
+                dispersion_threshold=settings.dispersion_deg,
+            )
+            spans += [
+                (first + a, first + b)
+                for a, b in zip(events.frame["onset"].to_list(), events.frame["offset"].to_list(), strict=True)
+            ]
+    return spans
+
+
+def _spans_by_clustering(
+    time_s: FloatArray, x: FloatArray, y: FloatArray, screen: Screen, rate_hz: float, settings: FixationSettings
+) -> list[tuple[int, int]]:
+    from I2MC import I2MC
+
+    rate = round(rate_hz)
+    window_s = 0.2
+    if len(x) < window_s * rate * 2 or np.isnan(x).all():
+        return []
+    # The published levels 2, 5 and 10 are for 300 Hz; a level must divide the rate and leave samples to cluster.
+    levels = [level for level in (2, 3, 5, 10) if rate % level == 0 and window_s * rate / level >= 4]
+    options = {
+        "xres": screen.width_px, "yres": screen.height_px, "freq": rate, "missingx": np.nan, "missingy": np.nan,
+        "scrSz": [screen.width_cm, screen.height_cm], "disttoscreen": screen.distance_cm,
+        "windowtimeInterp": settings.gap_ms / 1000, "windowtime": window_s, "downsamples": levels,
+        "downsampFilter": False, "maxMergeDist": settings.merge_deg * screen.px_per_deg,
+        "maxMergeTime": settings.merge_ms, "minFixDur": settings.shortest_ms,
+    }  # fmt: skip
+    data = pd.DataFrame({"time": time_s * 1000, "average_X": x, "average_Y": y})
+    found, _, _ = I2MC(data, options, logging=False)
+    if not found:
+        return []
+    return [(int(a), int(b)) for a, b in zip(found["start"], found["end"], strict=True)]
+
+
+def _fixation(
+    first: int, last: int, time_s: FloatArray, x: FloatArray, y: FloatArray, seen: NDArray[np.bool_], rate_hz: float
+) -> Fixation | None:
+    span = slice(first, last + 1)
+    if not seen[span].any():
+        return None
+    duration = time_s[last] - time_s[first] + 1 / rate_hz
+    return Fixation(float(time_s[first]), float(duration), float(np.nanmean(x[span])), float(np.nanmean(y[span])))
+
+
+def _merge(fixations: list[Fixation], screen: Screen, settings: FixationSettings) -> list[Fixation]:
+    merged: list[Fixation] = []
+    for fixation in fixations:
+        if merged:
+            last = merged[-1]
+            gap_ms = (fixation.onset_s - last.onset_s - last.duration_s) * 1000
+            away = screen.angle_deg(np.array(fixation.x_px), np.array(fixation.y_px), last.x_px, last.y_px)
+            if gap_ms < settings.merge_ms and away < settings.merge_deg:
+                weight = np.array([last.duration_s, fixation.duration_s]) / (last.duration_s + fixation.duration_s)
+                merged[-1] = Fixation(
+                    last.onset_s,
+                    fixation.onset_s + fixation.duration_s - last.onset_s,
+                    float(weight @ [last.x_px, fixation.x_px]),
+                    float(weight @ [last.y_px, fixation.y_px]),
+                )
+                continue
+        merged.append(fixation)
+    return merged
+
+
+def _spans(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First and last index of each stretch of True.
+
+    >>> _spans(np.array([True, True, False, True]))
+    [(0, 1), (3, 3)]
+    """
+    edges = np.diff(np.concatenate([[0], mask.astype(np.int8), [0]]))
+    return [(int(a), int(b) - 1) for a, b in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True)]
+
+
+# Bookkeeping.
+
+
+def _eye(
+    recording: Recording, settings: FixationSettings, about: str
+) -> tuple[Eye | Literal["mean"], list[Remark]]:  # fmt: skip
+    wanted = settings.eye
+    if wanted == "mean" or (wanted != "better" and wanted in recording.eyes):
+        return wanted, []
+    if wanted != "better":
+        raise DataError(
+            f"{about} has no {wanted} eye (recorded: {', '.join(recording.eyes)}): "
+            'set [fixations] eye = "better" in study.toml.'
+        )
+    if len(recording.eyes) == 1:
+        return recording.eyes[0], []
+    errors = {e: _validation(recording, e, "accuracy_deg") for e in recording.eyes}
+    if not any(np.isnan(list(errors.values()))):
+        return min(recording.eyes, key=lambda e: errors[e]), []
+    seen = {e: int((~np.isnan(recording.samples[f"{e}_x_px"])).sum()) for e in recording.eyes}
+    eye = max(recording.eyes, key=lambda e: seen[e])
+    return eye, [Remark(about, f"not both eyes have a validation; the {eye} eye is analysed: more of it was seen")]
+
+
+def _on_picture(
+    found: list[Fixation], event: dict[str, object], stimulus: Stimulus, onset: float, shown: float, left_out: str,
+    settings: FixationSettings,
+) -> list[dict[str, object]]:  # fmt: skip
+    left, top = _number(event, "picture_x_px"), _number(event, "picture_y_px")
+    scale_x = stimulus.width_px / _number(event, "picture_width_px")
+    scale_y = stimulus.height_px / _number(event, "picture_height_px")
+    rows: list[dict[str, object]] = []
+    for fixation in found:
+        start, end = fixation.onset_s - onset, fixation.onset_s + fixation.duration_s - onset
+        if end <= 0 or start >= shown:
+            continue
+        x, y = (fixation.x_px - left) * scale_x, (fixation.y_px - top) * scale_y
+        under_way = start < 0
+        why = left_out
+        if not why and under_way and settings.drop_first:
+            why = "dot"
+        if not why and not _inside(x, y, stimulus):
+            why = "outside"
+        # Only what happened while the picture was there belongs to it.
+        begin, until = max(start, 0.0), min(end, shown)
+        rows.append(
+            {"onset_s": begin, "duration_s": until - begin, "x_px": x, "y_px": y, "used": not why, "why": why}
+        )  # fmt: skip
+    return rows
+
+
+def _verdict(rows: list[dict[str, object]], left_out: str) -> dict[str, object]:
+    total = sum(float(str(r["duration_s"])) for r in rows if r["why"] != "dot")
+    outside = sum(float(str(r["duration_s"])) for r in rows if r["why"] == "outside")
+    n_used = sum(bool(r["used"]) for r in rows)
+    why = left_out
+    if not why and not rows:
+        why = "no fixation"
+    elif not why and n_used == 0:
+        why = "no fixation on the picture"
+    return {
+        "n_fixations": len(rows), "n_used": n_used, "outside_share": outside / total if total > 0 else np.nan,
+        "included": not why, "why": why,
+    }  # fmt: skip
+
+
+def _trial_remarks(trials: list[dict[str, object]]) -> list[Remark]:
+    return [
+        Remark(
+            f"sub-{t['participant']} run-{t['run']}, trial {t['trial']} ({t['stimulus']})",
+            f"{t['why']}; the trial is left out",
+        )
+        for t in trials
+        if t["why"] in ("no fixation", "no fixation on the picture")
+    ]
+
+
+def _quality(recording: Recording, used: Eye | Literal["mean"]) -> pd.DataFrame:
+    numbers = ("accuracy_deg", "accuracy_worst_deg", "rms_s2s_deg", "sd_deg", "loss_percent", "effective_hz")
+    rows = []
+    for eye in recording.eyes:
+        validation = recording.validation.get(eye) or {}
+        passed = validation.get("passed")
+        overridden = bool(validation.get("overridden_by"))
+        verdict = "n/a" if passed is None else "yes" if passed else "overridden" if overridden else "no"
+        rows.append(
+            {"participant": recording.participant, "run": recording.run, "eye": eye, "used": used in (eye, "mean"),
+             "passed": verdict, "rate_hz": recording.rate_hz}
+            | {name: _validation(recording, eye, name) for name in numbers}
+        )  # fmt: skip
+    return _table(rows, QUALITY_COLUMNS)
+
+
+def _validation(recording: Recording, eye: Eye, name: str) -> float:
+    value = (recording.validation.get(eye) or {}).get(name)
+    return float(value) if isinstance(value, int | float) else np.nan
+
+
+def _inside(x_px: float, y_px: float, stimulus: Stimulus) -> bool:
+    return bool(0 <= x_px < stimulus.width_px and 0 <= y_px < stimulus.height_px)
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+
+
+def _number(event: dict[str, object], key: str) -> float:
+    value = event.get(key, np.nan)
+    return float(value) if isinstance(value, int | float | np.number) else np.nan
+
+
+def _table(rows: list[dict[str, object]], columns: dict[str, str]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(columns)).astype({k: v for k, v in columns.items() if v != "str"})

