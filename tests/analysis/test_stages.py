@@ -1,0 +1,302 @@
+"""The whole analysis on small studies: same bytes, nothing computed twice, nothing lost in silence."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image, ImageDraw
+
+from analysis.results import read_results, results_folder
+from analysis.stages import VERSION, analyze, find, shuffled_partners
+from experiment.simulation import simulate
+from shared.dataset import create_study, write_fixations
+from shared.errors import DataError, StudyError
+from shared.study import (
+    MapSettings,
+    ModelSettings,
+    ProtocolSettings,
+    Study,
+    StudySettings,
+    TrackerSettings,
+    read_study,
+    write_study,
+)
+
+SMALL = Study(
+    study=StudySettings(name="Small"),
+    tracker=TrackerSettings(rate_hz=120.0),
+    protocol=ProtocolSettings(dot_s=1.0, picture_s=2.0),
+    maps=MapSettings(longer_side_px=48, sigma_from=0.5, sigma_to=2.0, sigma_step=0.5, sigma=1.0),
+    models=ModelSettings(names=["offline"], input_px=112),
+)
+
+
+def pictures(folder: Path, n: int = 4) -> Path:
+    """Plain scenes of unequal shapes, each with one bright thing on it, and its mask."""
+    (folder / "images").mkdir(parents=True)
+    (folder / "masks").mkdir()
+    rng = np.random.default_rng(3)
+    for number in range(n):
+        size = (160, 120) if number % 2 else (120, 120)
+        picture, mask = Image.new("RGB", size, "lightgrey"), Image.new("L", size)
+        x, y = rng.uniform(0.2, 0.6, 2) * size
+        box = (x, y, x + 40, y + 30)
+        ImageDraw.Draw(picture).ellipse(box, fill=tuple(int(c) for c in rng.integers(0, 200, 3)))
+        ImageDraw.Draw(mask).ellipse(box, fill=1)
+        picture.save(folder / "images" / f"scene-{number}.png")
+        mask.save(folder / "masks" / f"scene-{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    patch = pytest.MonkeyPatch()
+    patch.setenv("BEHOLDER_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three simulated participants, not analysed."""
+    folder = tmp_path_factory.mktemp("simulated")
+    create_study(folder / "study", SMALL, pictures(folder / "pictures"))
+    simulate(folder / "study", 3, seed=1, workers=1)
+    return folder / "study"
+
+
+@pytest.fixture(scope="module")
+def analysed(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    study = tmp_path_factory.mktemp("analysed") / "study"
+    shutil.copytree(simulated, study)
+    analyze(study, workers=2)
+    return study
+
+
+def copy(study: Path, to: Path) -> Path:
+    shutil.copytree(study, to / "study")
+    return to / "study"
+
+
+def bytes_of(study: Path) -> dict[str, str]:
+    folder = results_folder(study)
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_every_participant_picture_head_and_sigma_has_its_row(analysed: Path) -> None:
+    results = read_results(analysed)
+    table = results.alignment
+    assert results.summary.simulated == 3 and "object's mask" in results.summary.observers
+    assert [m.name for m in results.summary.models] == ["offline"] and results.summary.models[0].stand_in
+    heads = table[table["map"].str.startswith("head-") & (table["participant"] != "pooled")]
+    assert len(heads) == 3 * 4 * 6 * 4
+    maps = {f"head-{h:02d}" for h in range(1, 7)} | {"mean"}
+    assert set(table["map"]) == maps | {f"shuffled-{m}" for m in maps} | {"centre", "uniform", "object"}
+    # Only the correlation with a uniform map is not defined.
+    assert table[["kl", "sim", "ssim"]].notna().all().all()
+    assert (table["cc"].isna() == (table["map"] == "uniform")).all()
+
+
+def test_the_tables_hold_what_the_readable_measures_say(analysed: Path) -> None:
+    from analysis import measures
+    from analysis.gaze_maps import area_resample, fixation_map, grid_for, sigma_in_map_px, to_map_px
+    from analysis.results import named_maps
+
+    results = read_results(analysed)
+    maps = results.attention("offline", 12)
+    for stimulus in ("scene-0", "scene-1"):
+        width, height = (160, 120) if stimulus == "scene-1" else (120, 120)
+        grid = grid_for(width, height, 48)
+        rows = results.fixations.query("stimulus == @stimulus and participant == '02' and used")
+        x, y = to_map_px(rows["x_px"].to_numpy(), rows["y_px"].to_numpy(), picture_width_px=width,
+                         picture_height_px=height, grid=grid)  # fmt: skip
+        width_deg = json.loads((results_folder(analysed) / "widths.json").read_text())[stimulus]
+        sigma = sigma_in_map_px(1.5, "deg", grid=grid, picture_width_px=width, picture_width_deg=width_deg)
+        human = fixation_map(x, y, rows["duration_s"].to_numpy(), grid, sigma)
+        model = area_resample(named_maps(maps[stimulus])["head-03"], grid.height, grid.width)
+        row = results.alignment.query(
+            "stimulus == @stimulus and participant == '02' and sigma == 1.5 and map == 'head-03'"
+        ).iloc[0]
+        assert row["n_fixations"] == len(rows)
+        for name in ("kl", "cc", "sim", "ssim"):
+            assert row[name] == pytest.approx(float(measures.MEASURES[name].function(human, model)), abs=2e-5)
+
+
+def test_the_same_data_give_the_same_bytes_with_one_process_and_with_two(
+    simulated: Path, analysed: Path, tmp_path: Path
+) -> None:
+    other = copy(simulated, tmp_path)
+    analyze(other, workers=1)
+    ours, theirs = bytes_of(analysed), bytes_of(other)
+    assert set(ours) == set(theirs) and len(ours) > 20
+    assert {k for k in ours if ours[k] != theirs[k]} <= {"provenance.json"}
+
+
+def test_a_second_analysis_computes_nothing(analysed: Path) -> None:
+    before = bytes_of(analysed)
+    again = analyze(analysed, workers=1)
+    assert not any(again.computed.values())
+    assert bytes_of(analysed) == before
+
+
+def test_only_what_a_setting_touches_is_computed_again(analysed: Path, tmp_path: Path) -> None:
+    study = copy(analysed, tmp_path)
+    settings = read_study(study)
+    maps = settings.maps.model_copy(update={"weight": "count"})
+    write_study(settings.model_copy(update={"maps": maps}), study)
+    done = analyze(study, workers=1)
+    assert (done.computed["fixations"], done.computed["attention"], done.computed["alignment"]) == (0, 0, 4)
+    fixations = settings.fixations.model_copy(update={"shortest_ms": 100.0})
+    write_study(settings.model_copy(update={"fixations": fixations}), study)
+    assert analyze(study, workers=1).computed["fixations"] == 1
+
+
+def test_a_removed_partition_is_made_again_and_a_stale_one_is_removed(analysed: Path, tmp_path: Path) -> None:
+    study = copy(analysed, tmp_path)
+    before = bytes_of(study)
+    folder = results_folder(study) / "alignment" / "offline" / "layer-12"
+    (folder / "scene-1.parquet").unlink()
+    (folder / "scene-9.parquet").write_bytes(b"left from another time")
+    assert analyze(study, workers=1).computed["alignment"] == 1
+    assert {k: v for k, v in bytes_of(study).items() if k != "provenance.json"} == {
+        k: v for k, v in before.items() if k != "provenance.json"
+    }
+
+
+def test_missing_and_broken_pictures_are_said_and_the_rest_is_analysed(analysed: Path, tmp_path: Path) -> None:
+    study = copy(analysed, tmp_path)
+    (study / "stimuli" / "images" / "scene-2.png").unlink()
+    (study / "stimuli" / "images" / "scene-3.png").write_bytes(b"no picture")
+    done = analyze(study, workers=1)
+    remarks = "\n".join(map(str, done.remarks))
+    assert "scene-3.png cannot be read as a picture" in remarks
+    assert "images/scene-2.png, which is not among the study's usable pictures" in remarks
+    results = read_results(study)
+    assert set(results.alignment["stimulus"]) == {"scene-0", "scene-1"}
+    page = done.report.read_text("utf-8")
+    assert "scene-3.png" in page and "scene-2.png" in page
+
+
+def test_a_participant_without_one_picture_is_said(analysed: Path, tmp_path: Path) -> None:
+    study = copy(analysed, tmp_path)
+    [events] = (study / "sub-02").rglob("*_events.tsv")
+    lines = events.read_text().splitlines(keepends=True)
+    events.write_text("".join(line for line in lines if "scene-1" not in line))
+    done = analyze(study, workers=1)
+    assert any(r.about == "sub-02" and "no trial of scene-1" in r.text for r in done.remarks)
+    table = read_results(study).alignment
+    assert "02" not in set(table[table["stimulus"] == "scene-1"]["participant"])
+
+
+def imported(tmp_path: Path, tables: dict[str, pd.DataFrame], study: Study = SMALL) -> Path:
+    create_study(tmp_path / "study", study.model_copy(update={"screen": None}), pictures(tmp_path / "pictures"))
+    for participant, table in tables.items():
+        write_fixations(tmp_path / "study", participant, table)
+    return tmp_path / "study"
+
+
+def gaze(n: int, seed: int, off: bool = False) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    trial = np.repeat([1, 2, 3, 4], n)
+    files = [f"images/scene-{t - 1}.png" for t in trial]
+    return pd.DataFrame({
+        "trial": trial, "stim_file": files, "fixation": np.tile(np.arange(n) + 1, 4),
+        "onset": np.nan, "duration": rng.uniform(0.1, 0.5, 4 * n), "x_px": rng.uniform(10, 110, 4 * n) - 500 * off,
+        "y_px": rng.uniform(10, 110, 4 * n),
+    })  # fmt: skip
+
+
+def test_somebody_who_never_looked_at_the_pictures_is_said_and_left_out(tmp_path: Path) -> None:
+    study = imported(tmp_path, {"01": gaze(5, 1), "02": gaze(5, 2), "03": gaze(5, 3, off=True)})
+    done = analyze(study, workers=1)
+    assert sum("no fixation on the picture" in r.text for r in done.remarks) == 4
+    assert "03" not in set(read_results(study).alignment["participant"])
+
+
+def test_a_study_without_any_gaze_on_pictures_is_refused_with_the_place_to_look(tmp_path: Path) -> None:
+    study = imported(tmp_path, {"01": gaze(5, 1, off=True)})
+    with pytest.raises(DataError, match=r"no fixation on any picture.*trials\.csv"):
+        analyze(study, workers=1)
+
+
+def test_one_participant_alone_gives_a_report(tmp_path: Path) -> None:
+    study = imported(tmp_path, {"01": gaze(6, 1)})
+    assert analyze(study, workers=1).report.is_file()
+
+
+def test_degrees_without_geometry_are_refused_with_the_ways_out(tmp_path: Path) -> None:
+    unknown = SMALL.model_copy(update={"pictures": SMALL.pictures.model_copy(update={"size_deg": None})})
+    study = imported(tmp_path, {"01": gaze(5, 1)}, unknown)
+    with pytest.raises(DataError, match="picture-width-deg"):
+        analyze(study, workers=1)
+
+
+def test_nothing_to_analyse_says_what_to_do(tmp_path: Path) -> None:
+    study = imported(tmp_path, {})
+    with pytest.raises(DataError, match="beholder simulate"):
+        find(study)
+
+
+def test_a_layer_that_is_not_there_is_refused_with_those_that_are(simulated: Path, tmp_path: Path) -> None:
+    study = copy(simulated, tmp_path)
+    settings = read_study(study)
+    write_study(settings.model_copy(update={"models": ModelSettings(names=["offline"], layers=[13])}), study)
+    with pytest.raises(StudyError, match="layers 1 to 12; 13"):
+        analyze(study, workers=1)
+
+
+def test_one_weights_file_is_not_for_two_models(simulated: Path, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="one model"):
+        analyze(simulated, model_names=["offline", "vit_tiny_patch16_224"], weights=tmp_path / "w.pth")
+
+
+def test_every_picture_serves_equally_often_as_anothers_shuffled_picture() -> None:
+    names = [f"p{i}" for i in range(7)]
+    partners = shuffled_partners(names, 3, seed=5)
+    uses = [other for others in partners.values() for other in others]
+    assert all(uses.count(name) == 3 for name in names)
+    assert all(name not in others for name, others in partners.items())
+    assert partners == shuffled_partners(names[::-1], 3, seed=5)
+
+
+# What every stage gives for a fixed input: some of its numbers, within what machines differ by. If a change makes this
+# test fail, raise that stage's VERSION and write the new numbers (BEHOLDER_WRITE_GOLDEN=1): results that were cached
+# before would otherwise be taken for up to date.
+GOLDEN = Path(__file__).with_name("golden.json")
+
+
+def test_a_stages_output_does_not_change_without_its_version(analysed: Path) -> None:
+    results = read_results(analysed)
+    heads = results.attention("offline", 12)
+    outputs = {
+        "fixations": results.fixations[["onset_s", "duration_s", "x_px", "y_px", "used"]].to_numpy(float).ravel(),
+        "attention": np.concatenate([heads[name].ravel() for name in sorted(heads)]),
+        "alignment": results.alignment[["kl", "cc", "sim", "ssim"]].to_numpy(float).ravel(),
+    }
+    found = {
+        stage: {
+            "version": VERSION[stage],
+            "n": len(values),
+            # A prime step meets every column and every map.
+            "values": [None if np.isnan(v) else round(float(v), 7) for v in values[::97]],
+        }
+        for stage, values in outputs.items()
+    }
+    if os.environ.get("BEHOLDER_WRITE_GOLDEN"):
+        GOLDEN.write_text(json.dumps(found))
+    golden = json.loads(GOLDEN.read_text())
+    for stage, value in found.items():
+        known = golden[stage]
+        assert (value["version"], value["n"]) == (known["version"], known["n"]), stage
+        ours, theirs = (np.array(v["values"], dtype=float) for v in (value, known))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4, err_msg=stage)

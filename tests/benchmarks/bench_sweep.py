@@ -1,0 +1,260 @@
+"""How fast the sweep is, as a ratio to the libraries it is checked against, within one run on one machine.
+
+    python tests/benchmarks/bench_sweep.py [--pictures 20 --participants 30 --heads 12 --sigmas 40 --size 224]
+
+The sweep is that of the published study: participants x pictures x heads x sigmas x 4 measures (1,152,000 by default),
+from fixations and attention to numbers, pictures in parallel in worker processes of one thread each. Then pysaliency
+(KL, CC, SIM) and scikit-image (SSIM) compute a random sample of the same pairs one by one, in one process, and their
+processor time is scaled up to all pairs. The sample also gives the errors. Gaze and attention are random, since times
+depend on sizes only. Not a test: nothing is asserted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import resource
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from analysis.alignment import MEASURE_NAMES, Fixations, align
+from analysis.gaze_maps import FloatArray, Grid, area_resample, fixation_map
+
+FIXATIONS_PER_PICTURE = 28  # 10 s of viewing at about 350 ms
+PICTURE_WIDTH_DEG = 20.0
+PATCHES_ACROSS = 28
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The sizes of a sweep; `height` and `width` in map px."""
+
+    pictures: int
+    participants: int
+    heads: int
+    sigmas: int
+    height: int
+    width: int
+
+    @property
+    def pairs(self) -> int:
+        """Human map and model map."""
+        return self.pictures * self.participants * self.heads * self.sigmas
+
+    @property
+    def sigmas_px(self) -> list[float]:
+        """0.1, 0.2, ... degrees of a picture 20 degrees wide, in map px."""
+        return [0.1 * i * self.width / PICTURE_WIDTH_DEG for i in range(1, self.sigmas + 1)]
+
+
+def picture(sweep: Sweep, number: int) -> tuple[list[Fixations], FloatArray]:
+    """Everybody's fixations on a picture and the heads' attention (heads, height, width) to it."""
+    rng = np.random.default_rng(np.random.SeedSequence((7, number)))
+    n = FIXATIONS_PER_PICTURE
+    people = [
+        Fixations(rng.random(n) * sweep.width, rng.random(n) * sweep.height, rng.lognormal(-1.2, 0.5, n))
+        for _ in range(sweep.participants)
+    ]
+    patches_down = max(1, round(PATCHES_ACROSS * sweep.height / sweep.width))
+    patches = rng.gamma(0.4, size=(sweep.heads, patches_down, PATCHES_ACROSS)) + 1e-6
+    return people, area_resample(patches, sweep.height, sweep.width)
+
+
+@dataclass(frozen=True)
+class Done:
+    """One picture's numbers, and what the worker has used so far."""
+
+    values: dict[str, FloatArray]
+    worker: int
+    cpu_s: float
+    peak_gb: float
+
+
+def align_picture(sweep: Sweep, number: int) -> Done:
+    people, heads = picture(sweep, number)
+    start_s = time.process_time()
+    values = align(people, heads, sweep.sigmas_px, smooth="human")
+    return Done(values, os.getpid(), time.process_time() - start_s, peak_gb())
+
+
+def peak_gb() -> float:
+    """The most memory this process has held, in 10^9 bytes; Linux counts in KiB, macOS in bytes."""
+    unit = 1 if platform.system() == "Darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def ready(seconds: float) -> None:
+    """Keeps a worker busy until the others have started too."""
+    time.sleep(seconds)
+
+
+@dataclass(frozen=True)
+class Oracles:
+    """Processor seconds a pair by measure and a gaze map, and the largest error of the sweep on the sample.
+
+    Processor time, of one thread, is what a quiet machine's clock would show, and what a busy one's cannot.
+    """
+
+    pairs: int
+    seconds_per_pair: dict[str, float]
+    seconds_per_map: float
+    largest_error: dict[str, float]
+
+
+def run_oracles(sweep: Sweep, found: list[dict[str, FloatArray]], n_pairs: int) -> Oracles:
+    from pysaliency import metrics
+    from scipy.ndimage import gaussian_filter
+    from skimage.metrics import structural_similarity
+
+    measures = {
+        "kl": lambda human, model: metrics.MIT_KLDiv(model, human),
+        "cc": metrics.CC,
+        "sim": metrics.SIM,
+        "ssim": lambda human, model: structural_similarity(
+            human / human.max(),
+            model / model.max(),
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            data_range=1,
+        ),
+    }
+    rng = np.random.default_rng(99)
+    grid, sigmas_px = Grid(sweep.height, sweep.width), sweep.sigmas_px
+    seconds = dict.fromkeys(measures, 0.0)
+    errors = dict.fromkeys(measures, 0.0)
+    map_seconds = 0.0
+    for _ in range(n_pairs):
+        number, who, head, j = (
+            int(rng.integers(n)) for n in (sweep.pictures, sweep.participants, sweep.heads, sweep.sigmas)
+        )
+        people, heads = picture(sweep, number)
+        gaze, model = people[who], heads[head]
+        start_s = time.process_time()
+        histogram, _, _ = np.histogram2d(
+            gaze.y, gaze.x, bins=grid.shape, range=[[0, grid.height], [0, grid.width]], weights=gaze.weight
+        )
+        gaussian_filter(histogram, sigmas_px[j], mode="constant")
+        map_seconds += time.process_time() - start_s
+        human = fixation_map(gaze.x, gaze.y, gaze.weight, grid, sigmas_px[j])
+        for name, measure in measures.items():
+            start_s = time.process_time()
+            with np.errstate(divide="ignore"):
+                expected = float(measure(human, model))
+            seconds[name] += time.process_time() - start_s
+            errors[name] = max(errors[name], abs(expected - float(found[number][name][who, j, head])))
+    per_pair = {name: total / n_pairs for name, total in seconds.items()}
+    return Oracles(n_pairs, per_pair, map_seconds / n_pairs, errors)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=int, default=20)
+    parser.add_argument("--participants", type=int, default=30)
+    parser.add_argument("--heads", type=int, default=12)
+    parser.add_argument("--sigmas", type=int, default=40)
+    parser.add_argument("--size", default="224", help="map px: 224, or height x width as 768x1024")
+    parser.add_argument("--workers", type=int, default=2, help="worker processes of one thread each")
+    parser.add_argument("--oracle-pairs", type=int, default=400, help="random sample that the libraries compute")
+    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    options = parser.parse_args()
+    sides = [int(side) for side in options.size.split("x")]
+    sweep = Sweep(
+        options.pictures, options.participants, options.heads, options.sigmas, height=sides[0], width=sides[-1]
+    )
+
+    load_before = os.getloadavg()
+    start_s = time.perf_counter()
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.workers, mp_context=context, initializer=one_thread) as pool:
+        list(pool.map(ready, [0.5] * options.workers))
+        starting_s = time.perf_counter() - start_s
+        start_s = time.perf_counter()
+        done = list(pool.map(align_picture, [sweep] * sweep.pictures, range(sweep.pictures)))
+        sweep_s = time.perf_counter() - start_s
+    peaks_gb: dict[int, float] = {}
+    for one in done:
+        peaks_gb[one.worker] = max(one.peak_gb, peaks_gb.get(one.worker, 0))
+    workers_peak_gb = sum(peaks_gb.values())
+    cpu_s = sum(one.cpu_s for one in done)
+    load_between = os.getloadavg()
+    oracles = run_oracles(sweep, [one.values for one in done], options.oracle_pairs)
+    load_after = os.getloadavg()
+
+    measures_s = {name: per_pair * sweep.pairs for name, per_pair in oracles.seconds_per_pair.items()}
+    maps_s = oracles.seconds_per_map * sweep.pictures * sweep.participants * sweep.sigmas
+    oracle_s = sum(measures_s.values())
+    figures = {
+        "sweep": asdict(sweep),
+        "evaluations": 4 * sweep.pairs,
+        "workers": options.workers,
+        "starting_s": starting_s,
+        "sweep_s": sweep_s,
+        "sweep_cpu_s": cpu_s,
+        "evaluations_per_s": 4 * sweep.pairs / sweep_s,
+        "workers_peak_gb": workers_peak_gb,
+        "oracle_pairs": oracles.pairs,
+        "oracle_ms_per_pair": {name: 1000 * s for name, s in oracles.seconds_per_pair.items()},
+        "oracle_measures_s": oracle_s,
+        "oracle_maps_s": maps_s,
+        "ratio_waiting": oracle_s / sweep_s,
+        "ratio_waiting_with_maps": (oracle_s + maps_s) / sweep_s,
+        "ratio_core_for_core": oracle_s / cpu_s,
+        "ratio_core_for_core_with_maps": (oracle_s + maps_s) / cpu_s,
+        "largest_error": oracles.largest_error,
+        "load_average_1_min": {"before": load_before[0], "between": load_between[0], "after": load_after[0]},
+        "cores": os.cpu_count(),
+        "torch": torch.__version__,
+    }
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+    table = Table(title=f"{4 * sweep.pairs:,} evaluations at {sweep.height} x {sweep.width} px")
+    for heading in ("", "seconds", "evaluations/s", "ms a pair", "largest error"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    table.add_row(f"Beholder, {options.workers} workers", f"{sweep_s:.1f}", f"{4 * sweep.pairs / sweep_s:,.0f}", "", "")
+    table.add_row("  processor time of the workers", f"{cpu_s:.1f}", f"{4 * sweep.pairs / cpu_s:,.0f}", "", "")
+    table.add_row(
+        f"Libraries, {oracles.pairs} pairs scaled up", f"{oracle_s:.0f}", f"{4 * sweep.pairs / oracle_s:,.0f}"
+    )
+    for name in MEASURE_NAMES:
+        library = "scikit-image" if name == "ssim" else "pysaliency"
+        table.add_row(
+            f"  {name}, {library}",
+            f"{measures_s[name]:.0f}",
+            f"{1 / oracles.seconds_per_pair[name]:,.0f}",
+            f"{1000 * oracles.seconds_per_pair[name]:.2f}",
+            f"{oracles.largest_error[name]:.1e}",
+        )
+    table.add_row("  gaze maps, scipy", f"{maps_s:.0f}", "", "", "")
+    console = Console()
+    console.print(table)
+    console.print(
+        f"Libraries / Beholder, measures alone: {oracle_s / sweep_s:.0f} in time to wait with {options.workers} "
+        f"workers, {oracle_s / cpu_s:.0f} core for core (processor time). With the making of the gaze maps, which "
+        f"Beholder's time includes: {(oracle_s + maps_s) / sweep_s:.0f} and {(oracle_s + maps_s) / cpu_s:.0f}. "
+        "On a machine busy with other things the time to wait says little."
+    )
+    console.print(
+        f"Peak memory of all workers {workers_peak_gb:.2f} GB; starting them took {starting_s:.1f} s more. "
+        f"Load average over a minute: {load_before[0]:.1f} before, {load_between[0]:.1f} between, "
+        f"{load_after[0]:.1f} after, on {os.cpu_count()} cores."
+    )
+
+
+if __name__ == "__main__":
+    main()
