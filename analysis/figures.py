@@ -1,0 +1,425 @@
+"""The report's figures: what is drawn, in the house style. Drawing only; numbers come from inference.py and results.py.
+
+Each `draw_...` takes what it shows and returns a matplotlib Figure; `to_svg` and `to_png` turn one into bytes that are
+the same for the same numbers. Colours: perceptually even or from the Okabe-Ito set, safe for colour-blind readers.
+Text in SVG stays text, so that a journal can set it in its own font.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from analysis.inference import Curve, Estimate, Lift, MapReading, Reference, Replication, Sound
+from analysis.measures import MEASURES
+from shared.study import LimitSettings
+
+INK, SOFT, FAINT = "#1d1f24", "#6b7280", "#c9cdd4"
+BLUE, VERMILION, GREEN, ORANGE, PURPLE = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#a8578a"
+REFERENCE_COLOURS = {"centre": GREEN, "uniform": ORANGE, "object": PURPLE}
+REFERENCE_LABELS = {"centre": "centre bias", "uniform": "even spread", "object": "the object, evenly"}
+UNITS = {"deg": "°", "px": " px", "patch": " patches", "percent": " % of the width"}
+AXIS_UNITS = {"deg": "degrees", "px": "px of the picture", "patch": "patches", "percent": "% of the picture's width"}
+
+FONT = "DejaVu Sans"  # comes with matplotlib, so a figure is laid out alike everywhere
+SVG_FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
+STYLE: dict[Any, Any] = {
+    "font.family": [FONT],
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelcolor": SOFT,
+    "axes.edgecolor": FAINT,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.axisbelow": True,
+    "text.color": INK,
+    "xtick.color": SOFT,
+    "ytick.color": INK,
+    "xtick.major.size": 3,
+    "ytick.major.size": 0,
+    "xtick.labelcolor": SOFT,
+    "grid.color": "#e8eaee",
+    "grid.linewidth": 0.8,
+    "lines.solid_capstyle": "round",
+    "figure.dpi": 100,
+    "savefig.dpi": 300,
+    "figure.facecolor": "white",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "beholder",
+    "path.simplify": True,
+}
+WIDTH_IN = 7.2
+
+P = ParamSpec("P")
+Drawn = TypeVar("Drawn", Figure, Figure | None)
+
+
+def in_house_style(draw: Callable[P, Drawn]) -> Callable[P, Drawn]:
+    """Draw with the house style, whatever the reader's matplotlibrc says."""
+
+    @wraps(draw)
+    def styled(*args: P.args, **kwargs: P.kwargs) -> Drawn:
+        with mpl.rc_context(_whole_style()):
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+def _whole_style() -> dict[Any, Any]:
+    """The style over matplotlib's own defaults, not over the reader's; the backend stays as it is."""
+    return {k: v for k, v in mpl.rcParamsDefault.items() if not k.startswith("backend")} | STYLE
+
+
+def to_svg(figure: Figure) -> bytes:
+    """The figure as SVG, without a date; text set in the reader's own interface font."""
+    buffer = io.BytesIO()
+    with mpl.rc_context(_whole_style()):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue().replace(f"'{FONT}'".encode(), SVG_FONTS.encode())
+
+
+def to_png(figure: Figure) -> bytes:
+    """The figure as PNG at 300 dots per inch, without the program's name."""
+    buffer = io.BytesIO()
+    with mpl.rc_context(_whole_style()):
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def head_label(name: str) -> str:
+    """A `map` as it is read.
+
+    >>> head_label("head-03"), head_label("mean")
+    ('head 3', 'mean of heads')
+    """
+    return (
+        f"head {int(name.removeprefix('head-'))}"
+        if name.startswith("head-")
+        else {"mean": "mean of heads"}.get(name, name)
+    )
+
+
+def measure_label(measure: str) -> str:
+    """A measure with its unit and which way is closer, as an axis is labelled."""
+    m = MEASURES[measure]
+    unit = f" ({m.unit})" if m.unit else ""
+    return f"{m.label}{unit}, {m.closer} is closer"
+
+
+@in_house_style
+def draw_heads(sound: Sound) -> Figure:
+    """Every head with its interval, the same head's attention on other pictures, and bands for the references."""
+    order = [sound.head(h) for h in sound.ranked]
+    figure = Figure(figsize=(WIDTH_IN, 1.55 + 0.3 * len(order)), layout="constrained")
+    axes = figure.add_subplot()
+    _limit_to(axes, order, sound.references, margin=0.2)
+    _bands(axes, sound.references)
+    closest = {sound.ranked[0], *sound.ties}
+    for row, head in enumerate(order):
+        _dumbbell(axes, row, head, BLUE if head.map in closest else INK)
+    _name_rows(axes, [head_label(h.map) for h in order], bold={0})
+    axes.set_ylim(len(order) - 0.4, -1.15)
+    first = order[0]
+    if first.shuffled is not None:
+        on_the_left = first.value.mean <= first.shuffled.mean
+        for estimate, text, colour, left in (
+            (first.value, "on the picture that was seen", BLUE, on_the_left),
+            (first.shuffled, "on other pictures: chance", SOFT, not on_the_left),
+        ):
+            axes.annotate(
+                text, (estimate.mean, 0), xytext=(-3 if left else 3, 9), textcoords="offset points", va="bottom",
+                ha="right" if left else "left", color=colour, fontsize=8.5, annotation_clip=False,
+                bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.75},
+            )  # fmt: skip
+    _towards_people(axes, sound.measure)
+    return figure
+
+
+@in_house_style
+def draw_measures(sounds: Sequence[Sound]) -> Figure:
+    """Every head by every measure at the fixed sigma, heads in the order of their numbers."""
+    heads = [h.map for h in sounds[0].heads]
+    columns = min(2, len(sounds))
+    rows = -(-len(sounds) // columns)
+    figure = Figure(figsize=(WIDTH_IN, rows * (1.15 + 0.21 * len(heads))), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)  # type: ignore[union-attr, call-arg]
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    for axes, sound in zip(grid.flat, sounds, strict=False):
+        _limit_to(axes, sound.heads, sound.references, margin=0.06)
+        _bands(axes, sound.references, size=7)
+        closest = {sound.ranked[0], *sound.ties}
+        for row, head in enumerate(sound.heads):
+            _dumbbell(axes, row, head, BLUE if head.map in closest else INK)
+        _name_rows(axes, [head_label(h) for h in heads])
+        axes.set_ylim(len(heads) - 0.4, -1.0)
+        axes.set_title(MEASURES[sound.measure].label + (" (primary)" if sound.primary else ""), pad=24)
+        _towards_people(axes, sound.measure, short=True)
+    for axes in list(grid.flat)[len(sounds) :]:
+        axes.remove()
+    return figure
+
+
+@in_house_style
+def draw_layers(readings: Sequence[tuple[str, Sequence[Sound]]]) -> Figure:
+    """Heads by layers, one tile map a model, the same colours for all: the gain over chance, or else the score."""
+    gains = all(h.gain is not None for _, sounds in readings for s in sounds for h in s.heads)
+    cells = [
+        [[h.gain.mean if gains and h.gain else h.value.mean for h in s.heads] for s in sounds] for _, sounds in readings
+    ]
+    every = np.array([v for model in cells for layer in model for v in layer])
+    low, high = min(0.0, float(every.min())) if gains else float(every.min()), float(every.max())
+    measure = readings[0][1][0].measure
+    lower_is_closer = not gains and MEASURES[measure].closer == "lower"
+    colours = mpl.colormaps["viridis_r" if lower_is_closer else "viridis"]
+    heights = [0.75 + 0.3 * len(sounds) for _, sounds in readings]
+    figure = Figure(figsize=(WIDTH_IN, sum(heights) + 0.6), layout="constrained")
+    grid = figure.subplots(len(readings), 1, squeeze=False, gridspec_kw={"height_ratios": heights})
+    image = None
+    for axes, (label, sounds), values in zip(grid[:, 0], readings, cells, strict=True):
+        table = np.array(values)
+        image = axes.imshow(table, cmap=colours, vmin=low, vmax=high, aspect="auto")
+        small = len(sounds[0].heads) > 16
+        for (i, j), v in np.ndenumerate(table):
+            share = (v - low) / (high - low) if high > low else 0.5
+            dark = share > 0.6 if not lower_is_closer else share < 0.4
+            if not small:
+                axes.text(j, i, f"{v:.2f}", ha="center", va="center", fontsize=7.5, color=INK if dark else "white")
+        axes.set_title(label)
+        axes.set_yticks(range(len(sounds)), [f"layer {s.layer}" for s in sounds])
+        axes.set_xticks(range(len(sounds[0].heads)), [str(int(h.map[-2:])) for h in sounds[0].heads])
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+    grid[-1, 0].set_xlabel("head")
+    assert image is not None
+    unit = f" ({MEASURES[measure].unit})" if MEASURES[measure].unit else ""
+    name = f"gain over chance{unit}" if gains else measure_label(measure)
+    bar = figure.colorbar(image, ax=list(grid[:, 0]), location="bottom", aspect=60, pad=0.04)
+    bar.set_label(name)
+    bar.outline.set_visible(False)
+    return figure
+
+
+@in_house_style
+def draw_sigma(replications: Sequence[Replication], fixed_sigma: float) -> Figure:
+    """Each measure against sigma: heads, their mean, and the shuffled pictures, each with its best sigma marked."""
+    columns = min(2, len(replications))
+    rows = -(-len(replications) // columns)
+    figure = Figure(figsize=(WIDTH_IN, 2.75 * rows), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)  # type: ignore[union-attr, call-arg]
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes, found in zip(grid.flat, replications, strict=False):
+        x = np.array(found.sigmas)
+        one = found.curves[[c.map for c in found.curves].index(found.ranked[0])]
+        for c in found.curves:
+            axes.plot(x, _values(c), color=FAINT, lw=0.9)
+        labels = [(one, BLUE, head_label(one.map), 1.6), (found.mean_curve, INK, "mean of heads", 2.2)]
+        if found.shuffled_curve is not None:
+            labels.append((found.shuffled_curve, VERMILION, "other pictures", 1.8))
+        ends = []
+        for c, colour, text, width in labels:
+            y = _values(c)
+            axes.plot(x, y, color=colour, lw=width, ls=(0, (4, 2)) if c is found.shuffled_curve else "-")
+            if c.best_sigma is not None:
+                at = found.sigmas.index(c.best_sigma)
+                axes.plot(x[at], y[at], "o", ms=6, mfc="white" if c.at_edge else colour, mec=colour, mew=1.4, zorder=5)
+            if np.isfinite(y).any():
+                ends.append((float(y[np.isfinite(y)][-1]), colour, text))
+        axes.axvline(fixed_sigma, color=SOFT, lw=0.8, ls=":", zorder=0)
+        axes.annotate("fixed σ", (fixed_sigma, 1), xycoords=("data", "axes fraction"), xytext=(3, -2),
+                      textcoords="offset points", va="top", color=SOFT, fontsize=7.5)  # fmt: skip
+        _label_ends(axes, float(x[-1]), ends)
+        axes.grid(axis="y")
+        axes.set_title(MEASURES[found.measure].label)
+        axes.set_xlabel(f"σ ({AXIS_UNITS[found.sigma_unit]})")
+        axes.set_ylabel(f"{MEASURES[found.measure].unit or 'score'}, {MEASURES[found.measure].closer} is closer")
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.yaxis.set_major_locator(MaxNLocator(6))
+        axes.tick_params(axis="y", labelcolor=SOFT)
+    for axes in list(grid.flat)[len(replications) :]:
+        axes.remove()
+    return figure
+
+
+@in_house_style
+def draw_lift(lifts: Sequence[Lift]) -> Figure:
+    """How much more attention than area each head gives the object, with intervals over pictures."""
+    figure = Figure(figsize=(WIDTH_IN, 1.2 + 0.27 * len(lifts)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.axvline(0, color=SOFT, lw=1)
+    axes.annotate("no more than its area", (0, 1), xycoords=("data", "axes fraction"), xytext=(4, 2), color=SOFT,
+                  textcoords="offset points", fontsize=8, va="bottom")  # fmt: skip
+    for row, found in enumerate(lifts):
+        _interval(axes, row, found.lift_pp, BLUE if found.map.startswith("head-") else INK)
+    _name_rows(axes, [head_label(found.map) for found in lifts])
+    axes.set_ylim(len(lifts) - 0.4, -0.6)
+    axes.margins(x=0.08)
+    axes.set_xlabel("lift (percentage points): share of attention on the object minus its share of the area")
+    axes.grid(axis="x")
+    return figure
+
+
+@in_house_style
+def draw_quality(quality: pd.DataFrame, trials: pd.DataFrame, limits: LimitSettings) -> Figure | None:
+    """One row a participant, one panel a property of the recording, the study's limits drawn in.
+
+    Filled: the eye whose gaze was analysed. None where nothing is known, as for imported fixations.
+    """
+    people = sorted({*quality["participant"], *trials["participant"]})
+    panels = [p for p in _quality_panels(quality, trials, limits) if p[2].notna().any()]
+    if not panels:
+        return None
+    row_in = 0.17 if len(people) <= 40 else 6.8 / len(people)
+    figure = Figure(figsize=(WIDTH_IN, 1.0 + row_in * max(4, len(people))), layout="constrained")
+    grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    rows = {person: i for i, person in enumerate(people)}
+    for axes, (title, unit, values, limit, low_is_good) in zip(grid, panels, strict=True):
+        for (person, used), value in zip(values.dropna().index, values.dropna(), strict=True):
+            beyond = limit is not None and (value > limit if low_is_good else value < limit)
+            colour = (VERMILION if beyond else INK) if used else FAINT
+            size, fill = (4.2, colour) if used else (3.2, "white")
+            axes.plot(value, rows[str(person)], "o", ms=size, mfc=fill, mec=colour, mew=1, zorder=3 if used else 2)
+        if limit is not None:
+            axes.axvline(limit, color=VERMILION, lw=1, ls=(0, (3, 2)))
+            axes.annotate(
+                f"limit {limit:g}", (limit, 0), xycoords=("data", "axes fraction"), xytext=(-2, 3), fontsize=7,
+                textcoords="offset points", color=VERMILION, rotation=90, va="bottom", ha="right",
+            )  # fmt: skip
+        axes.set_title(title, fontsize=8)
+        axes.set_xlabel(unit, fontsize=7.5)
+        top = float(np.nanmax([values.max(), limit or 0]))
+        axes.set_xlim(0 if low_is_good else min(float(values.min()) * 0.98, 90), top * 1.12 if low_is_good else 100.8)
+        axes.xaxis.set_major_locator(MaxNLocator(3))
+        axes.set_ylim(len(people) - 0.3, -0.7)
+        axes.hlines(range(len(people)), 0, 1, colors="#eef0f3", lw=0.8, zorder=0,
+                    transform=axes.get_yaxis_transform())  # fmt: skip
+    labels = people if len(people) <= 40 else []
+    grid[0].set_yticks(range(len(labels)), labels, fontsize=7)
+    grid[0].set_ylabel("participant")
+    return figure
+
+
+def _quality_panels(
+    quality: pd.DataFrame, trials: pd.DataFrame, limits: LimitSettings
+) -> list[tuple[str, str, pd.Series, float | None, bool]]:
+    """Title, unit, values by (participant, whether the eye was used), limit, and whether low is good."""
+    by_eye = quality.groupby(["participant", "used"]).mean(numeric_only=True)
+    by_person = trials.groupby("participant").agg(
+        tracked=("tracked_share", "mean"), outside=("outside_share", "mean"), drift=("drift_deg", "median")
+    )
+    by_person.index = pd.MultiIndex.from_tuples([(p, True) for p in by_person.index], names=["participant", "used"])
+    return [
+        ("accuracy", "degrees, mean", by_eye["accuracy_deg"], limits.accuracy_mean_deg, True),
+        ("worst point", "degrees", by_eye["accuracy_worst_deg"], limits.accuracy_worst_deg, True),
+        ("precision", "degrees, RMS-S2S", by_eye["rms_s2s_deg"], None, True),
+        ("loss, validation", "%", by_eye["loss_percent"], limits.loss_percent, True),
+        ("tracked, viewing", "% of samples", 100 * by_person["tracked"], None, False),
+        ("drift, median", "degrees", by_person["drift"], limits.drift_deg, True),
+    ]
+
+
+def _edge(estimate: Estimate, left: bool) -> float:
+    edge = estimate.low if left else estimate.high
+    return estimate.mean if edge is None else edge
+
+
+def _interval(axes: Axes, row: float, estimate: Estimate, colour: str, *, filled: bool = True) -> None:
+    if estimate.low is not None and estimate.high is not None:
+        axes.plot([estimate.low, estimate.high], [row, row], color=colour, lw=2.2 if filled else 1.3, zorder=3)
+    axes.plot(
+        estimate.mean,
+        row,
+        "o",
+        ms=6.5 if filled else 5,
+        mfc=colour if filled else "white",
+        mec=colour,
+        mew=1.2,
+        zorder=4,
+    )
+
+
+def _dumbbell(axes: Axes, row: float, head: MapReading, colour: str) -> None:
+    if head.shuffled is not None:
+        axes.plot([head.value.mean, head.shuffled.mean], [row, row], color=FAINT, lw=0.9, zorder=1)
+        _interval(axes, row, head.shuffled, SOFT, filled=False)
+    _interval(axes, row, head.value, colour)
+
+
+def _limit_to(axes: Axes, heads: Sequence[MapReading], references: Sequence[Reference], margin: float) -> None:
+    """Set the range to what the heads need, and to the references unless they lie farther off than the heads' range."""
+    shown = [e for h in heads for e in (h.value, h.shuffled) if e is not None]
+    low, high = min(_edge(e, True) for e in shown), max(_edge(e, False) for e in shown)
+    span = (high - low) or 1.0
+    near = [r.value for r in references if low - span <= r.value.mean <= high + span]
+    low, high = min([low, *(_edge(e, True) for e in near)]), max([high, *(_edge(e, False) for e in near)])
+    span = (high - low) or 1.0
+    axes.set_xlim(low - margin * span, high + margin * span)
+
+
+def _bands(axes: Axes, references: Sequence[Reference], size: float = 8.5) -> None:
+    """A vertical band for each reference's interval, its name above; neighbours' names stand at two heights.
+
+    A reference beyond the range is named at that edge with its value.
+    """
+    low, high = axes.get_xlim()
+    for i, reference in enumerate(sorted(references, key=lambda r: r.value.mean)):
+        colour, e, label = REFERENCE_COLOURS[reference.map], reference.value, REFERENCE_LABELS[reference.map]
+        height = 2 + (i % 2) * (size + 2)
+        if low <= e.mean <= high:
+            place, x, alignment = label, e.mean, "center"
+            if e.low is not None and e.high is not None:
+                axes.axvspan(e.low, e.high, color=colour, alpha=0.13, lw=0, zorder=0)
+            axes.axvline(e.mean, color=colour, lw=1.2, zorder=0)
+        elif e.mean < low:
+            place, x, alignment = f"← {label}: {e.mean:.2f}", low, "left"
+        else:
+            place, x, alignment = f"{label}: {e.mean:.2f} →", high, "right"
+        axes.annotate(
+            place, (x, 1), xycoords=("data", "axes fraction"), xytext=(0, height), textcoords="offset points",
+            ha=alignment, va="bottom", color=colour, fontsize=size,
+        )  # fmt: skip
+
+
+def _name_rows(axes: Axes, names: Sequence[str], bold: set[int] | None = None) -> None:
+    axes.set_yticks(range(len(names)), names)
+    for i in bold or ():
+        axes.get_yticklabels()[i].set_fontweight("bold")
+    axes.hlines(range(len(names)), 0, 1, colors="#eef0f3", lw=0.8, zorder=0, transform=axes.get_yaxis_transform())
+
+
+def _towards_people(axes: Axes, measure: str, *, short: bool = False) -> None:
+    m = MEASURES[measure]
+    unit = f" ({m.unit})" if m.unit else ""
+    arrow = "← closer to people" if m.closer == "lower" else "closer to people →"
+    axes.set_xlabel(f"{arrow}" if short else f"{m.label}{unit}      {arrow}")
+    axes.xaxis.set_major_locator(MaxNLocator(5 if short else 7))
+
+
+def _values(c: Curve) -> NDArray[np.float64]:
+    return np.array([np.nan if v is None else v for v in c.mean], dtype=np.float64)
+
+
+def _label_ends(axes: Axes, x: float, ends: Sequence[tuple[float, str, str]]) -> None:
+    """Names beside the ends of curves, moved apart, each as little as the other, where they would meet."""
+    low, high = axes.get_ylim()
+    gap = 0.085 * (high - low)
+    placed: list[float] = []
+    for y, _, _ in sorted(ends):
+        placed.append(max(y, placed[-1] + gap) if placed else y)
+    moved = np.mean([at - y for at, (y, _, _) in zip(placed, sorted(ends), strict=True)]) if ends else 0.0
+    for at, (_, colour, text) in zip(np.array(placed) - moved, sorted(ends), strict=True):
+        axes.annotate(text, (x, at), xytext=(5, 0), textcoords="offset points", color=colour, fontsize=8, va="center",
+                      annotation_clip=False)  # fmt: skip

@@ -1,0 +1,731 @@
+"""What the comparisons say about heads: the sound reading at the sigma fixed beforehand, and the published replication.
+
+    sound         every measure at the fixed sigma: each head with an interval, its gain over its own attention on other
+                  pictures, the head effect as a quasi-F, every pair of heads; participants and pictures both random
+    replication   the best sigma of each head, one-way ANOVA over heads and Tukey's HSD, as published; its p values
+                  treat every participant and picture as a replicate, see REPLICATION_WARNING
+    lift          the model's attention on the object; the same for everybody, so its intervals are over pictures alone
+
+Nothing here draws or writes. Not here yet: ceilings from other viewers, permuted pictures, mixed models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+from scipy import stats
+from statsmodels.stats.multicomp import pairwise_tukeyhsd
+from statsmodels.stats.multitest import multipletests
+
+from analysis.measures import MEASURES
+from analysis.results import POOLED, Results
+from shared.errors import DataError, Remark
+
+FloatArray = NDArray[np.float64]
+
+LEVEL = 0.95
+REFERENCES = ("centre", "uniform", "object")
+SHUFFLED = "shuffled-"
+
+REPLICATION_WARNING = (
+    "This is the published analysis. It treats every participant and picture as an independent replicate of a head, "
+    "which they are not: people share pictures, and a head does well on some pictures and badly on others. In "
+    "simulated studies of 30 participants, 20 pictures and 12 heads that did not differ at all, its ANOVA found p < "
+    ".05 in 5 % of studies where pictures did not matter, in 43 % where the SD of head by picture was 0.3 of the "
+    "residual SD, and always where it was 1; taking sigmas as replicates found it always. The sound reading found it "
+    "in 4.5 to 5 %. "
+    "Do not conclude from these p values."
+)
+SIGMA_WARNING = (
+    "Sigma changes the target as well as the match: a wider Gaussian makes every human map flatter, so that any map, "
+    "that of another picture included, comes closer to it. The dashed curve shows how much of the change any map "
+    "shares. Heads may be compared with each other at one sigma. Scores at different sigmas may not be compared to "
+    "choose one, and where a curve is best is no measure of how wide people's or the model's attention is."
+)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and its 95 % interval; what cannot be had (one participant, one picture) is None.
+
+    `p` is two-sided, of the mean against 0. `participants` and `pictures` are how many it rests on.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    standard_error: float | None
+    df: float | None
+    p: float | None
+    participants: int
+    pictures: int
+
+
+@dataclass(frozen=True)
+class MapReading:
+    """One map of the model at the fixed sigma: its score, the score of its attention on other pictures, the gain.
+
+    `gain` is positive where the map is closer to people than its own attention on other pictures is, whichever the
+    measure's direction; `gain_p_holm` is corrected over the heads. Both are None where no pictures were shuffled.
+    """
+
+    map: str
+    value: Estimate
+    shuffled: Estimate | None
+    gain: Estimate | None
+    gain_p_holm: float | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A map that knows nothing of the model, at the fixed sigma: centre, uniform or object.
+
+    `lead` is by how much the closest head is closer to people than this map (positive), over the same cells.
+    """
+
+    map: str
+    value: Estimate
+    lead: Estimate
+
+
+@dataclass(frozen=True)
+class HeadEffect:
+    """Do heads differ? Quasi-F with both degrees of freedom multiplied by epsilon."""
+
+    f: float
+    df1: float
+    df2: float
+    epsilon: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Two heads: by how much the first is closer to people (positive) than the second; low, high and p simultaneous."""
+
+    first: str
+    second: str
+    difference: float
+    low: float
+    high: float
+    df: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Sound:
+    """One model, layer and measure at the fixed sigma, participants and pictures both random.
+
+    `heads` stand in the order of their numbers, `ranked` from the closest to people to the farthest. `ties` are the
+    heads that cannot be told from the closest. `summaries` are maps over heads, such as their mean.
+    `head_effect` and `contrasts` are None and empty with one head, one participant or one picture.
+    """
+
+    model: str
+    layer: int
+    measure: str
+    primary: bool
+    sigma: float
+    sigma_unit: str
+    heads: tuple[MapReading, ...]
+    summaries: tuple[MapReading, ...]
+    references: tuple[Reference, ...]
+    ranked: tuple[str, ...]
+    ties: tuple[str, ...]
+    head_effect: HeadEffect | None
+    gain_effect: HeadEffect | None
+    contrasts: tuple[Contrast, ...]
+
+    @property
+    def best(self) -> MapReading:
+        """The head closest to people."""
+        return self.head(self.ranked[0])
+
+    @property
+    def worst(self) -> MapReading:
+        """The head farthest from people."""
+        return self.head(self.ranked[-1])
+
+    def head(self, name: str) -> MapReading:
+        """The reading of one head, by its `map`."""
+        return next(h for h in self.heads if h.map == name)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A mean score over sigma, its SD over participants x pictures, and where it is best; None where undefined.
+
+    `at_edge`: the best is the first or last sigma of the sweep, which is then no optimum but where the sweep ended.
+    """
+
+    map: str
+    mean: tuple[float | None, ...]
+    sd: tuple[float | None, ...]
+    best_sigma: float | None
+    at_edge: bool
+
+
+@dataclass(frozen=True)
+class Anova:
+    """One-way ANOVA over heads, participants x pictures as replicates."""
+
+    f: float
+    df1: int
+    df2: int
+    p: float
+    eta_squared: float
+
+
+@dataclass(frozen=True)
+class TukeyPair:
+    """Tukey's HSD for two heads: mean score of the second minus that of the first, 95 % interval, adjusted p."""
+
+    first: str
+    second: str
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Replication:
+    """The published analysis of one model, layer and measure.
+
+    `best_sigma_mean`, `_sd` and `_se` are over heads; `sigma` is the swept value nearest to that mean, at which ANOVA
+    and Tukey's HSD are done, the latter only in the layer shown of each model. `ranked` goes from the closest head to
+    the farthest there.
+    """
+
+    model: str
+    layer: int
+    measure: str
+    sigmas: tuple[float, ...]
+    sigma_unit: str
+    curves: tuple[Curve, ...]
+    mean_curve: Curve
+    shuffled_curve: Curve | None
+    best_sigma_mean: float
+    best_sigma_sd: float | None
+    best_sigma_se: float | None
+    sigma: float
+    ranked: tuple[str, ...]
+    anova: Anova | None
+    tukey: tuple[TukeyPair, ...]
+
+
+@dataclass(frozen=True)
+class Lift:
+    """Attention on the object, of one map of one layer: shares of attention and of area, and the lift in pp."""
+
+    model: str
+    layer: int
+    map: str
+    inside: Estimate
+    outside: Estimate
+    area: Estimate
+    lift_pp: Estimate
+
+
+@dataclass(frozen=True)
+class Inference:
+    """All that is said of a study; `primary` is the measure set beforehand, `remarks` what had to be left out."""
+
+    primary: str
+    level: float
+    sound: tuple[Sound, ...]
+    replication: tuple[Replication, ...]
+    lifts: tuple[Lift, ...]
+    remarks: tuple[Remark, ...]
+
+    def primary_of(self, model: str, layer: int) -> Sound:
+        """The sound reading of one layer by the primary measure."""
+        return next(s for s in self.sound if s.primary and (s.model, s.layer) == (model, layer))
+
+    def shown(self) -> tuple[Sound, ...]:
+        """By the primary measure, of each model the layer whose closest head is the closest."""
+        return closest_layers(self.sound)
+
+    def main(self) -> Sound:
+        """What the first sentence speaks of: the layer shown of the first model."""
+        return self.shown()[0]
+
+    def measures_of(self, reading: Sound) -> tuple[Sound, ...]:
+        """Every measure of the layer that `reading` is of."""
+        return tuple(s for s in self.sound if (s.model, s.layer) == (reading.model, reading.layer))
+
+    def replications_of(self, reading: Sound) -> tuple[Replication, ...]:
+        """The published analysis of the layer that `reading` is of, by measure."""
+        return tuple(r for r in self.replication if (r.model, r.layer) == (reading.model, reading.layer))
+
+    def lifts_of(self, reading: Sound) -> tuple[Lift, ...]:
+        """Attention on the object in the layer that `reading` is of."""
+        return tuple(x for x in self.lifts if (x.model, x.layer) == (reading.model, reading.layer))
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The scores of one model, layer and measure: scores (participants, pictures, maps, sigmas), NaN where missing."""
+
+    scores: FloatArray
+    participants: tuple[str, ...]
+    pictures: tuple[str, ...]
+    maps: tuple[str, ...]
+    sigmas: tuple[float, ...]
+
+    def at(self, name: str, sigma: float) -> FloatArray:
+        """The scores of one map at one sigma, (participants, pictures); all NaN where the map is absent."""
+        if name not in self.maps:
+            return np.full(self.scores.shape[:2], np.nan)
+        nearest = int(np.argmin(np.abs(np.array(self.sigmas) - sigma)))
+        at_sigma: FloatArray = self.scores[:, :, self.maps.index(name), nearest]
+        return at_sigma
+
+
+def sign_of(measure: str) -> int:
+    """1 where higher scores are closer to people, -1 where lower ones are."""
+    return 1 if MEASURES[measure].closer == "higher" else -1
+
+
+def closest_layers(readings: Sequence[Sound]) -> tuple[Sound, ...]:
+    """Of the readings by the primary measure, each model's whose closest head is the closest, models in their order."""
+    primary = [s for s in readings if s.primary]
+    return tuple(
+        min((s for s in primary if s.model == model), key=lambda s: -sign_of(s.measure) * s.best.value.mean)
+        for model in dict.fromkeys(s.model for s in primary)
+    )
+
+
+def is_head(name: str) -> bool:
+    """Whether a `map` of the alignment table is one of the model's heads."""
+    return name.startswith("head-")
+
+
+def infer(results: Results) -> Inference:
+    """The sound reading, the replication and the lifts of every model and layer that was analysed.
+
+    Raises DataError where there is nothing to compare. Deterministic: no chance is involved.
+    """
+    table = results.alignment
+    table = table[(table["participant"] != POOLED) & (table["smooth"] == results.study.maps.smooth)]
+    if table.empty:
+        raise DataError(
+            f"the analysis of {results.study_folder} compares no participant's gaze with a model: see the remarks in "
+            f'its summary.json, then run "beholder analyze {results.study_folder}" again.'
+        )
+    settings = results.study.maps
+    measures = [m for m in results.study.alignment.measures if m in table.columns]
+    every: dict[tuple[str, int, str], Cells] = {}
+    sound: list[Sound] = []
+    remarks: list[Remark] = []
+    for model in results.summary.models:
+        for layer in model.analysed_layers:
+            about = f"{model.label}, layer {layer}"
+            part = table[(table["model"] == model.name) & (table["layer"] == layer)]
+            if part.empty:
+                remarks.append(Remark(about, "has no comparisons and is left out"))
+                continue
+            lacking: dict[str, list[str]] = {}
+            for measure in measures:
+                cells = to_cells(part, measure)
+                if not any(is_head(m) for m in cells.maps) or np.isnan(cells.scores).all():
+                    remarks.append(Remark(about, f"{measure} is undefined for every head"))
+                    continue
+                primary = measure == results.study.alignment.primary
+                try:
+                    reading, left_out = sound_reading(
+                        cells, model.name, layer, measure, settings.sigma, settings.sigma_unit, primary=primary
+                    )
+                except DataError as error:
+                    if primary:
+                        raise
+                    remarks.append(Remark(about, str(error)))
+                    continue
+                every[model.name, layer, measure] = cells
+                sound.append(reading)
+                for text in left_out:
+                    lacking.setdefault(text, []).append(measure)
+            remarks += [Remark(f"{about}, {', '.join(of)}", text) for text, of in lacking.items()]
+    if not any(s.primary for s in sound):
+        raise DataError(
+            f"the primary measure {results.study.alignment.primary} is undefined for every comparison of "
+            f"{results.study_folder}: name another as alignment.primary in study.toml and analyse again."
+        )
+    shown = {(s.model, s.layer) for s in closest_layers(sound)}
+    replication = [
+        replicate(cells, model, layer, measure, settings.sigma_unit, pairs=(model, layer) in shown)
+        for (model, layer, measure), cells in every.items()
+    ]
+    return Inference(
+        primary=results.study.alignment.primary,
+        level=LEVEL,
+        sound=tuple(sound),
+        replication=tuple(replication),
+        lifts=lifts(results.attention_table),
+        remarks=tuple(remarks),
+    )
+
+
+def read_inference(results_folder: Path) -> Inference:
+    """What `infer` found, as written to inference.json. Raises DataError where it is absent or of another version."""
+    path = results_folder / "inference.json"
+    try:
+        return TypeAdapter(Inference).validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f'{path} cannot be used ({reason}): run "beholder analyze" on the study again.') from None
+
+
+def to_cells(table: pd.DataFrame, measure: str) -> Cells:
+    """The comparisons of one layer as an array; what a participant saw in several runs is averaged.
+
+    Where several windows of time were compared, the widest of each participant and picture counts.
+    """
+    if len(table[["window_start_s", "window_end_s"]].drop_duplicates()) > 1:
+        span = table["window_end_s"] - table["window_start_s"]
+        widest = span.groupby([table[c] for c in ("participant", "run", "stimulus")]).transform("max")
+        table = table[(span == widest) | span.isna()]
+    codes, names = [], []
+    for column in ("participant", "stimulus", "map", "sigma"):
+        code, found = pd.factorize(table[column].round(9) if column == "sigma" else table[column], sort=True)
+        codes.append(code)
+        names.append(found)
+    shape = tuple(len(n) for n in names)
+    scores = table[measure].to_numpy(dtype=np.float64, na_value=np.nan)
+    known = np.isfinite(scores)
+    flat = np.ravel_multi_index(codes, shape)[known]
+    size = int(np.prod(shape))
+    counts = np.bincount(flat, minlength=size)
+    sums = np.bincount(flat, weights=scores[known], minlength=size)
+    with np.errstate(invalid="ignore"):
+        values = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan).reshape(shape)
+    participants, pictures, maps = (tuple(str(n) for n in found) for found in names[:3])
+    return Cells(values, participants, pictures, maps, tuple(float(s) for s in names[3]))
+
+
+def complete(scores: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Participants and pictures of (participants, pictures, ...) that have every cell, rows and columns to keep.
+
+    Whoever lacks the largest share of cells is dropped first, participants and pictures alike, until none is missing.
+
+    >>> gap = np.array([[1.0, 2.0], [3.0, 4.0], [np.nan, 6.0]])
+    >>> [kept.tolist() for kept in complete(gap)]
+    [[0, 1], [0, 1]]
+    """
+    missing: NDArray[np.bool_] = np.any(np.isnan(scores).reshape(*scores.shape[:2], -1), axis=2)
+    rows, columns = np.arange(missing.shape[0]), np.arange(missing.shape[1])
+    while missing.any():
+        by_row, by_column = missing.mean(axis=1), missing.mean(axis=0)
+        # Of two that lack the same share, the one whose loss costs fewer cells goes.
+        if (by_row.max(), len(rows)) >= (by_column.max(), len(columns)):
+            keep = np.arange(len(rows)) != by_row.argmax()
+            rows, missing = rows[keep], missing[keep]
+        else:
+            keep = np.arange(len(columns)) != by_column.argmax()
+            columns, missing = columns[keep], missing[:, keep]
+    if not missing.size:
+        return np.array([], dtype=np.intp), np.array([], dtype=np.intp)
+    return rows, columns
+
+
+def crossed_interval(scores: FloatArray, confidence: float = LEVEL) -> Estimate:
+    """The mean of (participants, pictures) scores with an interval that holds for new participants and new pictures.
+
+    Satterthwaite's t with the error MS_P + MS_S - MS_PS, never below MS_P or MS_S, and at least min(P, S) - 1 degrees
+    of freedom, where the plain approximation would claim fewer than either factor alone gives.
+    No interval where there is one participant or one picture. Raises ValueError where a cell is missing.
+    Sources: Clark 1973, doi:10.1016/S0022-5371(73)80014-3; Satterthwaite 1946, doi:10.2307/3002019.
+
+    >>> crossed_interval(np.array([[1.0, 2.0], [2.0, 4.0]])).mean
+    2.25
+    """
+    if np.isnan(scores).any() or scores.size == 0:
+        raise ValueError("every participant needs a score on every picture; take a complete subset first")
+    n_participants, n_pictures = scores.shape
+    mean = float(scores.mean())
+    if min(scores.shape) < 2:
+        return Estimate(mean, None, None, None, None, None, n_participants, n_pictures)
+    rows, columns = scores.mean(axis=1), scores.mean(axis=0)
+    residual = scores - rows[:, None] - columns + mean
+    df_p, df_s = n_participants - 1, n_pictures - 1
+    ms_p = n_pictures * float(((rows - mean) ** 2).sum()) / df_p
+    ms_s = n_participants * float(((columns - mean) ** 2).sum()) / df_s
+    ms_ps = float((residual**2).sum()) / (df_p * df_s)
+    error, terms = ms_p + ms_s - ms_ps, [(ms_p, df_p), (ms_s, df_s), (ms_ps, df_p * df_s)]
+    # The sum estimates the variance; where chance puts it below what one factor alone gives, that factor's stands.
+    # Ties are decided by more than rounding: the sum first, then the factor of fewer levels.
+    larger = max(ms_p, ms_s) * (1 - 1e-9)
+    if error < larger:
+        error, df_one = min(((ms, df) for ms, df in terms[:2] if ms >= larger), key=lambda term: term[1])
+        terms = [(error, df_one)]
+    spread = sum(ms**2 / df for ms, df in terms)
+    df = max(error**2 / spread if spread > 0 else 0.0, min(df_p, df_s))
+    return _t_estimate(mean, float(np.sqrt(error / scores.size)), df, confidence, scores.shape)
+
+
+def mean_interval(scores: FloatArray, confidence: float = LEVEL) -> Estimate:
+    """The mean of scores over pictures (pictures,) with a t interval; none with a single picture."""
+    mean, n = float(scores.mean()), len(scores)
+    if n < 2:
+        return Estimate(mean, None, None, None, None, None, 0, n)
+    return _t_estimate(mean, float(scores.std(ddof=1) / np.sqrt(n)), n - 1, confidence, (0, n))
+
+
+def _t_estimate(mean: float, se: float, df: float, confidence: float, counts: tuple[int, ...]) -> Estimate:
+    half = se * float(stats.t.ppf(0.5 + confidence / 2, df))
+    p = float(2 * stats.t.sf(abs(mean) / se, df)) if se > 0 else None
+    return Estimate(mean, mean - half, mean + half, se, df, p, counts[0], counts[1])
+
+
+def quasi_f(scores: FloatArray) -> HeadEffect | None:
+    """Whether heads differ, from (participants, pictures, heads), both participants and pictures random.
+
+    F'' = (MS_H + MS_HPS) / (MS_HP + MS_HS), with Satterthwaite's degrees of freedom, both multiplied by the
+    Huynh-Feldt epsilon of the covariances of the heads' means over participants and over pictures: without it, heads
+    that vary unequally are declared different two or three times too often.
+    Sources: Clark 1973, doi:10.1016/S0022-5371(73)80014-3; Huynh and Feldt 1976, doi:10.3102/10769986001001069.
+    None where scores leave no error to test against. Raises ValueError where there are fewer than two participants,
+    pictures or heads.
+    """
+    n_p, n_s, n_h = scores.shape
+    if min(scores.shape) < 2:
+        raise ValueError(f"the head effect needs two participants, pictures and heads; {scores.shape} is invalid")
+    # Whatever is common to all heads of a cell has no part in their differences.
+    y = scores - scores.mean(axis=2, keepdims=True)
+    heads, by_p, by_s = y.mean(axis=(0, 1)), y.mean(axis=1), y.mean(axis=0)
+    y_p, y_s = by_p - heads, by_s - heads
+    residual = y - y_p[:, None] - y_s[None] - heads
+    df_h, df_hp, df_hs = n_h - 1, (n_h - 1) * (n_p - 1), (n_h - 1) * (n_s - 1)
+    df_hps = df_hp * (n_s - 1)
+    ms_h = n_p * n_s * float((heads**2).sum()) / df_h
+    ms_hp, ms_hs = n_s * float((y_p**2).sum()) / df_hp, n_p * float((y_s**2).sum()) / df_hs
+    ms_hps = float((residual**2).sum()) / df_hps
+    error = ms_hp + ms_hs
+    if error <= 0:
+        return None
+    f = (ms_h + ms_hps) / error
+    df1 = (ms_h + ms_hps) ** 2 / (ms_h**2 / df_h + ms_hps**2 / df_hps)
+    df2 = error**2 / (ms_hp**2 / df_hp + ms_hs**2 / df_hs)
+    covariance = y_p.T @ y_p / ((n_p - 1) * n_p) + y_s.T @ y_s / ((n_s - 1) * n_s)
+    epsilon = _huynh_feldt(covariance, df2 / df_h)
+    p = float(stats.f.sf(f, epsilon * df1, epsilon * df2))
+    return HeadEffect(float(f), epsilon * df1, epsilon * df2, epsilon, p)
+
+
+def _huynh_feldt(covariance: FloatArray, df: float) -> float:
+    """Epsilon from the covariance (heads, heads) of centred scores, estimated with `df` degrees of freedom."""
+    k = len(covariance) - 1
+    box = float(np.trace(covariance) ** 2 / (k * (covariance**2).sum()))
+    below = k * (df - k * box)
+    corrected = ((df + 1) * k * box - 2) / below if below > 0 else 1.0
+    return min(1.0, max(corrected, box))
+
+
+def sound_reading(
+    cells: Cells, model: str, layer: int, measure: str, sigma: float, unit: str, *, primary: bool
+) -> tuple[Sound, list[str]]:
+    """One measure at the sigma fixed beforehand, and what had to be left out of it, in words."""
+    sign = sign_of(measure)
+    heads = [m for m in cells.maps if is_head(m)]
+    every = np.stack([cells.at(h, sigma) for h in heads], axis=2)
+    chance = np.stack([cells.at(SHUFFLED + h, sigma) for h in heads], axis=2)
+    has_chance = not np.isnan(chance).all()
+    rows, columns = complete(np.concatenate([every, chance], axis=2) if has_chance else every)
+    if rows.size == 0:
+        raise DataError(
+            f"{model}, layer {layer}, {measure}: no participant has a score for every head on any picture; see the "
+            "remarks of the analysis for what is missing."
+        )
+    left_out = _left_out(cells, rows, columns)
+    scores = every[np.ix_(rows, columns)]
+    baseline = chance[np.ix_(rows, columns)] if has_chance else None
+
+    def reading(name: str, value: FloatArray, other: FloatArray | None) -> MapReading:
+        if other is None:
+            return MapReading(name, crossed_interval(value), None, None)
+        gain = crossed_interval(sign * (value - other))
+        return MapReading(name, crossed_interval(value), crossed_interval(other), gain)
+
+    readings = [
+        reading(h, scores[:, :, i], None if baseline is None else baseline[:, :, i]) for i, h in enumerate(heads)
+    ]
+    summaries = []
+    for name in [m for m in cells.maps if not is_head(m) and m not in REFERENCES and not m.startswith(SHUFFLED)]:
+        value, other = (cells.at(n, sigma)[np.ix_(rows, columns)] for n in (name, SHUFFLED + name))
+        if not np.isnan(value).any():
+            summaries.append(reading(name, value, None if np.isnan(other).any() else other))
+    ranked = [heads[i] for i in np.argsort(-sign * scores.mean(axis=(0, 1)), kind="stable")]
+    closest = scores[:, :, heads.index(ranked[0])]
+    references = []
+    for name in REFERENCES:
+        value = cells.at(name, sigma)[np.ix_(rows, columns)]
+        # Pictures without a mask have no object; the mean is then over those that have one, and says how many.
+        kept = np.ix_(*complete(value))
+        if value[kept].size:
+            lead = crossed_interval(sign * (closest[kept] - value[kept]))
+            references.append(Reference(name, crossed_interval(value[kept]), lead))
+    crossed = min(scores.shape) > 1  # heads, participants and pictures, two of each
+    contrasts = _contrasts(scores, heads, sign) if crossed else ()
+    ties = [
+        c.second if c.first == ranked[0] else c.first
+        for c in contrasts
+        if ranked[0] in (c.first, c.second) and c.p >= 1 - LEVEL
+    ]
+    return (
+        Sound(
+            model=model,
+            layer=layer,
+            measure=measure,
+            primary=primary,
+            sigma=sigma,
+            sigma_unit=unit,
+            heads=tuple(_with_holm(readings)),
+            summaries=tuple(summaries),
+            references=tuple(references),
+            ranked=tuple(ranked),
+            ties=tuple(h for h in ranked if h in ties),
+            head_effect=quasi_f(scores) if crossed else None,
+            gain_effect=quasi_f(sign * (scores - baseline)) if crossed and baseline is not None else None,
+            contrasts=contrasts,
+        ),
+        left_out,
+    )
+
+
+def _left_out(cells: Cells, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> list[str]:
+    """In words, which participants and pictures a complete table had to leave out."""
+    texts = []
+    for kind, names, kept in (
+        ("participants", cells.participants, rows),
+        ("pictures", cells.pictures, columns),
+    ):
+        gone = [name for i, name in enumerate(names) if i not in set(kept.tolist())]
+        if gone:
+            texts.append(
+                f"{len(gone)} of {len(names)} {kind} lack comparisons and are left out of the intervals "
+                f"({', '.join(gone)}); the replication keeps what they have"
+            )
+    return texts
+
+
+def _with_holm(readings: list[MapReading]) -> list[MapReading]:
+    known = [r.gain.p for r in readings if r.gain is not None and r.gain.p is not None]
+    if len(known) < len(readings):
+        return readings
+    corrected = multipletests(known, method="holm")[1]
+    return [MapReading(r.map, r.value, r.shuffled, r.gain, float(p)) for r, p in zip(readings, corrected, strict=True)]
+
+
+def _contrasts(scores: FloatArray, heads: list[str], sign: int) -> tuple[Contrast, ...]:
+    """Every pair of heads; Bonferroni over the pairs, which holds however they hang together."""
+    pairs = list(combinations(range(len(heads)), 2))
+    found = []
+    for i, j in pairs:
+        difference = sign * (scores[:, :, i] - scores[:, :, j])
+        e = crossed_interval(difference, confidence=1 - (1 - LEVEL) / len(pairs))
+        if e.low is None or e.high is None or e.df is None:
+            continue
+        p = min(1.0, e.p * len(pairs)) if e.p is not None else float(e.mean == 0)
+        found.append(Contrast(heads[i], heads[j], e.mean, e.low, e.high, e.df, p))
+    return tuple(found)
+
+
+def replicate(cells: Cells, model: str, layer: int, measure: str, unit: str, *, pairs: bool) -> Replication:
+    """The published analysis: best sigma by head, one-way ANOVA over heads at their mean best sigma, Tukey's HSD.
+
+    `pairs`: whether Tukey's HSD is wanted; with many layers it takes longer than all else together.
+    """
+    sign = sign_of(measure)
+    heads = [m for m in cells.maps if is_head(m)]
+    curves = [curve(cells, (h,), h, sign) for h in heads]
+    shuffled = [SHUFFLED + h for h in heads if SHUFFLED + h in cells.maps]
+    best = np.array([c.best_sigma for c in curves if c.best_sigma is not None])
+    mean = float(best.mean())
+    sd = float(best.std(ddof=1)) if len(best) > 1 else None
+    sigma = min(cells.sigmas, key=lambda s: abs(s - mean))
+    groups = [g[np.isfinite(g)] for g in (cells.at(h, sigma).ravel() for h in heads)]
+    farness = [-sign * float(g.mean()) if len(g) else np.inf for g in groups]
+    usable = len(groups) > 1 and all(len(g) > 1 for g in groups) and any(g.std() > 0 for g in groups)
+    return Replication(
+        model=model,
+        layer=layer,
+        measure=measure,
+        sigmas=cells.sigmas,
+        sigma_unit=unit,
+        curves=tuple(curves),
+        mean_curve=curve(cells, tuple(heads), "mean over heads", sign),
+        shuffled_curve=curve(cells, tuple(shuffled), "shuffled pictures", sign) if shuffled else None,
+        best_sigma_mean=mean,
+        best_sigma_sd=sd,
+        best_sigma_se=None if sd is None else sd / float(np.sqrt(len(best))),
+        sigma=sigma,
+        ranked=tuple(heads[i] for i in np.argsort(farness, kind="stable")),
+        anova=anova(groups) if usable else None,
+        tukey=tukey(groups, heads) if usable and pairs else (),
+    )
+
+
+def curve(cells: Cells, maps: tuple[str, ...], label: str, sign: int) -> Curve:
+    """The mean score of some maps over sigma, each participant x picture averaged over those maps first."""
+    scores = cells.scores[:, :, [cells.maps.index(m) for m in maps], :].mean(axis=2)
+    flat = scores.reshape(-1, len(cells.sigmas))
+    known = np.isfinite(flat)
+    n = known.sum(axis=0)
+    filled = np.where(known, flat, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = filled.sum(axis=0) / n
+        sd = np.sqrt((np.where(known, flat - mean, 0.0) ** 2).sum(axis=0) / (n - 1))
+    at = int(np.nanargmax(sign * mean)) if np.isfinite(mean).any() else None
+    return Curve(
+        map=label,
+        mean=tuple(float(v) if np.isfinite(v) else None for v in mean),
+        sd=tuple(float(v) if np.isfinite(v) else None for v in sd),
+        best_sigma=None if at is None else cells.sigmas[at],
+        at_edge=at is not None and len(cells.sigmas) > 1 and at in (0, len(cells.sigmas) - 1),
+    )
+
+
+def anova(groups: list[FloatArray]) -> Anova:
+    """One-way ANOVA over groups of independent scores; eta squared is the share of the sum of squares between them."""
+    result = stats.f_oneway(*groups)
+    every = np.concatenate(groups)
+    between = sum(len(g) * (g.mean() - every.mean()) ** 2 for g in groups)
+    total = float(((every - every.mean()) ** 2).sum())
+    return Anova(
+        float(result.statistic),
+        len(groups) - 1,
+        len(every) - len(groups),
+        float(result.pvalue),
+        float(between / total),
+    )
+
+
+def tukey(groups: list[FloatArray], names: list[str]) -> tuple[TukeyPair, ...]:
+    """Tukey's HSD over groups of independent scores, by statsmodels."""
+    labels = np.repeat(names, [len(g) for g in groups])
+    result = pairwise_tukeyhsd(np.concatenate(groups), labels, alpha=1 - LEVEL)
+    ordered = [str(g) for g in result.groupsunique]
+    rows = zip(combinations(ordered, 2), result.meandiffs, result.confint, result.pvalues, strict=True)
+    return tuple(TukeyPair(a, b, float(d), float(low), float(high), float(p)) for (a, b), d, (low, high), p in rows)
+
+
+def lifts(table: pd.DataFrame) -> tuple[Lift, ...]:
+    """Attention on the object by map; pictures without a mask have no part."""
+    masked = table.dropna(subset=["lift_pp"])
+    found = []
+    for model, layer, name in sorted(
+        {(str(m), int(n), str(k)) for m, n, k in masked[["model", "layer", "map"]].to_numpy()}
+    ):
+        part = masked[(masked["model"] == model) & (masked["layer"] == layer) & (masked["map"] == name)]
+        inside, outside, area, lift = (
+            mean_interval(part[c].to_numpy(dtype=np.float64)) for c in ("inside", "outside", "area", "lift_pp")
+        )
+        found.append(Lift(model, layer, name, inside, outside, area, lift))
+    return tuple(found)

@@ -1,0 +1,368 @@
+"""The report of a study: one HTML page that needs no network, and beside it every figure (SVG, PNG) and table (CSV).
+
+The page is made from what the analysis left in derivatives/beholder and from the study's pictures; it holds no time and
+no path, so that the same results give the same bytes. Here the parts are put together and written: what was found is
+inference.py's, words are wording.py's, figures figures.py's, maps over pictures looks.py's; templates/ has the page.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis import figures, wording
+from analysis.figures import REFERENCE_LABELS, head_label
+from analysis.inference import REPLICATION_WARNING, SIGMA_WARNING, Estimate, Inference, read_inference
+from analysis.looks import Chooser, Look, colour_bar, data_uri, make_looks
+from analysis.measures import MEASURES
+from analysis.results import Results, model_folder, part_of, read_results, results_folder
+from analysis.wording import REASONS, cell, known_mean, known_median, layer_label, sigma_text
+from shared.stimuli import read_stimuli
+from shared.study import to_toml
+
+Progress = Callable[[str, int, int], None]
+
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+MOST_ROWS = 100  # of a table on the page that has no bound of its own
+
+
+@dataclass(frozen=True)
+class Plate:
+    """A figure of the page: its file's name, what it shows, and its finding in words for who cannot see it."""
+
+    name: str
+    caption: str
+    alt: str
+    svg: bytes
+    png: bytes
+
+    @property
+    def source(self) -> str:
+        """The figure as a data URI."""
+        return data_uri(self.svg, "image/svg+xml")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: `whole` goes into its CSV, `shown` is what the page has of it."""
+
+    name: str
+    title: str
+    whole: pd.DataFrame
+    shown: pd.DataFrame
+    note: str = ""
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that the page shows; model and layer stand in the title where there is but one of each."""
+        one = {c for c in ("model", "layer") if c in self.shown and len(set(self.whole[c])) == 1}
+        return [str(c) for c in self.shown.columns if c not in one]
+
+    @property
+    def cells(self) -> list[list[str]]:
+        """The rows as they are read on the page."""
+        columns = [[cell(value, name) for value in self.shown[name]] for name in self.columns]
+        return [list(row) for row in zip(*columns, strict=True)]
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Which columns hold numbers, to be set flush right."""
+        types = [self.shown[name].dtype for name in self.columns]
+        return [pd.api.types.is_numeric_dtype(t) and not pd.api.types.is_bool_dtype(t) for t in types]
+
+    @property
+    def csv(self) -> bytes:
+        """The whole table as CSV, numbers with six digits."""
+        text = self.whole.to_csv(index=False, na_rep="n/a", float_format="%.6g", lineterminator="\n")
+        return str(text).encode("utf-8")
+
+    @property
+    def source(self) -> str:
+        """The CSV as a data URI."""
+        return data_uri(self.csv, "text/csv")
+
+
+def write_report(study_folder: Path, progress: Progress = lambda stage, done, total: None) -> Path:
+    """Write report.html, figures/ and tables/ into derivatives/beholder, and return the page's path.
+
+    Raises DataError where the study has not been analysed, or a picture is gone.
+    """
+    folder = results_folder(study_folder)
+    progress("report", 0, 3)
+    results, inference = read_results(study_folder), read_inference(folder)
+    stimuli = [s for s in read_stimuli(study_folder / "stimuli")[0] if s.name in set(results.trials["stimulus"])]
+    tables = make_tables(results, inference)
+    progress("report", 1, 3)
+    plates = make_plates(results, inference)
+    progress("report", 2, 3)
+    looks, chooser = make_looks(results, inference, stimuli)
+    page = render(results, inference, tables, plates, looks, chooser, _provenance(folder))
+    for plate in plates.values():
+        _write(plate.svg, folder / "figures" / f"{plate.name}.svg")
+        _write(plate.png, folder / "figures" / f"{plate.name}.png")
+    for table in tables.values():
+        _write(table.csv, folder / "tables" / f"{table.name}.csv")
+    _remove_others(folder / "figures", {f"{p.name}.{e}" for p in plates.values() for e in ("svg", "png")})
+    _remove_others(folder / "tables", {f"{t.name}.csv" for t in tables.values()})
+    path = folder / "report.html"
+    _write(page.encode("utf-8"), path)
+    progress("report", 3, 3)
+    return path
+
+
+def render(
+    results: Results, inference: Inference, tables: dict[str, Table], plates: dict[str, Plate], looks: Sequence[Look],
+    chooser: Chooser, provenance: dict[str, Any],
+) -> str:  # fmt: skip
+    """The page as HTML; every word that comes from a study is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    main = inference.main()
+    # "<" never stands in the script's data, so that no name can end it.
+    data = json.dumps({"maps": [look.maps for look in looks], "scores": [look.scores for look in looks]})
+    return environment.get_template("report.html").render(
+        study=results.study,
+        summary=results.summary,
+        finding=wording.finding(results, inference),
+        thing=wording.thing(results),
+        main=main,
+        main_label=layer_label(results, main.model, main.layer),
+        measure=MEASURES[main.measure],
+        sigma=sigma_text(results.study, main.sigma),
+        counts=wording.counts(results),
+        remarks=[*results.summary.remarks, *inference.remarks],
+        tables=tables,
+        plates=plates,
+        looks=looks,
+        chooser=chooser,
+        data=data.replace("<", "\\u003c"),
+        colours=colour_bar(),
+        sigma_warning=SIGMA_WARNING,
+        sigma_reading=wording.sigma_reading(results.study, inference),
+        replication_warning=REPLICATION_WARNING,
+        replication=wording.replication_sentences(inference),
+        sound_sentences=wording.sound_sentences(results, inference),
+        methods=wording.methods(results),
+        settings=to_toml(results.study),
+        provenance=provenance,
+        references=wording.references(results),
+        css=(TEMPLATES / "report.css").read_text("utf-8"),
+        script=(TEMPLATES / "report.js").read_text("utf-8"),
+    )
+
+
+# Tables.
+
+
+def make_tables(results: Results, inference: Inference) -> dict[str, Table]:
+    """Every table, whole for its CSV; the page shows the layers that are shown, long ones by the primary measure."""
+    heads, references, effects, pairs = [], [], [], []
+    for s in inference.sound:
+        key = {"model": s.model, "layer": s.layer, "measure": s.measure}
+        for h in (*s.heads, *s.summaries):
+            gain = _estimate("gain", h.gain) | {"df": h.gain.df if h.gain else None, "p (Holm)": h.gain_p_holm}
+            chance = {"chance": h.shuffled.mean if h.shuffled else None}
+            heads.append(key | {"map": head_label(h.map)} | _estimate("score", h.value) | chance | gain)
+        for r in s.references:
+            on = {"participants": r.value.participants, "pictures": r.value.pictures}
+            scores = _estimate("score", r.value) | on | _estimate("closest head's lead", r.lead)
+            references.append(key | {"map": REFERENCE_LABELS[r.map]} | scores)
+        for what, e in (("score", s.head_effect), ("gain over chance", s.gain_effect)):
+            if e is not None:
+                test = {"quasi-F": e.f, "df1": e.df1, "df2": e.df2, "epsilon": e.epsilon, "p": e.p}
+                effects.append(key | {"of": what} | test)
+        for c in s.contrasts:
+            test = {"difference": c.difference, "low": c.low, "high": c.high, "df": c.df, "p (Bonferroni)": c.p}
+            pairs.append(key | {"first": head_label(c.first), "second": head_label(c.second)} | test)
+    lifts = [
+        {"model": x.model, "layer": x.layer, "map": head_label(x.map), "inside": x.inside.mean}
+        | {"outside": x.outside.mean, "area": x.area.mean}
+        | _estimate("lift (pp)", x.lift_pp)
+        | {"pictures": x.lift_pp.pictures}
+        for x in inference.lifts
+    ]
+    tables = [
+        _participants(results),
+        _trials_left_out(results),
+        _table(
+            inference, "heads", "Heads at the fixed sigma", heads,
+            "Gain is positive where the head is closer to people than its own attention on other pictures. Low and "
+            "high: 95 % intervals, participants and pictures random; p: of the gain, corrected over heads.",
+        ),
+        _table(
+            inference, "references", "Maps that know no model", references,
+            "The lead is positive where the closest head is closer to people than the reference.",
+        ),
+        _table(
+            inference, "head-effect", "Do heads differ?", effects,
+            "Degrees of freedom are multiplied by epsilon already.",
+        ),
+        _table(
+            inference, "pairs", "Every pair of heads", pairs,
+            "Positive: the first is closer to people. Intervals and p values are simultaneous over a measure's pairs.",
+            long=True,
+        ),
+        *_replication_tables(inference),
+        _table(
+            inference, "lift", "Attention on the object", lifts,
+            "Shares of attention over patches; 95 % t intervals over pictures alone, as attention is the same for all.",
+        ),
+    ]  # fmt: skip
+    return {t.name: t for t in tables if len(t.whole)}
+
+
+def _estimate(name: str, e: Estimate | None) -> dict[str, float | None]:
+    """An estimate as three columns."""
+    low, high = (
+        ("low", "high") if name in ("score", "lift (pp)") else (f"{name.split()[-1]} low", f"{name.split()[-1]} high")
+    )
+    return {name: None, low: None, high: None} if e is None else {name: e.mean, low: e.low, high: e.high}
+
+
+def _table(
+    inference: Inference, name: str, title: str, rows: Sequence[dict[str, Any]], note: str = "", *, long: bool = False
+) -> Table:
+    """A table of rows by model and layer, of which the page shows the layers shown; a long one by one measure."""
+    whole = pd.DataFrame(rows)
+    if not rows:
+        return Table(name, title, whole, whole)
+    layers = {(s.model, s.layer) for s in inference.shown()}
+    on_page = pd.Series([(r["model"], r["layer"]) in layers for r in rows])
+    if not on_page.all():
+        note = f"{note} Other layers are in the CSV.".strip()
+    if long and len(set(whole["measure"])) > 1:
+        on_page &= whole["measure"] == inference.primary
+        note = f"{note} Shown: {MEASURES[inference.primary].label}; the CSV has every measure.".strip()
+    return Table(name, title, whole, whole[on_page].reset_index(drop=True), note)
+
+
+def _replication_tables(inference: Inference) -> list[Table]:
+    best, anovas, tukeys, curves = [], [], [], []
+    for r in inference.replication:
+        key = {"model": r.model, "layer": r.layer, "measure": r.measure}
+        chance = r.shuffled_curve
+        best.append(
+            key | {"mean over heads": r.best_sigma_mean, "SD": r.best_sigma_sd, "SE": r.best_sigma_se}
+            | {"heads at the sweep's end": sum(c.at_edge for c in r.curves), "mean curve": r.mean_curve.best_sigma}
+            | {"shuffled pictures": chance.best_sigma if chance else None}
+            | {"shuffled at the sweep's end": chance.at_edge if chance else None}
+        )  # fmt: skip
+        if (a := r.anova) is not None:
+            ends = {"closest": head_label(r.ranked[0]), "farthest": head_label(r.ranked[-1])}
+            test = {"sigma": r.sigma, "F": a.f, "df1": a.df1, "df2": a.df2, "p": a.p, "eta squared": a.eta_squared}
+            anovas.append(key | test | ends)
+        for t in r.tukey:
+            test = {"second minus first": t.difference, "low": t.low, "high": t.high, "p": t.p}
+            tukeys.append(key | {"first": head_label(t.first), "second": head_label(t.second)} | test)
+        for c in (*r.curves, r.mean_curve, *([chance] if chance else [])):
+            curves += [
+                key | {"map": c.map, "sigma": sigma, "mean": mean, "SD": sd}
+                for sigma, mean, sd in zip(r.sigmas, c.mean, c.sd, strict=True)
+            ]
+    return [
+        _table(inference, "best-sigma", "Replication: best sigma", best),
+        _table(inference, "anova", "Replication: one-way ANOVA over heads", anovas),
+        _table(inference, "tukey", "Replication: Tukey's HSD", tukeys, long=True),
+        _table(inference, "curves", "Scores over sigma", curves),
+    ]
+
+
+def _participants(results: Results) -> Table:
+    rows = []
+    for person, trials in results.trials.groupby("participant", sort=True):
+        eyes = results.quality[(results.quality["participant"] == person) & results.quality["used"]]
+        rows.append(
+            {"participant": str(person), "trials": len(trials), "included": int(trials["included"].sum())}
+            | {"fixations used": int(trials["n_used"].sum()), "tracked (%)": known_mean(100 * trials["tracked_share"])}
+            | {"off picture (%)": known_mean(100 * trials["outside_share"])}
+            | {"drift (°)": known_median(trials["drift_deg"]), "accuracy (°)": known_mean(eyes["accuracy_deg"])}
+            | {"worst (°)": known_mean(eyes["accuracy_worst_deg"]), "RMS-S2S (°)": known_mean(eyes["rms_s2s_deg"])}
+            | {"SD (°)": known_mean(eyes["sd_deg"]), "loss (%)": known_mean(eyes["loss_percent"])}
+            | {"passed": ", ".join(sorted({str(v) for v in eyes["passed"].dropna()})) or None}
+        )
+    table = pd.DataFrame(rows)
+    measured = len(results.quality) > 0
+    note = (
+        "Validation of the eye whose gaze was analysed, mean over runs; drift: median over trials." if measured else ""
+    )
+    # What is known of nobody is no column of the page.
+    return Table("participants", "Participants", table, table.dropna(axis="columns", how="all"), note)
+
+
+def _trials_left_out(results: Results) -> Table:
+    gone = results.trials[~results.trials["included"] | (results.trials["n_used"] == 0)]
+    table = gone[["participant", "run", "trial", "stimulus", "status", "n_used", "why"]].reset_index(drop=True)
+    table["why"] = [REASONS.get(why, why) if why else "no fixation on the picture" for why in table["why"].fillna("")]
+    table = table.rename(columns={"stimulus": "picture", "n_used": "fixations used"})
+    note = f"The first {MOST_ROWS}; all are in the CSV." if len(table) > MOST_ROWS else ""
+    return Table("trials-left-out", "Trials left out", table, table.head(MOST_ROWS), note)
+
+
+# Figures.
+
+
+def make_plates(results: Results, inference: Inference) -> dict[str, Plate]:
+    """Every figure of the page, drawn; of each model, the layer that is shown."""
+    main, study = inference.main(), results.study
+    plates = []
+    quality = figures.draw_quality(results.quality, results.trials, study.limits)
+    if quality is not None:
+        plates.append(_plate("quality", quality, wording.quality_words(results)))
+    for s in inference.shown():
+        suffix = "" if s.model == main.model else f"-{model_folder(s.model)}"
+        label = layer_label(results, s.model, s.layer)
+        at = f"{label}, σ = {sigma_text(study, s.sigma)}"
+        measures, curves, lifts = inference.measures_of(s), inference.replications_of(s), inference.lifts_of(s)
+        plates += [
+            _plate(f"heads{suffix}", figures.draw_heads(s), wording.heads_words(s, at)),
+            _plate(f"measures{suffix}", figures.draw_measures(measures), wording.measures_words(measures, at)),
+            _plate(f"sigma{suffix}", figures.draw_sigma(curves, s.sigma), wording.sigma_words(curves, label)),
+        ]
+        if lifts:
+            plates.append(_plate(f"lift{suffix}", figures.draw_lift(lifts), wording.lift_words(lifts, label)))
+    models = [
+        (m.label, [s for s in inference.sound if s.primary and s.model == m.name]) for m in results.summary.models
+    ]
+    if any(len(layers) > 1 for _, layers in models):
+        at = f"{layer_label(results, main.model, main.layer)}, σ = {sigma_text(study, main.sigma)}"
+        tiles = figures.draw_layers([(label, layers) for label, layers in models if layers])
+        plates.append(_plate("layers", tiles, wording.layers_words(main, at)))
+    return {p.name: p for p in plates}
+
+
+def _plate(name: str, figure: Figure, words: tuple[str, str]) -> Plate:
+    return Plate(name, *words, svg=figures.to_svg(figure), png=figures.to_png(figure))
+
+
+# Files.
+
+
+def _write(content: bytes, path: Path) -> None:
+    part = part_of(path)
+    part.write_bytes(content)
+    part.replace(path)
+
+
+def _remove_others(folder: Path, keep: set[str]) -> None:
+    """What an earlier report left and this one does not have."""
+    for path in folder.glob("*"):
+        if path.name not in keep and path.suffix in (".svg", ".png", ".csv"):
+            path.unlink()
+
+
+def _provenance(folder: Path) -> dict[str, Any]:
+    """Versions, machine and seed; the time is left out, for the page is the same whenever it is made."""
+    try:
+        values = json.loads((folder / "provenance.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {k: values[k] for k in ("versions", "machine", "stage_versions", "seed") if k in values}

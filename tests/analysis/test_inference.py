@@ -1,0 +1,407 @@
+"""What inference says, against scipy, statsmodels, tables worked by hand and studies whose truth is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import stats
+from statsmodels.stats.anova import AnovaRM
+
+from analysis.inference import (
+    Cells,
+    Inference,
+    anova,
+    complete,
+    crossed_interval,
+    curve,
+    infer,
+    mean_interval,
+    quasi_f,
+    read_inference,
+    replicate,
+    sign_of,
+    sound_reading,
+    to_cells,
+    tukey,
+)
+from analysis.results import POOLED, Results, results_folder, write_json
+from shared.errors import DataError
+
+finite = st.floats(-100, 100, allow_nan=False, width=32)
+
+
+def crossed(
+    rng: np.random.Generator,
+    shape: tuple[int, int, int],
+    head_by_person: float,
+    head_by_picture: float,
+    uneven: float = 1,
+) -> np.ndarray:
+    """Scores (participants, pictures, heads) of heads that do not differ; two heads vary `uneven` times as much."""
+    people, pictures, heads = shape
+    spread = np.where(np.arange(heads) < 2, uneven, 1.0)
+    return (
+        rng.normal(0, 0.5, (people, 1, 1))
+        + rng.normal(0, 0.5, (1, pictures, 1))
+        + rng.normal(0, head_by_person, (people, 1, heads)) * spread
+        + rng.normal(0, head_by_picture, (1, pictures, heads)) * spread
+        + rng.normal(0, 1, shape)
+    )
+
+
+# Intervals.
+
+
+def test_the_interval_of_a_tiny_table_is_the_one_worked_by_hand() -> None:
+    # Means 4, rows 2 and 6, columns 3, 4, 5; residuals -1 0 1 / 1 0 -1.
+    # MS_P = 3 (4 + 4) / 1 = 24; MS_S = 2 (1 + 0 + 1) / 2 = 2; MS_PS = 4 / 2 = 2.
+    # Error 24 + 2 - 2 = 24 = MS_P; its df 24^2 / (24^2 / 1 + 2^2 / 2 + 2^2 / 2) = 576 / 580 < min(P, S) - 1 = 1.
+    found = crossed_interval(np.array([[0.0, 2.0, 4.0], [6.0, 6.0, 6.0]]))
+    half = stats.t.ppf(0.975, 1) * np.sqrt(24 / 6)
+    assert found.mean == 4
+    assert found.standard_error == pytest.approx(2)
+    assert found.df == 1
+    assert (found.low, found.high) == pytest.approx((4 - half, 4 + half))
+    assert found.p == pytest.approx(2 * stats.t.sf(2, 1))
+
+
+def test_degrees_of_freedom_are_satterthwaites_where_both_factors_vary() -> None:
+    y = np.array([[1.0, 4.0, 2.0], [3.0, 8.0, 5.0], [9.0, 7.0, 6.0], [2.0, 5.0, 9.0]])
+    table = pd.DataFrame([(p, s, y[p, s]) for p in range(4) for s in range(3)], columns=["p", "s", "y"])
+    # Mean squares by ordinary least squares of the two-way layout.
+    rows, columns = table.groupby("p")["y"].mean(), table.groupby("s")["y"].mean()
+    ms_p, ms_s = 3 * rows.var(), 4 * columns.var()
+    rest = ((table["y"] - table["p"].map(rows) - table["s"].map(columns) + y.mean()) ** 2).sum() / 6
+    error = max(ms_p + ms_s - rest, ms_p, ms_s)
+    terms = (
+        [(ms_p, 3), (ms_s, 2), (rest, 6)] if error > max(ms_p, ms_s) else [(ms_p, 3)] if ms_p > ms_s else [(ms_s, 2)]
+    )
+    found = crossed_interval(y)
+    assert found.standard_error == pytest.approx(np.sqrt(error / 12))
+    assert found.df == pytest.approx(max(error**2 / sum(m**2 / d for m, d in terms), 2))
+
+
+@given(arrays(np.float64, st.tuples(st.integers(2, 5), st.integers(2, 5)), elements=finite), finite)
+def test_an_interval_moves_with_its_scores_and_does_not_know_which_factor_is_which(y: np.ndarray, shift: float) -> None:
+    one, moved, turned = crossed_interval(y), crossed_interval(y + shift), crossed_interval(y.T)
+    assert one.low is not None and one.high is not None and moved.low is not None and turned.low is not None
+    assert one.low <= one.mean <= one.high
+    assert moved.low == pytest.approx(one.low + shift, abs=1e-6, rel=1e-6)
+    assert turned.low == pytest.approx(one.low, abs=1e-6, rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (5, 1), (1, 1)])
+def test_one_participant_or_one_picture_gives_a_mean_without_an_interval(shape: tuple[int, int]) -> None:
+    found = crossed_interval(np.ones(shape))
+    assert found.mean == 1
+    assert found.low is found.high is found.p is None
+
+
+def test_a_missing_cell_is_refused() -> None:
+    with pytest.raises(ValueError, match="complete subset"):
+        crossed_interval(np.array([[1.0, np.nan], [2.0, 3.0]]))
+
+
+def test_the_interval_over_pictures_is_students() -> None:
+    y = np.array([1.0, 2.0, 4.0, 7.0])
+    low, high = stats.t.interval(0.95, 3, y.mean(), stats.sem(y))
+    found = mean_interval(y)
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert mean_interval(y[:1]).low is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("shape", "by_person", "by_picture"), [((30, 20, 1), 0.3, 1.0), ((6, 4, 1), 0.3, 1.0)])
+def test_intervals_cover_the_truth_as_often_as_they_claim(
+    shape: tuple[int, int, int], by_person: float, by_picture: float
+) -> None:
+    """With 2,000 studies, .93 and .985 lie four standard errors below .95 and above what min(P, S) - 1 allows for."""
+    rng = np.random.default_rng(11)
+    covered = 0
+    for _ in range(2000):
+        found = crossed_interval(crossed(rng, shape, by_person, by_picture)[:, :, 0])
+        assert found.low is not None and found.high is not None
+        covered += found.low <= 0 <= found.high
+    assert 0.93 <= covered / 2000 <= 0.985
+
+
+# The head effect.
+
+
+def test_without_variation_over_pictures_quasi_f_is_the_repeated_measures_anova() -> None:
+    """Where pictures are exact copies, MS_HS and MS_HPS vanish, and F'' becomes MS_H / MS_HP, AnovaRM's."""
+    rng = np.random.default_rng(3)
+    one = rng.normal(0, 1, (8, 1, 4)) + np.array([0, 0.3, 0.6, 1.0])
+    y = np.repeat(one, 5, axis=1)
+    table = pd.DataFrame([(p, h, one[p, 0, h]) for p in range(8) for h in range(4)], columns=["p", "h", "y"])
+    oracle = AnovaRM(table, "y", "p", within=["h"]).fit().anova_table
+    found = quasi_f(y)
+    assert found is not None
+    assert found.f == pytest.approx(float(oracle["F Value"].iloc[0]))
+    assert found.df1 / found.epsilon == pytest.approx(3)
+    assert found.df2 / found.epsilon == pytest.approx(21)
+
+
+def test_what_participants_and_pictures_have_in_common_for_all_heads_does_not_touch_the_head_effect() -> None:
+    rng = np.random.default_rng(4)
+    y = rng.normal(0, 1, (6, 5, 3))
+    shifted = y + rng.normal(0, 9, (6, 1, 1)) + rng.normal(0, 9, (1, 5, 1)) + rng.normal(0, 9, (6, 5, 1))
+    one, other = quasi_f(y), quasi_f(shifted)
+    assert one is not None and other is not None
+    assert other.f == pytest.approx(one.f)
+
+
+def test_two_heads_have_no_sphericity_to_break() -> None:
+    found = quasi_f(np.random.default_rng(5).normal(0, 1, (6, 5, 2)))
+    assert found is not None
+    assert found.epsilon == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("by_person", "by_picture", "uneven"), [(0.3, 0.0, 1), (0.3, 0.3, 1), (0.3, 1.0, 1), (0.3, 1.0, 3)]
+)
+def test_heads_that_do_not_differ_are_declared_different_in_five_percent_of_studies(
+    by_person: float, by_picture: float, uneven: float
+) -> None:
+    """Quasi-F with epsilon, 600 studies of 30 x 20 x 12; the margin is four standard errors."""
+    rng = np.random.default_rng(12)
+    n = 600
+    rejected = 0
+    for _ in range(n):
+        found = quasi_f(crossed(rng, (30, 20, 12), by_person, by_picture, uneven))
+        rejected += found is not None and found.p < 0.05
+    assert rejected / n <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / n)
+
+
+@pytest.mark.slow
+def test_the_published_anova_declares_heads_different_far_too_often() -> None:
+    """Why it carries a warning: 30 x 20 x 12 with head x picture SD 1, no head effect; statistics of the warning."""
+    rng = np.random.default_rng(13)
+    rejected = 0
+    for _ in range(50):
+        y = crossed(rng, (30, 20, 12), 0.3, 1.0)
+        rejected += anova([y[:, :, h].ravel() for h in range(12)]).p < 0.05
+    assert rejected == 50
+
+
+# The replication.
+
+
+def test_the_anova_is_scipys_and_eta_squared_its_share_of_squares() -> None:
+    rng = np.random.default_rng(6)
+    groups = [rng.normal(m, 1, 30) for m in (0, 0.2, 1)]
+    oracle = stats.f_oneway(*groups)
+    found = anova(groups)
+    assert (found.f, found.p) == pytest.approx((oracle.statistic, oracle.pvalue))
+    assert (found.df1, found.df2) == (2, 87)
+    # F follows from eta squared and the degrees of freedom.
+    assert found.eta_squared / 2 / ((1 - found.eta_squared) / 87) == pytest.approx(found.f)
+
+
+def test_tukeys_hsd_is_scipys() -> None:
+    rng = np.random.default_rng(7)
+    groups = [rng.normal(m, 1, 20) for m in (0, 0.5, 2)]
+    oracle = stats.tukey_hsd(*groups)
+    bounds = oracle.confidence_interval(0.95)
+    found = {(t.first, t.second): t for t in tukey(groups, ["head-01", "head-02", "head-03"])}
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        t = found[f"head-0{i + 1}", f"head-0{j + 1}"]
+        assert t.difference == pytest.approx(groups[j].mean() - groups[i].mean())
+        assert t.p == pytest.approx(oracle.pvalue[i, j], abs=1e-4)
+        assert (t.low, t.high) == pytest.approx((-bounds.high[i, j], -bounds.low[i, j]), abs=1e-3)
+
+
+def two_heads(curves: dict[str, list[float]], sigmas: tuple[float, ...]) -> Cells:
+    rng = np.random.default_rng(8)
+    scores = np.stack([np.broadcast_to(c, (3, 4, len(sigmas))) for c in curves.values()], axis=2)
+    return Cells(
+        scores + rng.normal(0, 1e-6, (3, 4, 1, 1)), ("1", "2", "3"), ("a", "b", "c", "d"), tuple(curves), sigmas
+    )
+
+
+def test_the_best_sigma_is_each_heads_optimum_in_its_measures_direction() -> None:
+    cells = two_heads(
+        {"head-01": [3, 1, 2, 4], "head-02": [3, 2, 1, 4], "shuffled-head-01": [4, 3, 2, 1]}, (1, 2, 3, 4)
+    )
+    low = replicate(cells, "m", 12, "kl", "deg", pairs=True)
+    assert [c.best_sigma for c in low.curves] == [2, 3]
+    assert (low.best_sigma_mean, low.best_sigma_sd) == (2.5, pytest.approx(np.sqrt(0.5)))
+    assert low.best_sigma_se == pytest.approx(0.5)
+    assert low.shuffled_curve is not None
+    assert (low.shuffled_curve.best_sigma, low.shuffled_curve.at_edge) == (4, True)
+    high = replicate(cells, "m", 12, "cc", "deg", pairs=True)
+    assert [c.best_sigma for c in high.curves] == [4, 4]
+    assert all(c.at_edge for c in high.curves)
+
+
+def test_a_measure_that_is_undefined_at_a_sigma_has_no_point_there() -> None:
+    cells = two_heads({"head-01": [np.nan, 1, 2]}, (1, 2, 3))
+    found = curve(cells, ("head-01",), "head 1", -1)
+    assert found.mean[0] is None
+    assert found.best_sigma == 2
+
+
+# Whole studies.
+
+
+def test_the_planted_head_is_named_and_the_planted_order_found(inference: Inference) -> None:
+    found = inference
+    main = found.main()
+    assert (main.model, main.layer, main.measure) == ("first", 12, "kl")
+    assert main.ranked[0] == "head-04"
+    assert main.ranked[-1] == "head-01"
+    assert main.best.gain is not None and main.best.gain.low is not None and main.best.gain.low > 0
+    assert {r.map for r in main.references} == {"centre", "uniform", "object"}
+
+
+def test_numbers_are_the_plain_means_of_the_table(results: Results, inference: Inference) -> None:
+    main = inference.main()
+    t = results.alignment
+    t = t[
+        (t["participant"] != POOLED)
+        & (t["model"] == "first")
+        & (t["layer"] == 12)
+        & ((t["sigma"] - main.sigma).abs() < 1e-9)
+    ]
+    # Participant 06 has no comparison on one picture and is left out of the intervals.
+    t = t[t["participant"] != "06"]
+    means = t.groupby("map")["kl"].mean()
+    assert main.best.value.participants == 5
+    for head in main.heads:
+        assert head.value.mean == pytest.approx(means[head.map])
+        assert head.gain is not None
+        assert head.gain.mean == pytest.approx(means[f"shuffled-{head.map}"] - means[head.map])
+    for reference in main.references:
+        assert reference.lead.mean == pytest.approx(means[reference.map] - means[main.best.map])
+
+
+def test_who_is_left_out_of_the_intervals_is_named(inference: Inference) -> None:
+    remarks = [str(r) for r in inference.remarks]
+    assert any("1 of 6 participants" in r and "(06)" in r for r in remarks)
+
+
+def test_a_gain_is_positive_towards_people_in_every_measure(inference: Inference) -> None:
+    for reading in inference.sound:
+        best = reading.best
+        assert best.gain is not None and best.shuffled is not None
+        assert np.sign(best.gain.mean) == np.sign(sign_of(reading.measure) * (best.value.mean - best.shuffled.mean))
+
+
+def test_heads_that_do_not_differ_are_tied(make_study: Callable[..., Path]) -> None:
+    main = read_inference(results_folder(make_study(effect=0.0, participants=12, pictures=8))).main()
+    assert set(main.ties) == {h.map for h in main.heads} - {main.best.map}
+
+
+def test_no_shuffled_pictures_leave_chance_unknown(make_study: Callable[..., Path]) -> None:
+    main = read_inference(results_folder(make_study(shuffled=False))).main()
+    assert main.best.gain is None and main.best.shuffled is None and main.gain_effect is None
+
+
+def test_one_participant_has_no_interval_and_no_test(make_study: Callable[..., Path]) -> None:
+    main = read_inference(results_folder(make_study(participants=1))).main()
+    assert main.best.value.low is None
+    assert main.head_effect is None and main.contrasts == ()
+
+
+def test_pictures_without_masks_have_no_lift(make_study: Callable[..., Path]) -> None:
+    found = read_inference(results_folder(make_study(masks=False)))
+    assert found.lifts == ()
+    assert {r.map for r in found.main().references} == {"centre", "uniform"}
+
+
+def test_lifts_are_means_over_pictures(results: Results, inference: Inference) -> None:
+    t = results.attention_table
+    for found in inference.lifts:
+        mine = t[(t["model"] == found.model) & (t["layer"] == found.layer) & (t["map"] == found.map)]
+        assert found.lift_pp.mean == pytest.approx(mine["lift_pp"].mean())
+        # The table on disk has six digits.
+        assert found.lift_pp.mean == pytest.approx(100 * (found.inside.mean - found.area.mean), abs=1e-3)
+
+
+def test_a_picture_seen_in_two_runs_counts_once(results: Results) -> None:
+    table = results.alignment
+    part = table[(table["model"] == "first") & (table["layer"] == 12) & (table["participant"] != POOLED)]
+    again = part[part["participant"] == "01"].assign(run=2, kl=lambda t: t["kl"] + 1)
+    once, twice = to_cells(part, "kl"), to_cells(pd.concat([part, again]), "kl")
+    assert twice.scores[0] == pytest.approx(once.scores[0] + 0.5, nan_ok=True)
+    assert twice.scores[1:] == pytest.approx(once.scores[1:], nan_ok=True)
+
+
+def test_of_several_windows_of_time_the_widest_counts(results: Results) -> None:
+    table = results.alignment
+    part = table[(table["model"] == "first") & (table["layer"] == 12)]
+    early = part.assign(window_end_s=3.0, kl=99.0)
+    assert to_cells(pd.concat([early, part]), "kl").scores == pytest.approx(to_cells(part, "kl").scores, nan_ok=True)
+
+
+def test_a_secondary_measure_that_is_undefined_is_remarked_and_does_not_stop_the_rest(results: Results) -> None:
+    table = results.alignment.copy()
+    table.loc[table["map"] == "head-02", "cc"] = np.nan
+    found = infer(replace(results, alignment=table))
+    assert not [s for s in found.sound if s.measure == "cc"]
+    assert any("cc" in str(r) for r in found.remarks)
+
+
+def test_an_undefined_primary_measure_is_an_error_that_says_so(results: Results) -> None:
+    with pytest.raises(DataError, match="kl"):
+        infer(replace(results, alignment=results.alignment.assign(kl=np.nan)))
+
+
+def test_a_study_without_comparisons_is_an_error_with_a_remedy(results: Results) -> None:
+    with pytest.raises(DataError, match="beholder analyze"):
+        infer(replace(results, alignment=results.alignment.iloc[:0]))
+
+
+def test_inference_read_back_is_inference_written(results: Results, tmp_path: Path) -> None:
+    found = infer(results)
+    write_json(found, tmp_path / "inference.json")
+    assert read_inference(tmp_path) == found
+
+
+def test_an_absent_or_broken_inference_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="beholder analyze"):
+        read_inference(tmp_path)
+    (tmp_path / "inference.json").write_text('{"primary": 3}')
+    with pytest.raises(DataError, match=r"inference\.json"):
+        read_inference(tmp_path)
+
+
+# Complete subsets.
+
+
+@given(arrays(np.bool_, st.tuples(st.integers(1, 7), st.integers(1, 7))))
+def test_a_complete_subset_has_no_missing_cell_and_is_all_where_none_is_missing(missing: np.ndarray) -> None:
+    scores = np.where(missing, np.nan, 1.0)
+    rows, columns = complete(scores)
+    assert not np.isnan(scores[np.ix_(rows, columns)]).any()
+    if not missing.any():
+        assert (len(rows), len(columns)) == missing.shape
+    if not missing.all():
+        assert rows.size and columns.size
+
+
+def test_a_participant_who_saw_little_is_dropped_rather_than_the_pictures() -> None:
+    scores = np.ones((10, 6))
+    scores[3, 1:] = np.nan
+    rows, columns = complete(scores)
+    assert 3 not in rows
+    assert len(columns) == 6
+
+
+def test_cells_that_a_head_lacks_are_left_out_for_all_heads() -> None:
+    rng = np.random.default_rng(9)
+    scores = rng.normal(0, 1, (4, 3, 2, 1))
+    scores[0, 0, 1, 0] = np.nan
+    cells = Cells(scores, ("1", "2", "3", "4"), ("a", "b", "c"), ("head-01", "head-02"), (1.0,))
+    reading, left_out = sound_reading(cells, "m", 12, "kl", 1.0, "deg", primary=True)
+    assert {(h.value.participants, h.value.pictures) for h in reading.heads} == {(3, 3)}
+    assert "1 of 4 participants" in left_out[0]

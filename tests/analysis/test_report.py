@@ -1,0 +1,392 @@
+"""The page: it needs no network, says what was found and no more, hides nothing, and is the same bytes each time."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from analysis.inference import Inference, read_inference
+from analysis.looks import LEVELS, map_png, people_map
+from analysis.report import write_report
+from analysis.results import Results, read_results, results_folder, write_json
+from analysis.wording import finding, number, references
+from shared.errors import DataError
+from shared.stimuli import read_stimuli
+
+VOID = {"meta", "img", "link", "br", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """The page's elements: open tags must close in order; attributes and text are kept."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.texts: list[str] = []
+        self.scripts: list[str] = []
+        self.feed(html)
+        self.close()
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.texts))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {k: v or "" for k, v in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {k: v or "" for k, v in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag, f"</{tag}> out of order"
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "script":
+            self.scripts.append(data)
+        elif self.open and self.open[-1] != "style":
+            self.texts.append(data)
+
+    def of(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="session")
+def page(made_up_folder: Path) -> Page:
+    """The page of the made-up study."""
+    return Page(write_report(made_up_folder).read_text("utf-8"))
+
+
+# What the page is.
+
+
+def test_every_element_is_closed_and_every_id_is_one_of_its_kind(page: Page) -> None:
+    assert page.open == []
+    ids = [a["id"] for _, a in page.tags if a.get("id")]
+    assert len(ids) == len(set(ids))
+
+
+def test_every_reference_within_the_page_leads_somewhere(page: Page) -> None:
+    ids = {a["id"] for _, a in page.tags if "id" in a}
+    links = [a["href"][1:] for _, a in page.tags if a.get("href", "").startswith("#")]
+    assert links
+    assert set(links) <= ids
+
+
+def test_the_page_loads_nothing_from_a_network_or_a_disk(page: Page, made_up_folder: Path) -> None:
+    for tag, attributes in page.tags:
+        for name in ("src", "href", "xlink:href", "srcset", "data", "action"):
+            if name in attributes and tag != "svg":
+                assert attributes[name].startswith(("data:", "#")) or attributes[name] == "", (
+                    tag,
+                    attributes[name][:80],
+                )
+    assert not page.of("link") and not page.of("iframe")
+    css = (Path(__file__).parents[2] / "analysis" / "templates" / "report.css").read_text("utf-8")
+    assert "url(" not in css and "@import" not in css
+    script = page.scripts[-1]
+    assert not re.search(r"fetch\(|XMLHttpRequest|import\(|https?:", script)
+
+
+def test_the_same_results_give_the_same_bytes(small_study: Path) -> None:
+    folder = results_folder(small_study)
+
+    def written() -> dict[str, bytes]:
+        write_report(small_study)
+        files = [folder / "report.html", *(folder / "figures").glob("*"), *(folder / "tables").glob("*")]
+        return {f.name: f.read_bytes() for f in files}
+
+    first = written()
+    assert written() == first
+    assert len(first) > 10
+
+
+def test_where_and_when_the_page_was_made_does_not_stand_in_it(page: Page, made_up_folder: Path) -> None:
+    html = (results_folder(made_up_folder) / "report.html").read_text("utf-8")
+    assert str(made_up_folder) not in html
+    assert not re.search(r"\b20\d\d-\d\d-\d\d", page.text)
+
+
+def test_what_an_earlier_report_left_is_removed(small_study: Path) -> None:
+    old = results_folder(small_study) / "figures" / "heads-gone.svg"
+    old.parent.mkdir(exist_ok=True)
+    old.write_text("<svg/>")
+    write_report(small_study)
+    assert not old.exists()
+    assert (old.parent / "heads.svg").exists() and (old.parent / "heads.png").exists()
+
+
+# What the first sentence says.
+
+
+def test_the_sentence_is_the_inference_in_words(page: Page, inference: Inference) -> None:
+    best = inference.main().best
+    assert best.gain is not None and best.gain.low is not None and best.gain.high is not None
+    sentence = (
+        f"{best.value.participants} simulated observers and ViT-S/14 (first) with stand-in weights on 4 objects: "
+        f"head 4 of the last layer comes closest to where they looked, {number(best.gain.mean)} nats of KL divergence "
+        f"closer than its own attention on other pictures (95 % interval {number(best.gain.low)} to "
+        f"{number(best.gain.high)}); every other head is farther."
+    )
+    assert sentence in page.text
+
+
+def test_simulated_observers_and_stand_in_weights_are_named_at_the_top(page: Page) -> None:
+    top = page.text[: page.text.index("Who, and how well measured")]
+    assert "simulated observers" in top and "Simulated, not people." in top
+    assert "80 % of fixations drawn from head 4 of layer 12" in top
+    assert "stand-in weights" in top and "tuned on human saliency" in top
+    assert "Left out:" in top and "1 of 24 trials (aborted: 1)" in top
+
+
+def test_real_people_and_published_weights_are_not_called_otherwise(make_study: Callable[..., Path]) -> None:
+    folder = make_study(simulated=False, stand_in=False)
+    words = Page(write_report(folder).read_text("utf-8")).text
+    assert "5 people and ViT-S/14 (first) on 4 objects" in words
+    # The settings, printed in full, speak of what was not used too.
+    words = words[: words.index("Every setting")]
+    assert "imulated observer" not in words and "tand-in" not in words
+
+
+def test_what_cannot_be_told_apart_is_said(results: Results, inference: Inference) -> None:
+
+    main = inference.main()
+    tied = replace(main, ties=("head-03", "head-01"))
+    sound = tuple(tied if s == main else s for s in inference.sound)
+    assert "heads 1 and 3 cannot be told from it" in finding(results, replace(inference, sound=sound)).sentence
+
+
+@pytest.mark.parametrize(
+    ("mean", "low", "high", "said"),
+    [
+        (0.1, -0.1, 0.3, "0.10 nats of KL divergence closer than its own attention on other pictures (95 % interval "
+         "−0.10 to 0.30), not shown to be above chance"),
+        (-0.2, -0.3, -0.1, "0.20 nats of KL divergence farther than its own attention on other pictures (95 % interval "
+         "0.10 to 0.30), below chance"),
+    ],
+)  # fmt: skip
+def test_a_head_that_is_not_above_chance_is_not_praised(
+    results: Results, inference: Inference, mean: float, low: float, high: float, said: str
+) -> None:
+
+    main = inference.main()
+    gain = replace(main.best.gain, mean=mean, low=low, high=high)  # type: ignore[type-var]
+    heads = tuple(replace(h, gain=gain) if h == main.best else h for h in main.heads)
+    sound = tuple(replace(main, heads=heads) if s == main else s for s in inference.sound)
+    assert said in finding(results, replace(inference, sound=sound)).sentence
+
+
+def test_one_participant_is_said_to_have_no_interval(make_study: Callable[..., Path]) -> None:
+    words = Page(write_report(make_study(participants=1)).read_text("utf-8")).text
+    assert "no interval, as there is one participant" in words
+    assert "1 simulated observer and" in words
+
+
+def test_chance_that_is_not_known_is_said(make_study: Callable[..., Path]) -> None:
+    words = Page(write_report(make_study(shuffled=False)).read_text("utf-8")).text
+    assert "how far above chance that is cannot be said" in words
+
+
+# What the page must not hide.
+
+
+def test_every_remark_is_on_the_page(page: Page, results: Results, inference: Inference) -> None:
+    assert results.summary.remarks and inference.remarks
+    for remark in (*results.summary.remarks, *inference.remarks):
+        assert remark.about in page.text
+        assert remark.text in page.text
+
+
+def test_names_cannot_become_markup(page: Page, made_up_folder: Path) -> None:
+    html = (results_folder(made_up_folder) / "report.html").read_text("utf-8")
+    assert "Made-up <study> & test" in page.text
+    assert "<study>" not in html and "alert(1)</script>" not in html
+
+
+def test_a_picture_named_like_markup_stays_a_name(make_study: Callable[..., Path]) -> None:
+    folder = make_study(picture_names="a&b'<i>\"{:02d}")
+    made = Page(write_report(folder).read_text("utf-8"))
+    assert "a&b'<i>\"01" in made.text
+    assert not made.of("i")
+
+
+def test_trials_left_out_are_listed_with_their_reason(page: Page, made_up_folder: Path) -> None:
+    table = pd.read_csv(results_folder(made_up_folder) / "tables" / "trials-left-out.csv", dtype=str)
+    assert table[["participant", "picture", "why"]].to_numpy().tolist() == [["06", "object-01", "aborted"]]
+
+
+def test_the_replication_carries_its_warning_and_stands_after_the_sound_reading(page: Page) -> None:
+    warning = page.text.index("Do not conclude from these p values")
+    assert page.text.index("The sound reading") < page.text.index("The replication, as published") < warning
+    assert warning < page.text.index("One-way ANOVA over heads at")
+
+
+def test_pictures_without_masks_have_no_lift_and_the_page_says_why(make_study: Callable[..., Path]) -> None:
+    folder = make_study(masks=False)
+    words = Page(write_report(folder).read_text("utf-8")).text
+    assert "No picture of this study has a mask" in words
+    assert not (results_folder(folder) / "tables" / "lift.csv").exists()
+
+
+def test_imported_fixations_without_geometry_are_reported_in_per_cent_and_without_a_scale_bar(
+    make_study: Callable[..., Path],
+) -> None:
+    folder = make_study(geometry=False, simulated=False)
+    words = Page(write_report(folder).read_text("utf-8")).text
+    assert "% of the width" in words
+    assert "no validation of the tracker in these data" in words
+    assert "Fixations were imported as given" in words
+    assert "5°" not in words
+
+
+# Figures and tables.
+
+
+def test_every_figure_says_its_finding_to_who_cannot_see_it(page: Page, inference: Inference) -> None:
+    alternatives = [i["alt"] for i in page.of("img")]
+    assert all(len(a) > 20 for a in alternatives)
+    best = inference.main().best
+    assert any(f"Closest is head 4 with {number(best.value.mean)}" in a for a in alternatives)
+
+
+def test_every_table_on_the_page_is_a_file_with_the_same_bytes(page: Page, made_up_folder: Path) -> None:
+    links = [a for a in page.of("a") if a.get("download", "").endswith(".csv")]
+    assert {"heads.csv", "pairs.csv", "anova.csv", "tukey.csv", "curves.csv"} <= {a["download"] for a in links}
+    for link in links:
+        content = base64.b64decode(link["href"].partition(",")[2])
+        assert content == (results_folder(made_up_folder) / "tables" / link["download"]).read_bytes()
+
+
+def test_tables_hold_every_layer_with_full_numbers(made_up_folder: Path, inference: Inference) -> None:
+    table = pd.read_csv(results_folder(made_up_folder) / "tables" / "heads.csv")
+    assert set(zip(table["model"], table["layer"], strict=True)) == {(s.model, s.layer) for s in inference.sound}
+    main = inference.main()
+    mine = table.query("model == @main.model and layer == @main.layer and measure == 'kl' and map == 'head 4'")
+    assert mine["score"].item() == pytest.approx(main.best.value.mean, rel=1e-5)
+    assert mine["gain high"].item() == pytest.approx(main.best.gain.high, rel=1e-5)  # type: ignore[union-attr]
+
+
+# Looking at maps.
+
+
+def test_every_object_has_its_picture_people_and_two_heads(page: Page) -> None:
+    assert len(page.of("article")) == 4
+    for i in range(4):
+        assert {f"picture-{i}", f"fixations-{i}", f"people-{i}", f"map-a-{i}", f"map-b-{i}"} <= {
+            a.get("id") for _, a in page.tags
+        }
+
+
+def test_the_reader_can_choose_every_head_of_every_layer_and_sees_its_own_map(page: Page, results: Results) -> None:
+    data: dict[str, Any] = json.loads(page.scripts[0])
+    assert [len(o["value"].split(":")) for o in page.of("option")] == [2] * (2 * 4 * 4)
+    shown = {a["id"]: a for _, a in page.tags if "id" in a}
+    best_layer = data["maps"][2][0]
+    assert shown["map-a-2"]["href"] == best_layer[3]
+    assert shown["map-b-2"]["href"] == best_layer[0]
+    png = Image.open(io.BytesIO(base64.b64decode(best_layer[3].partition(",")[2])))
+    maps = results.attention("first", 12)["object-03"]
+    assert (png.height, png.width) == maps[3].shape
+    levels, values = np.asarray(png).astype(float), maps[3] / maps[3].mean()
+    assert np.corrcoef(np.argsort(np.argsort(levels.ravel())), np.argsort(np.argsort(values.ravel())))[0, 1] > 0.9
+
+
+def test_every_fixation_that_was_used_can_be_laid_over_and_no_other(page: Page, results: Results) -> None:
+    used = results.fixations[results.fixations["used"]]
+    inside: list[str] = []
+    dots: dict[str, int] = {}
+    for tag, attributes in page.tags:
+        if tag == "g" and "id" in attributes:
+            inside = [attributes["id"]]
+        elif tag == "path" and inside and attributes["stroke"] == "#d55e00":
+            dots[inside[0]] = dots.get(inside[0], 0) + attributes["d"].count("M")
+    counts = used.groupby("stimulus").size()
+    assert dots == {f"fixations-{i}": n for i, n in enumerate(counts)}
+
+
+def test_maps_have_one_scale_and_end_at_its_top() -> None:
+    image = Image.open(io.BytesIO(map_png(np.array([[0.0, 2.0], [4.0, 40.0]]), 4.0)))
+    assert np.asarray(image).tolist() == [[0, round((LEVELS - 1) / 2)], [LEVELS - 1, LEVELS - 1]]
+    assert image.convert("RGBA").getpixel((0, 0))[3] == 0
+
+
+def test_in_peoples_map_each_participant_weighs_the_same(results: Results) -> None:
+    stimulus = read_stimuli(results.study_folder / "stimuli")[0][1]
+    every = people_map(results, stimulus, patches_across=14)
+    assert every is not None
+    assert every.mean() == pytest.approx(1)
+    # One participant's fixations, counted ten times, change nothing.
+
+    again = pd.concat([results.fixations, *[results.fixations.query("participant == '01'")] * 9])
+    repeated = people_map(replace(results, fixations=again), stimulus, patches_across=14)
+    assert repeated == pytest.approx(every)
+
+
+def test_people_are_where_they_looked(results: Results) -> None:
+
+    stimulus = read_stimuli(results.study_folder / "stimuli")[0][0]
+    corner = results.fixations.assign(x_px=10.0, y_px=170.0)
+    found = people_map(replace(results, fixations=corner), stimulus, patches_across=14)
+    assert found is not None
+    row, column = np.unravel_index(found.argmax(), found.shape)
+    assert (row / found.shape[0], column / found.shape[1]) == pytest.approx((170 / 180, 10 / 240), abs=0.02)
+
+
+# Where something is missing.
+
+
+def test_a_study_that_was_not_analysed_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="beholder analyze"):
+        write_report(tmp_path)
+
+
+def test_versions_are_shown_and_times_are_not(small_study: Path) -> None:
+    write_json(
+        {"made": "2031-05-06T00:00:00Z", "versions": {"numpy": "9.9.9"}, "machine": {"system": "Plan 9"}, "seed": 77},
+        results_folder(small_study) / "provenance.json",
+    )
+    words = Page(write_report(small_study).read_text("utf-8")).text
+    assert "numpy 9.9.9" in words and "seed 77" in words and "2031" not in words
+
+
+def test_only_what_was_used_is_cited(results: Results) -> None:
+
+    cited = references(results)
+    assert "wang2004" in cited and cited.count("@") == len(cited.splitlines())
+    imported = replace(results, summary=replace(results.summary, source="imported fixations"))
+    assert "niehorster2026" not in references(imported)
+
+
+def test_progress_is_told(small_study: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    write_report(small_study, lambda stage, done, total: told.append((stage, done, total)))
+    assert told[0] == ("report", 0, 3)
+    assert told[-1] == ("report", 3, 3)
+
+
+def test_inference_is_read_not_computed_again(small_study: Path) -> None:
+    """The page is made from inference.json: what stands there is what the page says."""
+
+    folder = results_folder(small_study)
+    found = read_inference(folder)
+    main = found.main()
+    best = replace(main.best, gain=replace(main.best.gain, mean=7.77))  # type: ignore[type-var]
+    changed = replace(main, heads=tuple(best if h == main.best else h for h in main.heads))
+    write_json(replace(found, sound=tuple(changed if s == main else s for s in found.sound)), folder / "inference.json")
+    assert "7.77 nats" in Page(write_report(small_study).read_text("utf-8")).text
+    assert read_results(small_study).summary.participants == 6
