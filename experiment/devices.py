@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from PIL import Image
 
@@ -139,6 +139,7 @@ class TrackerInfo:
     rate_hz: float
     eyes: tuple[Eye, ...]
     pupil_unit: str
+    pupil_measure: Literal["diameter", "area"]
     simulated: bool
 
 
@@ -225,7 +226,10 @@ class Tracker(Protocol):
         """Begin to record; again after each `stop` (a calibration in mid-session stands between the two)."""
 
     def read(self) -> Batch:
-        """What arrived since the last call, oldest first; never blocks, never waits for the disk."""
+        """What arrived since the last call, oldest first; never blocks, never waits for the disk.
+
+        Samples carry the time of sampling, not of arrival; one whose time does not advance is left out by the session.
+        """
 
     def clocks(self) -> ClockPair:
         """Both clocks, read together."""

@@ -103,6 +103,18 @@ class ProtocolSettings(Section):
     validation_points: Literal[4, 5] = Field(4, description="4 or 5, at other places than the calibration's.")
     rating: bool = Field(False, description="Ask after each picture how much it was liked.")
     break_every: int = Field(10, ge=0, le=1000, description="Offer a break after this many pictures; 0: never.")
+    form: list[str] = Field(
+        ["age", "sex", "group"],
+        description="Asked before the session, a column of participants.tsv each; nothing that identifies a person.",
+    )
+
+    @field_validator("form")
+    @classmethod
+    def _columns(cls, form: list[str]) -> list[str]:
+        for name in form:
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name == "participant_id" or form.count(name) > 1:
+                raise ValueError(f'"{name}" must be one word in small letters, named once')
+        return form
 
 
 class LimitSettings(Section):

@@ -148,8 +148,7 @@ def test_published_runs_are_valid_and_the_journal_is_gone(study: Path) -> None:
 def test_answers_that_could_identify_are_coarsened_and_rows_stay_rows(study: Path) -> None:
     published(study)
     participants = dataset.read_participants(study)
-    # The session caps the age when it is given; a table keeps what it is handed, in one cell.
-    assert participants.loc["01", "group"] == "a b"
+    assert participants.loc["01", ["age", "group"]].tolist() == ["89", "a b"]
     assert list(participants.columns) == ["participant_id", "age", "group"]
 
 
@@ -217,6 +216,27 @@ def test_events_are_mapped_by_the_clock_readings_and_their_residual_is_told(stud
     assert fit["drift_ppm"] == pytest.approx(100, abs=1e-3)
     assert fit["residual_ms"] < 1e-3
     assert fit["pairs"] == 3
+
+
+def test_a_data_set_without_a_table_of_participants_gets_one_of_all_who_are_there(study: Path) -> None:
+    for label in ("01", "02"):
+        published(study, label)
+    (study / "participants.tsv").unlink()
+    (study / "participants.json").unlink()
+    published(study, "03")
+    assert list(dataset.read_participants(study).index) == ["01", "02", "03"]
+    assert errors_of(study) == []
+
+
+def test_a_journal_that_cannot_be_recovered_is_kept_and_does_not_keep_others_from_it(study: Path) -> None:
+    published(study, "01")
+    for label in ("01", "02"):
+        journal_of(study, label).close()
+    broken, fine = dataset.recover(study)
+    assert "nothing recorded is overwritten" in broken.text
+    assert "recovered into" in fine.text
+    assert [state.participant for state in dataset.journals(study)] == ["01"]
+    assert [run.participant for run in dataset.runs(study)] == ["01", "02"]
 
 
 def test_nothing_recorded_is_overwritten(study: Path) -> None:

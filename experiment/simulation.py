@@ -1,0 +1,235 @@
+"""Simulated participants: the real session, recorder and publishing, with synthetic eyes on a virtual clock.
+
+Each participant's chance follows from the seed and their label alone, so the first 10 of 30 are the same 10, and the
+data are the same bytes for any number of processes. What was planted is written beside the data, in
+`sourcedata/sub-01/..._truth.json`. Data that were recorded from people are never mixed with these.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import shutil
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiment.devices import WindowEvent
+from experiment.headless import HeadlessDisplay, ScriptedOperator, ScriptedParticipant
+from experiment.observer import Observer, generator, read_densities
+from experiment.plan import Plan, plan_session
+from experiment.session import Outcome, read_texts, run_session
+from experiment.trackers.synthetic import SyntheticTracker
+from shared.dataset import runs
+from shared.errors import StudyError
+from shared.journal import exclusive, journals, read_journal
+from shared.provenance import digest
+from shared.publishing import finish_changes
+from shared.stimuli import read_stimuli
+from shared.study import ScreenSettings, Study, read_study
+
+# Nothing has to be answered in time here: gaze is fetched in larger pieces than in a lab.
+PUMP_EVERY_S = 0.5
+
+
+@dataclass(frozen=True)
+class SimulationReport:
+    """Which participants were simulated now, and which were there already; labels, sorted."""
+
+    simulated: tuple[str, ...]
+    already_there: tuple[str, ...]
+
+
+def simulate(
+    study_folder: Path,
+    participants: int,
+    seed: int,
+    *,
+    workers: int = 2,
+    progress: Callable[[str, float], None] | None = None,
+) -> SimulationReport:
+    """Simulate participants 01, 02, ... of a study, those that are complete already left alone.
+
+    `progress` is told what was done last, and the share of all that is done (0 to 1). Raises StudyError where the
+    study cannot be simulated, or holds data of people or of another simulation.
+    """
+    if participants < 1:
+        raise StudyError(f"participants: {participants} is not possible; take 1 or more.")
+    labels = [f"{number:02d}" for number in range(1, participants + 1)]
+    study = read_study(study_folder)
+    facts = simulation_facts(study_folder, study, seed)
+    finish_changes(study_folder)
+    _drop_unfinished(study_folder)
+    _refuse_others(study_folder, facts)
+    there = {run.participant for run in runs(study_folder)}
+    missing = [label for label in labels if label not in there]
+    done = 0
+
+    def tell(label: str) -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(f"sub-{label}", done / len(missing))
+
+    if workers <= 1 or len(missing) <= 1:
+        for label in missing:
+            simulate_participant(study_folder, label, facts)
+            tell(label)
+    else:
+        _simulate_in_parallel(study_folder, missing, facts, min(workers, len(missing)), tell)
+    return SimulationReport(tuple(missing), tuple(label for label in labels if label in there))
+
+
+def simulate_participant(study_folder: Path, label: str, facts: Mapping[str, Any]) -> None:
+    """One participant's whole session, published; `facts` are `simulation_facts`.
+
+    Raises StudyError where it did not end as planned.
+    """
+    study = read_study(study_folder)
+    stimuli, _ = read_stimuli(study_folder / "stimuli")
+    plan = plan_session(study, stimuli, label, [])
+    session = simulated_session(study_folder, study, plan, facts)
+    outcome = session.run(keep_aborted=False)
+    if outcome.status == "aborted":
+        raise KeyboardInterrupt
+    if outcome.failures:
+        raise StudyError(f"the simulation of participant {label} did not end as planned: {outcome.failures[0]}")
+
+
+@dataclass(frozen=True)
+class SimulatedSession:
+    """All that stands in for a lab around one session."""
+
+    study_folder: Path
+    study: Study
+    plan: Plan
+    display: HeadlessDisplay
+    tracker: SyntheticTracker
+    operator: ScriptedOperator
+
+    def run(self, *, keep_aborted: bool = True) -> Outcome:
+        """Run it through, as a lab would; see `experiment.session.run_session`."""
+        return run_session(
+            self.study_folder, self.study, self.plan, self.display, self.tracker, self.operator,
+            sync_every_s=None, pump_every_s=PUMP_EVERY_S, keep_aborted=keep_aborted,
+        )  # fmt: skip
+
+
+def simulated_session(
+    study_folder: Path,
+    study: Study,
+    plan: Plan,
+    facts: Mapping[str, Any],
+    *,
+    events: Sequence[WindowEvent] = (),
+    operator: ScriptedOperator | None = None,
+) -> SimulatedSession:
+    """Display, tracker and people for one session; `events` come from the window at their times.
+
+    A later run of a participant has chance of its own: it is not the first one over again.
+    """
+    screen = _screen_of(study_folder, study)
+    who = plan.participant if plan.run == 1 else f"{plan.participant} run {plan.run}"
+    seed = int(facts["seed"])
+    densities = read_densities(study_folder, study, [trial.stimulus for trial in plan.trials])
+    eyes = Observer(
+        study.observer, screen.screen(), densities, study.alignment.centre_share, generator(seed, who, "gaze")
+    )
+    participant = ScriptedParticipant(_answers(study, generator(seed, who, "answers")))
+    display = HeadlessDisplay(
+        screen.screen(), screen.refresh_hz, participant, events=events, background=study.protocol.background
+    )
+    planted = {"participant": plan.participant, **facts}
+    tracker = SyntheticTracker(display.clock, eyes, study.observer, generator(seed, who, "measurement"), planted)
+    display.watcher = tracker.watch
+    return SimulatedSession(study_folder, study, plan, display, tracker, operator or ScriptedOperator())
+
+
+def _answers(study: Study, rng: np.random.Generator) -> dict[str, Callable[[], Sequence[str]]]:
+    """What a simulated participant answers, by the beginning of the question: an age, ratings, and nothing else."""
+    texts = read_texts(study.study.language)
+    age_years = str(rng.integers(18, 41))
+
+    def typed(answer: str) -> Callable[[], Sequence[str]]:
+        return lambda: [*answer, "return"]
+
+    answers = {
+        texts["form"].get(name, f"{name}:"): typed(age_years if name == "age" else "") for name in study.protocol.form
+    }
+    return {**answers, texts["rating"]: lambda: [str(rng.integers(1, 8))]}
+
+
+def _screen_of(study_folder: Path, study: Study) -> ScreenSettings:
+    if study.screen is None:
+        raise StudyError(f"{study_folder / 'study.toml'} has no section screen: a simulation needs its geometry.")
+    return study.screen
+
+
+def simulation_facts(study_folder: Path, study: Study, seed: int) -> dict[str, Any]:
+    """What a simulation follows from: two with the same facts belong together. They stand in each truth file."""
+    _screen_of(study_folder, study)
+    stimuli, _ = read_stimuli(study_folder / "stimuli")
+    settings = {
+        name: getattr(study, name).model_dump()
+        for name in ("study", "screen", "pictures", "tracker", "protocol", "limits", "observer")
+    }
+    return {
+        "seed": seed,
+        "map": study.observer.map,
+        "map_digest": digest(read_densities(study_folder, study, stimuli)),
+        "follow": study.observer.follow,
+        "settings_digest": digest(settings),
+    }
+
+
+def _refuse_others(study_folder: Path, facts: dict[str, Any]) -> None:
+    for run in runs(study_folder):
+        truth = study_folder / "sourcedata" / f"sub-{run.participant}" / f"{run.prefix}_truth.json"
+        if not truth.exists():
+            raise StudyError(
+                f"{study_folder} holds recordings that this program did not simulate (participant {run.participant}): "
+                "simulate in a study folder of its own."
+            )
+        known = json.loads(truth.read_text("utf-8"))
+        for key, name in (("seed", "seed"), ("map_digest", "observer's map"), ("settings_digest", "settings")):
+            if known.get(key) != facts[key]:
+                raise StudyError(
+                    f"participant {run.participant} was simulated with another {name}: put it back as it was, or "
+                    "simulate in another study folder."
+                )
+
+
+def _drop_unfinished(study_folder: Path) -> None:
+    """Remove the journals of simulated sessions that were cut short: they are simulated anew, to the same end."""
+    for state in journals(study_folder):
+        if state.running:
+            raise StudyError(f"{state.folder} is being recorded now: wait for that session to end.")
+        if (state.folder / "session.json").exists() and not read_journal(state.folder).header["tracker"]["simulated"]:
+            raise StudyError(f"{state.folder} is a person's session that a crash left: recover it first.")
+        with exclusive(state.folder):
+            shutil.rmtree(state.folder)
+
+
+def _simulate_in_parallel(
+    study_folder: Path, labels: list[str], facts: Mapping[str, Any], workers: int, tell: Callable[[str], None]
+) -> None:
+    # Fresh processes, on every system alike: a forked one would inherit threads and locks in mid-use.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_ctrl_c_to_the_parent)
+    try:
+        running = {pool.submit(simulate_participant, study_folder, label, facts): label for label in labels}
+        for future in as_completed(running):
+            future.result()
+            tell(running[future])
+    finally:
+        # After Ctrl-C or an error those under way are still finished, seconds each; the others are not begun.
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _leave_ctrl_c_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

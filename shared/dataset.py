@@ -1,0 +1,707 @@
+"""The study on disk, a BIDS 1.11 data set: making one, publishing sessions into it, reading it, taking a person out.
+
+    dataset_description.json  README  .bidsignore  participants.tsv/.json  study.toml  stimuli/
+    sub-01/beh/sub-01_task-viewing_run-1_recording-eye1_physio.tsv.gz/.json        gaze, one file an eye
+    sub-01/beh/sub-01_task-viewing_run-1_recording-eye1_physioevents.tsv.gz/.json  messages, blinks
+    sub-01/beh/sub-01_task-viewing_run-1_events.tsv/.json                          what was shown when
+    sub-01/beh/sub-01_task-viewing_run-1_beh.tsv/.json                             imported fixations, without samples
+    sourcedata/sub-01/                                                             the tracker's own files; not shared
+
+Nothing that was recorded is ever overwritten. How a change survives a crash is `shared.publishing`'s business; what a
+session writes while it runs is `shared.journal`'s. Other people's BIDS eye tracking is read too, where it says what it
+must. Nothing is computed from the gaze here.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import re
+import shutil
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from shared.errors import DataError, Remark, StudyError
+from shared.gaze import SAMPLE, Eye, Samples
+from shared.journal import JournalState as JournalState
+from shared.journal import (
+    Record,
+    exclusive,
+    journals_folder,
+    parse_rows,
+    read_journal,
+)
+from shared.journal import journals as journals
+from shared.publishing import Change, change, finish_changes, link, write_synced
+from shared.run_files import EVENT_COLUMNS, PHYSIO_COLUMNS, json_text, link_sourcedata, safe_cell, tsv_bytes, write_run
+from shared.screen import Screen
+from shared.stimuli import copy_stimuli
+from shared.study import Study, read_study, write_study
+
+BIDS_VERSION = "1.11.0"
+OLDEST_AGE = 89  # years; higher ages are recorded as this one, since they may identify a person
+_FIXATION_COLUMNS: dict[str, dict[str, Any]] = {
+    "trial": {"Description": "Number of the trial, from 1."},
+    "stim_file": {"Description": "The picture, relative to the folder stimuli."},
+    "fixation": {"Description": "Order of the fixation on its picture, from 1."},
+    "onset": {"Description": "Beginning of the fixation, from the picture's onset.", "Units": "s"},
+    "duration": {"Description": "Duration of the fixation.", "Units": "s"},
+    "x_px": {"Description": "Position from the picture's left edge, in pixels of the picture.", "Units": "pixel"},
+    "y_px": {"Description": "Position from the picture's upper edge, in pixels of the picture.", "Units": "pixel"},
+}
+_PARTICIPANT_COLUMNS: dict[str, dict[str, Any]] = {
+    "participant_id": {"Description": "The participant's label; the list of names is not part of the data."},
+    "age": {"Description": f"Age at the session; {OLDEST_AGE} stands for {OLDEST_AGE} and above.", "Units": "year"},
+    "sex": {"Description": "Sex, as the participant answered.", "Levels": {"F": "female", "M": "male", "O": "other"}},
+    "group": {"Description": "The group that the study compares."},
+}
+_README = """# {name}
+
+An eye-tracking study of pictures, recorded with Beholder as a BIDS {bids} data set.
+
+Each participant looked at the pictures of the folder `stimuli`, a dot before each. Gaze is in
+`sub-*/beh/*_physio.tsv.gz`, one file an eye, in pixels of the screen with their origin in its upper left corner; what
+was shown when is in `*_events.tsv`. Every setting of the study is in `study.toml`. Files in `sourcedata` are the
+tracker's own and are not meant to be shared.
+"""
+_SOURCEDATA_README = """The trackers' own files, kept as they came. Not for sharing: they may hold dates and images.
+"""
+
+
+# --------------------------------------------------------------------------------------------------------- making
+
+
+def create_study(folder: Path, study: Study, stimuli_source: Path) -> None:
+    """Make a study's folder: settings, description, pictures; the data set is valid from the start.
+
+    It is made aside and renamed, so nothing half-made remains. Raises StudyError where the folder is not empty, and
+    DataError where a picture cannot be used.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise StudyError(f"{folder} exists already and is not empty: name another folder for the study.")
+    # Resolved, so that "." has a name too.
+    whole = folder.resolve()
+    part = whole.with_name(f".{whole.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        part.mkdir(parents=True)
+        write_study(study, part)
+        (part / "dataset_description.json").write_text(json_text(_description(study.study.name)), encoding="utf-8")
+        (part / ".bidsignore").write_text("study.toml\n.beholder/\n", encoding="utf-8")
+        readme = _README.format(name=study.study.name, bids=BIDS_VERSION)
+        (part / "README").write_text(readme, encoding="utf-8")
+        (part / "sourcedata").mkdir()
+        (part / "sourcedata" / "README").write_text(_SOURCEDATA_README, encoding="utf-8")
+        copy_stimuli(stimuli_source, part / "stimuli")
+    except OSError as error:
+        raise StudyError(f"{folder} cannot be made ({error}): name a folder that you may write to.") from None
+    else:
+        if whole.exists():
+            whole.rmdir()
+        part.rename(whole)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _description(name: str) -> dict[str, Any]:
+    return {
+        "Name": name,
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "raw",
+        "GeneratedBy": [{"Name": "Beholder", "Version": beholder_version()}],
+    }
+
+
+def beholder_version() -> str:
+    """The version of this program, as its package says it."""
+    try:
+        return metadata.version("beholder")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+# ----------------------------------------------------------------------------------------------------- publishing
+
+
+def publish(journal_folder: Path, before_step: Callable[[str], None] = lambda step: None) -> tuple[Path, ...]:
+    """Make a session's journal part of the data set, and remove it; returns the files that were added, sorted.
+
+    Nothing is returned where the journal holds neither samples nor events, or another process has just published it.
+    Raises DataError where its session is still running, or where files of that run are there already. `before_step` is
+    called before each step of the change with its name (for tests that fail there).
+    """
+    study_folder = journal_folder.parents[2]
+    with exclusive(journal_folder):
+        finish_changes(study_folder)
+        if not journal_folder.exists():
+            return ()
+        if not (journal_folder / "session.json").exists():
+            # The session died before it began; there is nothing in it.
+            shutil.rmtree(journal_folder)
+            return ()
+        journal = read_journal(journal_folder)
+        participant = str(journal.header["participant"])
+        built = journal_folder / "built"
+        shutil.rmtree(built, ignore_errors=True)
+        # Formatting and compressing take time: they are done before the data set is locked.
+        write_run(journal, built / f"sub-{participant}" / "beh")
+        link_sourcedata(journal, built / "sourcedata" / f"sub-{participant}")
+        files = sorted(path.relative_to(built) for path in built.rglob("*") if path.is_file())
+        with change(study_folder, before_step) as new:
+            if any(file.parts[0] != "sourcedata" for file in files):
+                for file in files:
+                    if (study_folder / file).exists():
+                        raise DataError(
+                            f"{study_folder / file} exists already, and nothing recorded is overwritten: move "
+                            f"{journal_folder} out of the study folder and keep it."
+                        )
+                new.carry_over(f"sub-{participant}")
+                for file in files:
+                    (new.new / file).parent.mkdir(parents=True, exist_ok=True)
+                    link(built / file, new.new / file)
+                rows = _participants_with(study_folder, participant, _answers(journal.records))
+                _replace_participants(new, rows, folders=[f"sub-{participant}"])
+                for file in files:
+                    if file.parts[0] == "sourcedata":
+                        new.put(file.as_posix())
+            else:
+                files = []
+            new.take(journal_folder.relative_to(study_folder).as_posix())
+        return tuple(study_folder / file for file in files)
+
+
+def recover(study_folder: Path) -> tuple[Remark, ...]:
+    """Finish what a crash interrupted: a change in its midst, and the journals of sessions that ended without one.
+
+    Returns a remark for each thing that was found; journals of running sessions are named and left alone.
+    """
+    remarks = []
+    if finish_changes(study_folder):
+        remarks.append(Remark(str(study_folder), "a change of the data set that was cut short has been finished"))
+    for state in journals(study_folder):
+        about = f"sub-{state.participant} run-{state.run}"
+        if state.running:
+            remarks.append(Remark(about, "is being recorded now; it is left alone"))
+            continue
+        try:
+            if (state.folder / "session.json").exists():
+                remarks += read_journal(state.folder).remarks
+            files = publish(state.folder)
+        except DataError as error:
+            # One that cannot be recovered does not keep the others from it.
+            remarks.append(Remark(about, f"could not be recovered, and is kept as it is: {error}"))
+            continue
+        found = f"recovered into {len(files)} files" if files else "nothing had been recorded; its journal is removed"
+        remarks.append(Remark(about, f"its session ended without saving: {found}"))
+    return tuple(remarks)
+
+
+# --------------------------------------------------------------------------------------------------- participants
+
+
+def read_participants(study_folder: Path) -> pd.DataFrame:
+    """participants.tsv as text, one row a participant, indexed by the label without "sub-"; n/a is NaN.
+
+    An empty table where there is none yet. Raises DataError where it is not readable.
+    """
+    rows = _participant_rows(study_folder)
+    cells = [{name: np.nan if cell == "n/a" else cell for name, cell in row.items()} for row in rows]
+    table = pd.DataFrame(cells, columns=list(rows[0]) if rows else ["participant_id"], dtype=object)
+    table.insert(0, "participant", [row["participant_id"].removeprefix("sub-") for row in rows])
+    return table.set_index("participant")
+
+
+def _participant_rows(study_folder: Path) -> list[dict[str, str]]:
+    path = study_folder / "participants.tsv"
+    if not path.is_file():
+        return []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, delimiter="\t")
+            names = reader.fieldnames or []
+            rows = [dict(row) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read ({error}): save it as tab separated text in UTF-8.") from None
+    if "participant_id" not in names:
+        raise DataError(f"{path} has no column participant_id: its first line must name the columns, tab separated.")
+    for line, row in enumerate(rows, start=2):
+        # DictReader gives None for cells that a line lacks, and a list under None for those it has too many.
+        if None in row or None in row.values():
+            raise DataError(f"{path}, line {line} does not have {len(names)} columns: mend that line.")
+        if not re.fullmatch(r"sub-[A-Za-z0-9]+", row["participant_id"]):
+            raise DataError(
+                f'{path}, line {line}: participant_id {row["participant_id"]!r} must be "sub-" and a label.'
+            )
+    return rows
+
+
+def _answers(records: Iterable[Record]) -> dict[str, str]:
+    answers: dict[str, str] = {}
+    for record in records:
+        if record.kind == "form":
+            answers.update({name: str(value) for name, value in record.value.items()})
+    return answers
+
+
+def _participants_with(study_folder: Path, participant: str, answers: Mapping[str, str]) -> list[dict[str, str]]:
+    """The rows of participants.tsv with this one among them, sorted; answers that are there already stay."""
+    rows = {row["participant_id"]: row for row in _participant_rows(study_folder)}
+    # A table that begins now has a row for each participant who is there already: the validator compares the two.
+    there = [folder.name for folder in study_folder.glob("sub-*") if folder.is_dir()]
+    for name in (*there, f"sub-{participant}"):
+        rows.setdefault(name, {"participant_id": name})
+    row = rows[f"sub-{participant}"]
+    for name, answer in answers.items():
+        if row.get(name, "n/a") == "n/a":
+            row[name] = str(OLDEST_AGE) if name == "age" and _above_oldest(answer) else safe_cell(answer)
+    return [rows[name] for name in sorted(rows)]
+
+
+def _above_oldest(age: str) -> bool:
+    try:
+        return float(age) > OLDEST_AGE
+    except ValueError:
+        return False
+
+
+def _replace_participants(new: Change, rows: Sequence[Mapping[str, str]], folders: Sequence[str]) -> None:
+    """Steps that swap `folders` (those that exist in `new`; others only go) and the two tables of participants."""
+    # Tables out first, in last: the validator compares them with the folders. JSON never stands without its table.
+    new.take("participants.json")
+    new.take("participants.tsv")
+    for folder in folders:
+        new.take(folder)
+        new.put(folder)
+    if not rows:
+        return
+    columns = list(dict.fromkeys(["participant_id", *(name for row in rows for name in row)]))
+    write_synced(new.new / "participants.tsv", tsv_bytes(columns, rows))
+    path = new.study_folder / "participants.json"
+    try:
+        known = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON ({error}): mend it.") from None
+    asked = {name: {"Description": "Answer to the study's form."} for name in columns}
+    described = {**asked, **{name: text for name, text in _PARTICIPANT_COLUMNS.items() if name in columns}, **known}
+    write_synced(new.new / "participants.json", json_text(described).encode())
+    new.put("participants.tsv")
+    new.put("participants.json")
+
+
+def withdrawal(study_folder: Path, participant: str) -> list[Path]:
+    """Everything in a study that holds this participant's data, sorted; participants.tsv stands for their row.
+
+    The whole of derivatives/beholder is among them: what was pooled over participants contains this one.
+    """
+    label = participant.removeprefix("sub-")
+    own = [
+        *(study_folder / part / f"sub-{label}" for part in ("", "sourcedata")),
+        *(state.folder for state in journals(study_folder) if state.participant == label),
+        *journals_folder(study_folder).glob(f"sub-{label}_run-*.lock"),
+    ]
+    found = [path for path in own if path.exists()]
+    if any(row["participant_id"] == f"sub-{label}" for row in _participant_rows(study_folder)):
+        found.append(study_folder / "participants.tsv")
+    pooled = study_folder / "derivatives" / "beholder"
+    if found and pooled.exists():
+        found.append(pooled)
+    return sorted(found)
+
+
+def withdraw(
+    study_folder: Path, participant: str, before_step: Callable[[str], None] = lambda step: None
+) -> list[Path]:
+    """Delete a participant everywhere in a study, derivatives included; returns what was deleted or changed.
+
+    After a crash in its midst the deletion is completed by `recover`, or by the next change. Raises DataError where
+    there is no such participant, or where their session is running.
+    """
+    finish_changes(study_folder)
+    label = participant.removeprefix("sub-")
+    found = withdrawal(study_folder, label)
+    if not found:
+        raise DataError(f'{study_folder} holds nothing of a participant "{label}": check the label.')
+    if running := [state for state in journals(study_folder) if state.participant == label and state.running]:
+        raise DataError(f"{running[0].folder} is being recorded now: end that session first.")
+    with change(study_folder, before_step) as new:
+        rows = [row for row in _participant_rows(study_folder) if row["participant_id"] != f"sub-{label}"]
+        folders = [f"sub-{label}"]
+        _replace_participants(new, rows, folders)
+        for path in found:
+            relative = path.relative_to(study_folder).as_posix()
+            if relative not in (*folders, "participants.tsv"):
+                new.take(relative)
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------- reading
+
+
+@dataclass(frozen=True, order=True)
+class Run:
+    """A run of a participant in the data set, and where its files lie; `prefix` begins all their names."""
+
+    participant: str
+    session: str
+    task: str
+    run: int
+    folder: Path
+    prefix: str
+
+    @property
+    def events_file(self) -> Path:
+        """What was shown when."""
+        return self.folder / f"{self.prefix}_events.tsv"
+
+    def physio_files(self) -> dict[str, Path]:
+        """The gaze files by their recording ("eye1", "eye2", "eye3")."""
+        found = {}
+        for recording in ("eye1", "eye2", "eye3"):
+            path = self.folder / f"{self.prefix}_recording-{recording}_physio.tsv.gz"
+            if path.exists():
+                found[recording] = path
+        return found
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A run as read.
+
+    `samples` (n,) of `shared.gaze.SAMPLE`, time on the tracker's clock; `events` has onset in seconds from the first
+    sample, so a sample's time there is `time_s - time_s[0]`; `validation` is the sidecar's, None where there is none.
+    """
+
+    participant: str
+    run: int
+    samples: Samples
+    rate_hz: float
+    screen: Screen
+    eyes: tuple[Eye, ...]
+    simulated: bool
+    events: pd.DataFrame
+    validation: Mapping[Eye, Mapping[str, Any] | None]
+    sidecars: Mapping[Eye, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def runs(study_folder: Path, *, with_gaze: bool = True) -> tuple[Run, ...]:
+    """The recordings in a data set, sorted by participant, session, task and run.
+
+    With `with_gaze` False those are among them that ended before the first gaze sample and have only events.
+    """
+    found = {_run_of(path, "_recording-") for path in _data_files(study_folder, "*_recording-eye[123]_physio.tsv.gz")}
+    if not with_gaze:
+        found |= {_run_of(path, "_events.tsv") for path in _data_files(study_folder, "*_events.tsv")}
+    return tuple(sorted(found))
+
+
+def beh_runs(study_folder: Path) -> tuple[Run, ...]:
+    """The runs that were imported as fixations, without samples; sorted likewise."""
+    return tuple(sorted(_run_of(path, "_beh.tsv") for path in _data_files(study_folder, "*_beh.tsv")))
+
+
+def fixations_file(run: Run) -> Path:
+    """The table of imported fixations of a run of `beh_runs`."""
+    return run.folder / f"{run.prefix}_beh.tsv"
+
+
+def _data_files(study_folder: Path, pattern: str) -> list[Path]:
+    return [path for deep in ("sub-*/*", "sub-*/ses-*/*") for path in study_folder.glob(f"{deep}/{pattern}")]
+
+
+def _run_of(path: Path, after_prefix: str) -> Run:
+    prefix = path.name.partition(after_prefix)[0]
+    entities = _entities(prefix)
+    try:
+        run = int(entities.get("run", "1"))
+    except ValueError:
+        raise DataError(f"{path}: run-{entities['run']} must be a number: rename the file.") from None
+    return Run(entities["sub"], entities.get("ses", ""), entities.get("task", ""), run, path.parent, prefix)
+
+
+def _entities(name: str) -> dict[str, str]:
+    return {key: value for key, _, value in (part.partition("-") for part in name.split("_")) if value}
+
+
+def read_recording(run: Run) -> Recording:
+    """Gaze and events of a run.
+
+    Columns that BIDS leaves open may be missing. Raises DataError, naming file, key or row and the remedy, where a
+    file breaks its own description, the clocks of two eyes disagree, or the screen is not known.
+    """
+    files = run.physio_files()
+    if not files:
+        raise DataError(f"{run.folder} has no gaze of {run.prefix}: its physio files were moved or renamed.")
+    eyes: dict[Eye, tuple[NDArray[np.float64], dict[str, Any]]] = {}
+    for path in files.values():
+        sidecar = _sidecar(path)
+        seen_by = _need(sidecar, "RecordedEye", path)
+        if seen_by not in ("left", "right", "cyclopean"):
+            raise DataError(f'{path}: RecordedEye is {seen_by!r}; it must be "left", "right" or "cyclopean".')
+        # A cyclopean recording stands alone and has one trace: it is read as one eye's, its sidecar says whose.
+        eye: Eye = "right" if seen_by == "right" else "left"
+        if eye in eyes:
+            raise DataError(f"{path}: another file of this run has the {eye} eye too; mend RecordedEye in one of them.")
+        eyes[eye] = (_read_physio(path, sidecar), sidecar)
+    rates = {float(_need(sidecar, "SamplingFrequency", next(iter(files.values())))) for _, sidecar in eyes.values()}
+    if len(rates) > 1:
+        raise DataError(f"{run.folder / run.prefix}: its eyes differ in SamplingFrequency; mend their JSON files.")
+    samples = _joined_eyes({eye: values for eye, (values, _) in eyes.items()})
+    sidecars = {eye: sidecar for eye, (_, sidecar) in eyes.items()}
+    return Recording(
+        participant=run.participant,
+        run=run.run,
+        samples=samples,
+        rate_hz=rates.pop(),
+        screen=_screen_of(run),
+        eyes=tuple(eye for eye in ("left", "right") if eye in eyes),
+        simulated=any(bool(sidecar.get("Simulated", False)) for sidecar in sidecars.values()),
+        events=read_events(run.events_file),
+        validation={eye: sidecar.get("Validation") for eye, sidecar in sidecars.items()},
+        sidecars=sidecars,
+    )
+
+
+def _need(sidecar: Mapping[str, Any], key: str, path: Path) -> Any:
+    if key not in sidecar:
+        raise DataError(f"{path}: its JSON file does not give {key}, which BIDS requires; add it.")
+    return sidecar[key]
+
+
+def _sidecar(path: Path) -> dict[str, Any]:
+    """The JSON that describes a data file, with what BIDS lets it inherit from files higher up."""
+    stem, suffix = path.name.removesuffix(".gz").removesuffix(".tsv").rpartition("_")[::2]
+    entities = _entities(stem).items()
+    merged: dict[str, Any] = {}
+    found = False
+    root = next((parent for parent in path.parents if (parent / "dataset_description.json").exists()), path.parent)
+    folders = [folder for folder in (path.parent, *path.parents) if folder == root or root in folder.parents]
+    for folder in reversed(dict.fromkeys(folders)):
+        for file in sorted(folder.glob(f"*{suffix}.json"), key=lambda file: len(file.name)):
+            own_stem, own_suffix = file.name.removesuffix(".json").rpartition("_")[::2]
+            if own_suffix == suffix and _entities(own_stem).items() <= entities:
+                try:
+                    merged.update(json.loads(file.read_text("utf-8")))
+                except (ValueError, TypeError) as error:
+                    raise DataError(f"{file} cannot be read as JSON ({error}): mend it.") from None
+                found = True
+    if not found:
+        raise DataError(f"{path} has no JSON file beside it: BIDS requires one that describes its columns.")
+    return merged
+
+
+def _read_physio(path: Path, sidecar: Mapping[str, Any]) -> NDArray[np.float64]:
+    """(n, 4): seconds, x and y in px of the screen, pupil; NaN where missing."""
+    names = list(_need(sidecar, "Columns", path))
+    for name in PHYSIO_COLUMNS[:3]:
+        if name not in names:
+            raise DataError(f"{path}: Columns in its JSON file does not name {name}, which BIDS requires.")
+    for axis in ("x_coordinate", "y_coordinate"):
+        unit = str(dict(sidecar.get(axis) or {}).get("Units", "pixel"))
+        if unit not in ("pixel", "pixels", "px"):
+            raise DataError(f"{path}: {axis} is in {unit!r}; convert it to pixels of the screen.")
+    try:
+        data = gzip.decompress(path.read_bytes()).replace(b"\r\n", b"\n")
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be decompressed ({error}): fetch it again, it is not whole.") from None
+    wanted = [names.index(name) for name in PHYSIO_COLUMNS if name in names]
+    try:
+        parsed = parse_rows(data, len(names), wanted)
+    except ValueError as error:
+        raise DataError(_first_broken_row(path, data, names, wanted, error)) from None
+    values = np.full((len(parsed), len(PHYSIO_COLUMNS)), np.nan)
+    values[:, [column for column, name in enumerate(PHYSIO_COLUMNS) if name in names]] = parsed
+    if len(values) == 0:
+        raise DataError(f"{path} has no rows: the run holds no gaze; leave it out of the data set.")
+    if np.isnan(values[:, 0]).any():
+        row = int(np.flatnonzero(np.isnan(values[:, 0]))[0]) + 1
+        raise DataError(f"{path}, row {row} has no timestamp: each sample needs one.")
+    values[:, 0] *= _seconds_per_unit(path, sidecar, values[:, 0])
+    steps = np.diff(values[:, 0])
+    if (steps <= 0).any():
+        row = int(np.flatnonzero(steps <= 0)[0]) + 2
+        raise DataError(f"{path}, row {row}: its timestamp does not come after the row before; sort or mend the rows.")
+    return values
+
+
+def _first_broken_row(path: Path, data: bytes, names: Sequence[str], wanted: Sequence[int], error: Exception) -> str:
+    for number, line in enumerate(data.decode("utf-8", errors="replace").split("\n"), start=1):
+        cells = line.split("\t")
+        if len(cells) != len(names):
+            return f"{path}, row {number} has {len(cells)} columns where its JSON names {len(names)}; mend that row."
+        for column in wanted:
+            try:
+                float(cells[column].replace("n/a", "nan"))
+            except ValueError:
+                what = f"{names[column]} is {cells[column]!r}"
+                return f"{path}, row {number}: {what}; it must be a number, or n/a where it is missing."
+    return f"{path} cannot be read ({error}): export it again."
+
+
+def _seconds_per_unit(path: Path, sidecar: Mapping[str, Any], timestamps: NDArray[np.float64]) -> float:
+    """What one unit of the timestamps is in seconds: as the sidecar says, else by the rate; both must agree."""
+    scales = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "μs": 1e-6, "ns": 1e-9}
+    rate_hz = float(_need(sidecar, "SamplingFrequency", path))
+    step = float(np.median(np.diff(timestamps))) if len(timestamps) > 1 else float("nan")
+    named = dict(sidecar.get("timestamp") or {}).get("Units")
+    if named is not None and named not in scales:
+        raise DataError(f"{path}: the Units of timestamp are {named!r}; they must be one of {', '.join(scales)}.")
+    for unit, scale in scales.items():
+        if named in (None, unit) and (not step > 0 or 0.5 < step * scale * rate_hz < 2):
+            return scale
+    raise DataError(
+        f"{path}: its timestamps step by {step:g} {named or ''} where SamplingFrequency is {rate_hz:g} Hz; mend one."
+    )
+
+
+def _joined_eyes(eyes: Mapping[Eye, NDArray[np.float64]]) -> Samples:
+    traces = list(eyes.values())
+    times = traces[0][:, 0]
+    for trace in traces[1:]:
+        if not np.array_equal(times, trace[:, 0]):
+            times = np.union1d(times, trace[:, 0])
+    samples = np.zeros(len(times), SAMPLE)
+    for name in SAMPLE.names or ():
+        samples[name] = np.nan
+    samples["time_s"] = times
+    for eye, trace in eyes.items():
+        rows = np.searchsorted(times, trace[:, 0])
+        for column, name in enumerate(("x_px", "y_px", "pupil"), start=1):
+            samples[f"{eye}_{name}"][rows] = trace[:, column]
+    return samples
+
+
+def _screen_of(run: Run) -> Screen:
+    path = run.events_file
+    if not path.exists():
+        raise DataError(f"{path} does not exist: without it nobody knows what was shown.")
+    shown = _sidecar(path).get("StimulusPresentation")
+    if not shown:
+        raise DataError(f"{path}: its JSON file has no StimulusPresentation; add ScreenDistance, ScreenSize (metres).")
+    try:
+        distance_m = float(shown["ScreenDistance"])
+        width_m, height_m = (float(v) for v in shown["ScreenSize"])
+        width_px, height_px = (int(v) for v in shown["ScreenResolution"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: StimulusPresentation in its JSON file lacks or garbles {error}; mend it.") from None
+    if sorted(shown.get("ScreenOrigin", ["top", "left"])) != ["left", "top"]:
+        raise DataError(f"{path}: ScreenOrigin is {shown['ScreenOrigin']}; convert gaze to an origin of top left.")
+    if not (0 < distance_m < 20 and 0 < width_m < 10 and 0 < height_m < 10):
+        raise DataError(
+            f"{path}: ScreenDistance {distance_m:g} and ScreenSize {width_m:g} x {height_m:g} cannot be metres, the "
+            "unit that BIDS asks for; mend its JSON file."
+        )
+    return Screen(width_px, height_px, width_m * 100, height_m * 100, distance_m * 100)
+
+
+def read_events(path: Path) -> pd.DataFrame:
+    """An events table with all columns of Beholder's: those that others' tables lack are missing, or their default.
+
+    Without trial_type every row with a stim_file is a picture; without trial these are numbered; without status an
+    event is complete. Raises DataError where onset or duration is no number.
+    """
+    table = _read_table(path, ("onset", "duration"))
+    for name in ("onset", "duration"):
+        table[name] = _numbers(path, table, name)
+    pictures = table["stim_file"].notna() if "stim_file" in table else pd.Series(False, table.index)
+    if "trial_type" not in table:
+        table["trial_type"] = pd.Series("picture", table.index).where(pictures)
+    pictures = pictures & (table["trial_type"] == "picture")
+    if "trial" not in table:
+        table["trial"] = pictures.cumsum().where(pictures)
+    if "status" not in table:
+        table["status"] = "complete"
+    if "exposure" not in table:
+        table["exposure"] = pd.Series("first", table.index).where(pictures)
+    for name in EVENT_COLUMNS:
+        if name not in table:
+            table[name] = np.nan
+    text = {"trial_type", "stim_file", "status", "exposure"}
+    for name in [name for name in EVENT_COLUMNS if name not in text | {"onset", "duration"}]:
+        table[name] = _numbers(path, table, name)
+    table["trial"] = table["trial"].astype("Int64")
+    others = [name for name in table if name not in EVENT_COLUMNS]
+    return table[[*EVENT_COLUMNS, *others]]
+
+
+def _read_table(path: Path, required: Sequence[str]) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(
+            path, sep="\t", dtype=object, na_values=["n/a"], keep_default_na=False, index_col=False, encoding="utf-8"
+        )
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist.") from None
+    except (ValueError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read ({error}): save it as tab separated text in UTF-8.") from None
+    for name in required:
+        if name not in table:
+            raise DataError(f"{path} has no column {name}, which is required; add it.")
+    return table
+
+
+def _numbers(path: Path, table: pd.DataFrame, name: str) -> pd.Series[float]:
+    numbers = pd.to_numeric(table[name], errors="coerce").astype(np.float64)
+    broken = table[name].notna() & numbers.isna()
+    if broken.any():
+        row = int(np.flatnonzero(broken)[0])
+        raise DataError(f"{path}, line {row + 2}: {name} is {table[name].iloc[row]!r}; it must be a number or n/a.")
+    return numbers
+
+
+# -------------------------------------------------------------------------------------------- imported fixations
+
+
+def write_fixations(
+    study_folder: Path, participant: str, table: pd.DataFrame, answers: Mapping[str, str] | None = None, run: int = 1
+) -> Path:
+    """Add a participant whose fixations were detected elsewhere; returns the table's path.
+
+    `table` has the columns trial, stim_file, fixation, onset (seconds from the picture's onset, NaN where not known),
+    duration (seconds), x_px and y_px (of the picture, from its upper left); others are kept. Raises DataError where a
+    column lacks, or where that run is there already.
+    """
+    label = participant.removeprefix("sub-")
+    if not re.fullmatch(r"[A-Za-z0-9]+", label):
+        raise DataError(f"participant {participant!r}: a label is made of letters and digits; rename it.")
+    if lacking := [name for name in _FIXATION_COLUMNS if name not in table]:
+        raise DataError(f"the fixations of participant {label} have no column {lacking[0]}; add it.")
+    if table.empty:
+        raise DataError(f"participant {label} has no fixation: leave them out.")
+    task = read_study(study_folder).study.task
+    relative = Path(f"sub-{label}") / "beh" / f"sub-{label}_task-{task}_run-{run}_beh.tsv"
+    with change(study_folder) as new:
+        if (study_folder / relative).exists():
+            raise DataError(f"{study_folder / relative} exists already, and nothing recorded is overwritten.")
+        new.carry_over(f"sub-{label}")
+        file = new.new / relative
+        file.parent.mkdir(parents=True, exist_ok=True)
+        columns = [*_FIXATION_COLUMNS, *(str(name) for name in table if name not in _FIXATION_COLUMNS)]
+        cells = (table[name].tolist() for name in columns)
+        write_synced(
+            file, tsv_bytes(columns, (dict(zip(columns, row, strict=True)) for row in zip(*cells, strict=True)))
+        )
+        described = {name: _FIXATION_COLUMNS.get(name, {"Description": "As imported."}) for name in columns}
+        write_synced(file.with_suffix(".json"), json_text({"TaskName": task, **described}).encode())
+        _replace_participants(new, _participants_with(study_folder, label, answers or {}), folders=[f"sub-{label}"])
+    return study_folder / relative
+
+
+def read_fixations(path: Path) -> pd.DataFrame:
+    """A table of imported fixations, as `write_fixations` takes it. Raises DataError naming line and column."""
+    table = _read_table(path, tuple(_FIXATION_COLUMNS))
+    for name in _FIXATION_COLUMNS:
+        if name != "stim_file":
+            table[name] = _numbers(path, table, name)
+    for name in ("trial", "fixation", "stim_file", "duration", "x_px", "y_px"):
+        if table[name].isna().any():
+            line = int(np.flatnonzero(table[name].isna())[0]) + 2
+            raise DataError(f"{path}, line {line} has no {name}: complete that line, or remove it.")
+    return table.astype({"trial": np.int64, "fixation": np.int64})

@@ -1,0 +1,188 @@
+"""Changes to a data set that happen wholly or not at all, whenever the power fails; each state in between is valid.
+
+A BIDS data set is refused where participants.tsv names a participant without a folder, or the reverse, and a folder
+cannot be renamed together with a table. So a change goes in steps, each a single rename:
+
+    1. everything new is built aside, in `.beholder/publish/new/`, old files hard-linked;
+    2. the steps are written into a redo log, `.beholder/publish/redo.json`: from here on the change will happen;
+    3. participants.json and participants.tsv are taken out (a data set needs none), what changes is taken out into
+       `.beholder/publish/old/`, the new is put in its place, the new tables come last;
+    4. what was taken out is deleted, and the log with it.
+
+After a crash the next change, or `finish_changes`, takes up the log where it stands; what was built without a log is
+thrown away. One lock file a data set lets one process at a time do this. Nothing here knows what the files mean.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock
+
+from shared.errors import DataError
+
+Step = tuple[Literal["take", "put"], str]
+
+
+class Change:
+    """A change of a data set in the making: put files below `new`, then name the steps.
+
+    Paths are relative to the data set. `steps` are carried out in order by `change`, when its block ends.
+    """
+
+    def __init__(self, study_folder: Path) -> None:
+        self.study_folder = study_folder
+        self.new = _place(study_folder) / "new"
+        self.steps: list[Step] = []
+
+    def carry_over(self, relative: str) -> None:
+        """Have the files that lie below `relative` in the new folder too, by hard links."""
+        source = self.study_folder / relative
+        for path in sorted(source.rglob("*")):
+            target = self.new / relative / path.relative_to(source)
+            if path.is_dir():
+                target.mkdir(parents=True, exist_ok=True)
+            elif path.is_file():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                link(path, target)
+
+    def take(self, relative: str) -> None:
+        """Take a file or folder out of the data set; it is deleted when the change is complete."""
+        self.steps.append(("take", relative))
+
+    def put(self, relative: str) -> None:
+        """Put what lies in `new` under this path into its place, which is free by then."""
+        self.steps.append(("put", relative))
+
+
+@contextmanager
+def change(study_folder: Path, before_step: Callable[[str], None] = lambda step: None) -> Iterator[Change]:
+    """A change of the data set: build it within the block; it happens when the block ends without an exception.
+
+    Holds the data set's lock, and first finishes a change that a crash left. `before_step` is called before each
+    step with its name, so that tests can fail there.
+    """
+    with _lock_of(study_folder):
+        _finish(study_folder, before_step)
+        building = Change(study_folder)
+        building.new.mkdir(parents=True)
+        try:
+            yield building
+        except BaseException:
+            shutil.rmtree(_place(study_folder))
+            raise
+        _sync_tree(building.new)
+        before_step("log")
+        _write_log(study_folder, building.steps)
+        _finish(study_folder, before_step)
+
+
+def finish_changes(study_folder: Path) -> bool:
+    """Finish the change that a crash left in its midst, if there is one; returns whether there was."""
+    if not _place(study_folder).exists():
+        return False
+    with _lock_of(study_folder):
+        there = _log(study_folder).exists()
+        _finish(study_folder, lambda step: None)
+        return there
+
+
+def link(source: Path, target: Path) -> None:
+    """A second name for a file; a copy on disks that know no hard links. Raises FileExistsError, never overwrites."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def sync_folder(folder: Path) -> None:
+    """Return when the names in a folder are on the disk (where the system can tell)."""
+    if sys.platform != "win32":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def write_synced(path: Path, data: bytes) -> None:
+    """Write a whole file and return when it is on the disk."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _place(study_folder: Path) -> Path:
+    return study_folder / ".beholder" / "publish"
+
+
+def _log(study_folder: Path) -> Path:
+    return _place(study_folder) / "redo.json"
+
+
+def _lock_of(study_folder: Path) -> FileLock:
+    folder = study_folder / ".beholder"
+    folder.mkdir(exist_ok=True)
+    return FileLock(folder / "publish.lock", thread_local=False)
+
+
+def _write_log(study_folder: Path, steps: Sequence[Step]) -> None:
+    part = _log(study_folder).with_suffix(".part")
+    write_synced(part, json.dumps(list(steps)).encode())
+    part.replace(_log(study_folder))
+    sync_folder(_place(study_folder))
+
+
+def _finish(study_folder: Path, before_step: Callable[[str], None]) -> None:
+    """Carry out what the log still names. A step done twice does nothing, and is struck off before the next."""
+    place = _place(study_folder)
+    if _log(study_folder).exists():
+        try:
+            steps: list[Step] = [(verb, path) for verb, path in json.loads(_log(study_folder).read_text("utf-8"))]
+        except ValueError as error:
+            raise DataError(
+                f"{_log(study_folder)} cannot be read ({error}): keep the whole study folder and ask for help."
+            ) from None
+        while steps:
+            verb, relative = steps[0]
+            before_step(f"{verb} {relative}")
+            if verb == "take":
+                _move(study_folder / relative, place / "old" / relative)
+            else:
+                _move(place / "new" / relative, study_folder / relative)
+            steps = steps[1:]
+            before_step(f"strike {verb} {relative}")
+            _write_log(study_folder, steps)
+    if place.exists():
+        before_step("clean")
+        # The empty log goes last: without it, what is built aside counts as never decided on.
+        for name in ("old", "new"):
+            shutil.rmtree(place / name, ignore_errors=True)
+        shutil.rmtree(place)
+
+
+def _move(source: Path, target: Path) -> None:
+    if not source.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        raise DataError(f"{target} is in the way of a change: move it out of the study folder, then try again.")
+    source.rename(target)
+    sync_folder(target.parent)
+    sync_folder(source.parent)
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in (folder, *folder.rglob("*")):
+        if path.is_dir():
+            sync_folder(path)

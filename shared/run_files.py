@@ -1,0 +1,301 @@
+"""From a session's journal to the files of a BIDS run: gaze, messages, events, and the JSON that describes them.
+
+    sub-01_task-viewing_run-1_recording-eye1_physio.tsv.gz/.json        gaze, one file an eye (eye1 left, eye2 right)
+    sub-01_task-viewing_run-1_recording-eye1_physioevents.tsv.gz/.json  messages, notices, what the tracker detected
+    sub-01_task-viewing_run-1_events.tsv/.json                          what was shown when
+
+They are written into a folder aside; `shared.dataset` makes them part of the data set, and reads them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shared.clocks import ClockFit, fit_clocks
+from shared.gaze import Eye
+from shared.journal import FILES, Journal, Record, format_rows
+from shared.publishing import link, write_synced
+
+RECORDING_OF: dict[Eye, str] = {"left": "eye1", "right": "eye2"}
+PHYSIO_COLUMNS = ("timestamp", "x_coordinate", "y_coordinate", "pupil_size")
+_PHYSIO_ROW = "%.6f\t%.2f\t%.2f\t%.3f\n"
+EVENT_COLUMNS: dict[str, dict[str, Any]] = {
+    "onset": {"Description": "Beginning of the event, from the first gaze sample.", "Units": "s"},
+    "duration": {"Description": "Duration of the event.", "Units": "s"},
+    "trial_type": {
+        "Description": "What was shown or done.",
+        "Levels": {
+            "calibration": "The tracker was calibrated.",
+            "validation": "Targets of known position were looked at.",
+            "dot": "The dot before a picture; the drift check is made on it.",
+            "picture": "A picture.",
+            "rating": "The participant rated the picture.",
+            "pause": "A pause, or a break offered by the study.",
+        },
+    },
+    "trial": {"Description": "Number of the trial in the participant's order, from 1."},
+    "stim_file": {"Description": "The picture, relative to the folder stimuli."},
+    "status": {
+        "Description": "How the event ended.",
+        "Levels": {
+            "complete": "As planned.",
+            "aborted": "Cut short: skipped, failed, or the session ended.",
+            "repeated": "Cut short by a pause or a calibration, and shown again later in this run.",
+        },
+    },
+    "exposure": {
+        "Description": "Whether this participant had seen any of this picture before.",
+        "Levels": {"first": "For the first time.", "repeat": "Seen before, in a presentation that was cut short."},
+    },
+    "drift_x_deg": {
+        "Description": "Gaze less dot, horizontally, rightwards positive: duration-weighted median of the fixations "
+        "near the dot; n/a where they were too short.",
+        "Units": "deg",
+    },
+    "drift_y_deg": {"Description": "The same, vertically, downwards positive.", "Units": "deg"},
+    "drift_deg": {"Description": "Length of the two together.", "Units": "deg"},
+    "picture_x_px": {"Description": "Left edge of the picture on the screen.", "Units": "pixel"},
+    "picture_y_px": {"Description": "Upper edge of the picture on the screen.", "Units": "pixel"},
+    "picture_width_px": {"Description": "Width of the picture on the screen.", "Units": "pixel"},
+    "picture_height_px": {"Description": "Height of the picture on the screen.", "Units": "pixel"},
+    "dropped_frames": {"Description": "Frames of the screen by which the event began later than planned."},
+    "rating": {"Description": "The participant's answer, 1 (not at all) to 7 (very much)."},
+}
+
+
+def _prefix(header: Mapping[str, Any]) -> str:
+    return f"sub-{header['participant']}_task-{header['task']}_run-{header['run']}"
+
+
+def write_run(journal: Journal, folder: Path) -> None:
+    """Write the files of a run; none at all where neither samples nor events were recorded."""
+    header, samples = journal.header, journal.samples
+    if not len(samples) and not any(record.kind == "begin" for record in journal.records):
+        return
+    folder.mkdir(parents=True)
+    clocks = _clock_fit(journal)
+    if len(samples):
+        zero_s, end_s = float(samples["time_s"][0]), float(samples["time_s"][-1])
+    else:
+        zero_s, end_s = (clocks.tracker_s(journal.records[i].at_s) for i in (0, -1))
+    stem = folder / _prefix(header)
+    events = event_rows(journal.records, clocks, zero_s, end_s)
+    write_synced(_named(stem, "events.tsv"), tsv_bytes(list(EVENT_COLUMNS), events))
+    write_synced(_named(stem, "events.json"), json_text(_events_sidecar(header)).encode())
+    if not len(samples):
+        return
+    for eye in header["tracker"]["eyes"]:
+        name = f"recording-{RECORDING_OF[eye]}"
+        columns = np.stack([samples["time_s"], *(samples[f"{eye}_{c}"] for c in ("x_px", "y_px", "pupil"))], axis=1)
+        write_synced(_named(stem, f"{name}_physio.tsv.gz"), _gzip(format_rows(_PHYSIO_ROW, columns)))
+        sidecar = _physio_sidecar(journal, eye, clocks, zero_s)
+        write_synced(_named(stem, f"{name}_physio.json"), json_text(sidecar).encode())
+        if happened := _physio_events(journal.records, eye, clocks):
+            columns_of = ["onset", "duration", "trial_type", "message", "x_coordinate", "y_coordinate"]
+            rows = tsv_bytes(columns_of, happened, header=False)
+            write_synced(_named(stem, f"{name}_physioevents.tsv.gz"), _gzip(rows))
+            write_synced(
+                _named(stem, f"{name}_physioevents.json"),
+                json_text({"TaskName": header["task"], **_PHYSIO_EVENTS_SIDECAR}).encode(),
+            )
+
+
+def link_sourcedata(journal: Journal, folder: Path) -> None:
+    """Have the tracker's own files in `folder` too, under the run's name: a vendor's says neither who nor which run."""
+    handed_over = journal.folder / FILES
+    for file in sorted(handed_over.rglob("*")):
+        if file.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            name = "-".join(file.relative_to(handed_over).parts)
+            link(file, folder / f"{_prefix(journal.header)}_{name}")
+
+
+def _clock_fit(journal: Journal) -> ClockFit:
+    pairs = [
+        (r.value["before_s"], r.value["tracker_s"], r.value["after_s"]) for r in journal.records if r.kind == "clock"
+    ]
+    if pairs:
+        return fit_clocks(pairs)
+    # A crash before the first reading: the clocks are set equal where both begin, and "pairs": 0 says so.
+    start_s = journal.records[0].at_s if journal.records else 0.0
+    first_s = float(journal.samples["time_s"][0]) if len(journal.samples) else start_s
+    return ClockFit(start_s, first_s - start_s, 0.0, 0.0, 0)
+
+
+def event_rows(records: Sequence[Record], clocks: ClockFit, zero_s: float, end_s: float) -> list[dict[str, Any]]:
+    """Rows of events.tsv from the records "begin", "end" and "drift" of a session, sorted by onset.
+
+    zero_s and end_s: first and last time of the recording, on the tracker's clock. An event that never ended was cut
+    short by a crash: it is aborted, and lasts until the next one begins or the recording ends.
+    """
+    rows: dict[int, dict[str, Any]] = {}
+    ends: dict[int, float] = {}
+    for record in records:
+        value = dict(record.value)
+        if record.kind == "begin":
+            number = value.pop("id")
+            rows[number] = {"onset": clocks.tracker_s(record.at_s) - zero_s, "status": "aborted", **value}
+        elif record.kind in ("end", "drift") and value["id"] in rows:
+            if record.kind == "end":
+                ends[value["id"]] = clocks.tracker_s(record.at_s) - zero_s
+            rows[value.pop("id")].update(value)
+    ordered = sorted(rows.items(), key=lambda item: item[1]["onset"])
+    onsets = [row["onset"] for _, row in ordered[1:]] + [end_s - zero_s]
+    for (number, row), following in zip(ordered, onsets, strict=True):
+        row["duration"] = max(0.0, ends.get(number, following) - row["onset"])
+        for time in ("onset", "duration"):
+            row[time] = round(row[time], 6)
+    return [row for _, row in ordered]
+
+
+def _events_sidecar(header: Mapping[str, Any]) -> dict[str, Any]:
+    screen = header["screen"]
+    return {
+        **EVENT_COLUMNS,
+        "TaskName": header["task"],
+        "TaskDescription": "Pictures are looked at freely, one after the other, each after a dot.",
+        "Instructions": header["instructions"],
+        "StimulusPresentation": {
+            "ScreenDistance": round(screen["distance_cm"] / 100, 6),
+            "ScreenOrigin": ["top", "left"],
+            "ScreenResolution": [screen["width_px"], screen["height_px"]],
+            "ScreenSize": [round(screen["width_cm"] / 100, 6), round(screen["height_cm"] / 100, 6)],
+            "SoftwareName": "Beholder",
+            "SoftwareVersion": header["beholder"],
+        },
+    }
+
+
+def _physio_sidecar(journal: Journal, eye: Eye, clocks: ClockFit, zero_s: float) -> dict[str, Any]:
+    tracker, screen = journal.header["tracker"], journal.header["screen"]
+    calibrations = [r.value for r in journal.records if r.kind == "calibration"]
+    validations = [
+        {
+            "onset_s": round(clocks.tracker_s(r.value["begun_s"]) - zero_s, 6),
+            "accepted": r.value["accepted"],
+            "overridden_by": r.value["overridden_by"],
+            **r.value["eyes"][eye],
+        }
+        for r in journal.records
+        if r.kind == "validation"
+    ]
+    accepted = [v for v in validations if v["accepted"]]
+    sidecar: dict[str, Any] = {
+        "TaskName": journal.header["task"],
+        "PhysioType": "eyetrack",
+        "RecordedEye": eye,
+        "SampleCoordinateSystem": "gaze-on-screen",
+        "SamplingFrequency": tracker["rate_hz"],
+        "StartTime": 0,
+        "Columns": list(PHYSIO_COLUMNS),
+        "timestamp": {"Description": "Time of the sample, on the tracker's own clock.", "Units": "s"},
+        "x_coordinate": {"Description": "Gaze on the screen, from its left edge.", "Units": "pixel"},
+        "y_coordinate": {"Description": "Gaze on the screen, from its upper edge.", "Units": "pixel"},
+        "pupil_size": {
+            "Description": f"The pupil's {tracker['pupil_measure']}, as the tracker gives it.",
+            "Units": tracker["pupil_unit"],
+        },
+        "EyeTrackerDistance": round(screen["distance_cm"] / 100, 6),
+        "Manufacturer": tracker["manufacturer"],
+        "ManufacturersModelName": tracker["model"],
+        "DeviceSerialNumber": tracker["serial"],
+        "SoftwareVersions": tracker["software"],
+        "CalibrationCount": len(calibrations),
+        "Simulated": tracker["simulated"],
+        "Validation": accepted[-1] if accepted else None,
+        "Validations": validations,
+        "ClockFit": clocks.sidecar(),
+    }
+    if calibrations:
+        points = calibrations[-1]["points"]
+        sidecar["CalibrationType"] = f"HV{len(points)}"
+        sidecar["CalibrationUnit"] = "pixel"
+        sidecar["CalibrationPosition"] = [[p["x_px"], p["y_px"]] for p in points]
+    if accepted and accepted[-1]["accuracy_deg"] is not None:
+        # BIDS has these in degrees; they are a validation's, at other points than the calibration's.
+        sidecar["AverageCalibrationError"] = accepted[-1]["accuracy_deg"]
+        sidecar["MaximalCalibrationError"] = accepted[-1]["accuracy_worst_deg"]
+    return sidecar
+
+
+_PHYSIO_EVENTS_SIDECAR: dict[str, Any] = {
+    "Columns": ["onset", "duration", "trial_type", "message", "x_coordinate", "y_coordinate"],
+    "Description": "What the session told the tracker, and what the tracker itself detected.",
+    "OnsetSource": "timestamp",
+    "onset": {"Description": "Time of the event, on the clock of the column timestamp of physio.", "Units": "s"},
+    "duration": {"Description": "Duration of the event.", "Units": "s"},
+    "trial_type": {
+        "Description": "message; notice, what the operator was told; or what the tracker detected (blink, ...)."
+    },
+    "message": {"Description": "Text of a message."},
+    "x_coordinate": {"Description": "Mean gaze during a detected event, from the screen's left.", "Units": "pixel"},
+    "y_coordinate": {"Description": "Mean gaze during a detected event, from the screen's top.", "Units": "pixel"},
+}
+
+
+def _physio_events(records: Sequence[Record], eye: Eye, clocks: ClockFit) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for record in records:
+        value = record.value
+        if record.kind == "message":
+            onset = clocks.tracker_s(record.at_s)
+            rows.append({"onset": onset, "duration": None, "trial_type": "message", "message": value["text"]})
+        elif record.kind == "notice":
+            onset = clocks.tracker_s(record.at_s)
+            rows.append({"onset": onset, "duration": None, "trial_type": "notice", "message": value["text"]})
+        elif record.kind == "tracker" and value["eye"] in (None, eye):
+            rows.append(
+                {
+                    "onset": value["time_s"],
+                    "duration": value["duration_s"],
+                    "trial_type": value["kind"],
+                    "message": value["text"] or None,
+                    "x_coordinate": value["x_px"],
+                    "y_coordinate": value["y_px"],
+                }
+            )
+    for row in rows:
+        row["onset"] = round(row["onset"], 6)
+    return sorted(rows, key=lambda row: row["onset"])
+
+
+def _named(stem: Path, ending: str) -> Path:
+    return stem.with_name(f"{stem.name}_{ending}")
+
+
+def json_text(value: Mapping[str, Any]) -> str:
+    """JSON as it stands in the data set; refuses NaN, which is no JSON."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _gzip(data: bytes) -> bytes:
+    # One member without time or name: the validator wants one, and the same data give the same bytes.
+    file = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=6) as packed:
+        packed.write(data)
+    return file.getvalue()
+
+
+def tsv_bytes(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], header: bool = True) -> bytes:
+    """A table as BIDS has it: tab separated, n/a where a cell is missing, None or not finite."""
+    lines = ["\t".join(columns)] if header else []
+    lines += ["\t".join(_cell(row.get(name)) for name in columns) for row in rows]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and not np.isfinite(value)):
+        return "n/a"
+    return safe_cell(str(value))
+
+
+def safe_cell(text: str) -> str:
+    """A text without tabs and line ends, which would break its row; n/a where nothing is left."""
+    return " ".join(text.split()) or "n/a"
