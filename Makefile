@@ -9,7 +9,7 @@ DEMO ?= demo
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 ifeq ($(VERSION),3.10)
 EXTRAS := experiment,tobii,test
-CHECKED := tests/shared tests/experiment tests/stimuli shared experiment
+CHECKED := tests/test_beholder.py tests/shared tests/experiment tests/crash tests/stimuli shared experiment stimuli
 else
 EXTRAS := analysis,offline,dev
 CHECKED :=

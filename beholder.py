@@ -51,9 +51,10 @@ def demo(
     """
     from shared.dataset import create_study
     from shared.stimuli import bundled_folder
-    from shared.study import ModelSettings, Study, StudySettings
+    from shared.study import ModelSettings, new_study
 
-    study = Study(study=StudySettings(name="Beholder's demonstration"), models=ModelSettings(names=["offline"]))
+    study = new_study("Beholder's demonstration", bundled_folder())
+    study = study.model_copy(update={"models": ModelSettings(names=["offline"])})
     if (out / "study.toml").exists():
         # A demo that was interrupted goes on; one that is whole is only shown again.
         _say(f"{out} is a study already: it is completed and analysed again where needed.")
@@ -76,10 +77,10 @@ def new(
     """
     from shared.dataset import create_study
     from shared.stimuli import bundled_folder
-    from shared.study import Study, StudySettings
+    from shared.study import new_study
 
-    study = Study(study=StudySettings(name=study_folder.resolve().name))
-    create_study(study_folder, study, stimuli or bundled_folder())
+    pictures = stimuli or bundled_folder()
+    create_study(study_folder, new_study(study_folder.resolve().name, pictures), pictures)
     _say(f"{study_folder} is ready: write your screen's measures into {study_folder / 'study.toml'}, then try")
     _say(f'"beholder doctor {study_folder}" or "beholder simulate {study_folder} --participants 30".')
 

@@ -63,7 +63,9 @@ from analysis.results import (
 )
 from shared.dataset import Run, beh_runs, fixations_file, read_fixations, read_recording, runs
 from shared.errors import DataError, Remark, StudyError
+from shared.journal import journals
 from shared.provenance import digest, file_digest, machine, versions
+from shared.publishing import finish_changes
 from shared.stimuli import Stimulus, open_picture, read_object, read_stimuli
 from shared.study import Study, read_study, write_study
 
@@ -102,7 +104,12 @@ class Found:
 def find(study_folder: Path) -> Found:
     """The recordings and pictures of a study. Raises DataError where there is nothing to analyse."""
     read_study(study_folder)
+    finish_changes(study_folder)
     stimuli, remarks = read_stimuli(study_folder / "stimuli")
+    for journal in journals(study_folder):
+        state = "is being recorded now" if journal.running else "was cut short and waits in its journal"
+        who = f"sub-{journal.participant} run-{journal.run}"
+        remarks += (Remark(who, f"{state}; it is not in this analysis, the next session or simulation sees to it"),)
     recordings, imports = runs(study_folder), beh_runs(study_folder)
     if not recordings and not imports:
         raise DataError(
@@ -638,8 +645,13 @@ def _observers(study_folder: Path, participants: Sequence[str]) -> tuple[int, st
     for participant in participants:
         for file in sorted((study_folder / "sourcedata" / f"sub-{participant}").glob("*_truth.json")):
             truth = json.loads(file.read_text("utf-8"))
+            named = (
+                f"the maps in {truth['map']}"
+                if truth.get("head") is None
+                else (f"the attention of head {truth['head']} in {truth['map']}")
+            )
             source = {"centre": "a Gaussian at the picture's centre", "object": "the object's mask"}.get(
-                truth["map"], f"the maps in {truth['map']}"
+                truth["map"], named
             )
             share = f"{100 * truth['follow']:.0f} % of their fixations from {source}"
             rest = "" if truth["follow"] >= 1 or truth["map"] == "centre" else ", the others from the picture's centre"

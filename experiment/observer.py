@@ -240,7 +240,7 @@ def read_densities(study_folder: Path, study: Study, stimuli: Sequence[Stimulus]
     if path.suffix != ".npz" or not path.is_file():
         raise StudyError(f'{path} does not exist: observer.map is "centre", "object" or an .npz file in the study.')
     with np.load(path, allow_pickle=False) as maps:
-        return {stimulus.file.name: _density_in(path, maps, stimulus) for stimulus in stimuli}
+        return {stimulus.file.name: _density_in(path, maps, stimulus, study.observer.head) for stimulus in stimuli}
 
 
 def _object_density(stimulus: Stimulus) -> FloatArray:
@@ -252,10 +252,21 @@ def _object_density(stimulus: Stimulus) -> FloatArray:
     return where.astype(np.float64)
 
 
-def _density_in(path: Path, maps: Mapping[str, NDArray[np.float64]], stimulus: Stimulus) -> FloatArray:
+def _density_in(
+    path: Path, maps: Mapping[str, NDArray[np.float64]], stimulus: Stimulus, head: int | None
+) -> FloatArray:
     if stimulus.name not in maps:
         raise StudyError(f"{path} has no array {stimulus.name}: it needs one for each picture of the study.")
     density = np.asarray(maps[stimulus.name], np.float64)
+    if density.ndim == 3:
+        if head is None or head > len(density):
+            raise StudyError(
+                f"{path} holds {len(density)} heads a picture: say which one in study.toml, [observer] head = 1 to "
+                f"{len(density)}."
+            )
+        density = density[head - 1]
+    elif head is not None:
+        raise StudyError(f"{path} holds one map a picture and no heads: take [observer] head out of study.toml.")
     if density.ndim != 2 or not np.isfinite(density).all() or (density < 0).any() or not density.any():
         raise StudyError(
             f"{path}: {stimulus.name} must be a table of non-negative numbers, not all 0; make that file again."

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Literal
 
 from shared.errors import BeholderError
-from shared.journal import journals
 from shared.screen import Screen
 from shared.stimuli import Stimulus, read_stimuli
 from shared.study import read_study
@@ -91,9 +90,6 @@ def _packages() -> list[Check]:
 
 def _study(study_folder: Path) -> list[Check]:
     from shared.dataset import journals
-
-    from shared.stimuli import read_stimuli
-    from shared.study import read_study
 
     try:
         study = read_study(study_folder)

@@ -181,6 +181,7 @@ def simulation_facts(study_folder: Path, study: Study, seed: int) -> dict[str, A
     return {
         "seed": seed,
         "map": study.observer.map,
+        "head": study.observer.head,
         "map_digest": digest(read_densities(study_folder, study, stimuli)),
         "follow": study.observer.follow,
         "settings_digest": digest(settings),

@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,6 +112,26 @@ def copy_stimuli(source: Path, target: Path) -> tuple[Stimulus, ...]:
             shutil.copyfile(source / name, part / name)
     part.rename(target)
     return read_stimuli(target)[0]
+
+
+def common_background(stimuli: Sequence[Stimulus], tolerance: float = 2.0) -> str | None:
+    """The colour, #rrggbb, that all pictures have along their borders; None where they have no one colour.
+
+    A screen in that colour shows the object and not the picture's edge. tolerance: in levels of 255, of the mean
+    distance of border px from their median, and of the pictures' medians from each other.
+    """
+    medians = []
+    for stimulus in stimuli:
+        rgb = np.asarray(open_picture(stimulus.file), dtype=np.float64)
+        border = np.concatenate([rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1]])
+        median = np.median(border, axis=0)
+        if np.abs(border - median).mean() > tolerance:
+            return None
+        medians.append(median)
+    common = np.median(medians, axis=0)
+    if np.abs(np.array(medians) - common).max() > tolerance:
+        return None
+    return "#" + "".join(f"{round(level):02x}" for level in common)
 
 
 def open_picture(file: Path) -> Image.Image:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from shared.errors import StudyError
 from shared.gaze import Eyes
 from shared.screen import Screen
+from shared.stimuli import common_background, read_stimuli
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -138,6 +139,11 @@ class ObserverSettings(Section):
         "object", min_length=1,
         description='"centre", "object" (the picture\'s mask), or an .npz file in the study folder: a map a picture.',
     )  # fmt: skip
+    head: int | None = Field(
+        None,
+        ge=1,
+        description="Which head, from 1, where that file holds several a picture, as an analysis writes it.",
+    )
     follow: float = Field(
         0.8, ge=0, le=1, description="Share of fixations drawn from that map; the rest from the centre."
     )
@@ -293,6 +299,13 @@ class Study(Section):
     maps: MapSettings = Field(default_factory=lambda: MapSettings())
     models: ModelSettings = Field(default_factory=lambda: ModelSettings())
     alignment: AlignmentSettings = Field(default_factory=lambda: AlignmentSettings())
+
+
+def new_study(name: str, pictures: Path) -> Study:
+    """The settings that a new study begins with: the defaults, on the colour that its pictures stand on."""
+    colour = common_background(read_stimuli(pictures)[0])
+    protocol = ProtocolSettings() if colour is None else ProtocolSettings(background=colour)
+    return Study(study=StudySettings(name=name), protocol=protocol)
 
 
 def read_study(folder: Path) -> Study:

@@ -187,3 +187,22 @@ def test_maps_come_from_masks_or_a_file_and_what_is_missing_is_named(tmp_path: P
     np.savez(tmp_path / "maps.npz", bag=np.arange(6).reshape(2, 3))
     found = read_densities(tmp_path, study("maps.npz"), [plain])["bag.png"]
     np.testing.assert_array_equal(found, [[0, 1, 2], [3, 4, 5]])
+
+
+def test_a_head_of_the_attention_that_an_analysis_saved_can_be_followed(tmp_path: Path) -> None:
+    plain = Stimulus("bag", tmp_path / "bag.png", 80, 60)
+    heads = np.arange(12.0).reshape(2, 2, 3)
+    np.savez(tmp_path / "layer-12.npz", bag=heads)
+
+    def densities(head: int | None) -> object:
+        return read_densities(tmp_path, Study(observer=ObserverSettings(map="layer-12.npz", head=head)), [plain])[
+            "bag.png"
+        ]
+
+    np.testing.assert_array_equal(densities(2), heads[1])
+    for head in (None, 3):
+        with pytest.raises(StudyError, match=r"2 heads a picture.*head = 1 to 2"):
+            densities(head)
+    np.savez(tmp_path / "layer-12.npz", bag=heads[0])
+    with pytest.raises(StudyError, match="one map a picture"):
+        densities(1)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from shared.errors import DataError
-from shared.stimuli import bundled_folder, copy_stimuli, open_picture, read_object, read_stimuli
+from shared.stimuli import bundled_folder, common_background, copy_stimuli, open_picture, read_object, read_stimuli
 
 
 def picture(path: Path, size: tuple[int, int] = (20, 10), mode: str = "RGB") -> Path:
@@ -99,3 +99,25 @@ def test_every_kind_of_picture_is_read_as_rgb(tmp_path: Path, mode: str) -> None
         assert image.getpixel((0, 0)) == (200, 200, 200)
     if mode == "RGBA":  # transparent is white, as on the screen
         assert image.getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_the_colour_that_all_pictures_stand_on_is_found(tmp_path: Path) -> None:
+    assert common_background(read_stimuli(bundled_folder())[0]) == "#ececec"
+    picture(tmp_path / "a.png")
+    teal = Image.new("RGB", (20, 10), "teal")
+    teal.putpixel((0, 0), (0, 129, 128))
+    teal.save(tmp_path / "b.png")
+    assert common_background(read_stimuli(tmp_path)[0]) == "#008080"
+    Image.new("RGB", (20, 10), "white").save(tmp_path / "c.png")
+    assert common_background(read_stimuli(tmp_path)[0]) is None
+    rng = np.random.default_rng(1)
+    Image.fromarray(rng.integers(0, 255, (10, 20, 3), np.uint8)).save(tmp_path / "c.png")
+    assert common_background(read_stimuli(tmp_path)[0]) is None
+
+
+def test_a_picture_from_a_camera_held_upright_stands_upright(tmp_path: Path) -> None:
+    lying = Image.new("RGB", (20, 10), "teal")
+    note = Image.Exif()
+    note[0x0112] = 6  # turn it by a quarter
+    lying.save(tmp_path / "a.jpg", exif=note)
+    assert open_picture(tmp_path / "a.jpg").size == (10, 20)
