@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from shared.dataset import create_study, write_fixations
 
+from shared.dataset import create_study, write_fixations
 from shared.errors import DataError, Remark, StudyError
 from shared.stimuli import Stimulus, read_stimuli
 from shared.study import MapSettings, PictureSettings, Study, StudySettings, read_study

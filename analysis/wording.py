@@ -195,8 +195,12 @@ def finding(results: Results, inference: Inference) -> Finding:
     seen = plural(best.value.pictures, thing(results))
     head = f"{head_label(best.map)} of {layer_words(results, main.model, main.layer)}"
     comes = "comes closest to where they looked" if len(main.heads) > 1 else "is the only head"
+    who = viewers(results, best.value.participants)
+    programmed = results.summary.observers.rstrip(".")
+    if programmed and results.summary.simulated >= results.summary.participants:
+        who += f", {programmed},"
     sentence = (
-        f"{viewers(results, best.value.participants)} and {short_label(model)}{weights} on {seen}: {head} {comes}, "
+        f"{who} and {short_label(model)}{weights} on {seen}: {head} {comes}, "
         f"{_above_chance(main)}{_beside_other_heads(main)}."
     )
     return Finding(sentence, tuple(_notes(results, inference, main)))
