@@ -138,8 +138,8 @@ def test_the_sentence_is_the_inference_in_words(page: Page, inference: Inference
     best = inference.main().best
     assert best.gain is not None and best.gain.low is not None and best.gain.high is not None
     sentence = (
-        f"{best.value.participants} simulated observers, 80 % of fixations drawn from head 4 of layer 12, the rest from "
-        "the centre, and ViT-S/14 (first) with stand-in weights on 4 objects: "
+        f"{best.value.participants} simulated observers, 80 % of fixations drawn from head 4 of layer 12, the rest "
+        "from the centre, and ViT-S/14 (first) with stand-in weights on 4 objects: "
         f"head 4 of the last layer comes closest to where they looked, {number(best.gain.mean)} nats of KL divergence "
         f"closer than its own attention on other pictures (95 % interval {number(best.gain.low)} to "
         f"{number(best.gain.high)}); every other head is farther."
