@@ -47,7 +47,7 @@ from experiment.observer import generator
 from experiment.plan import Plan, Trial, picture_rect
 from experiment.recorder import Recorder
 from shared.dataset import OLDEST_AGE, beholder_version, publish, read_participants
-from shared.errors import DataError, TrackerError
+from shared.errors import DataError, StudyError, TrackerError
 from shared.gaze import Eye, Samples, no_samples, position
 from shared.journal import JournalWriter, Record
 from shared.screen import Screen
@@ -244,7 +244,9 @@ class _Session:
         self.files = files
         self.texts = read_texts(study.study.language)
         self.rng = generator(study.study.seed, f"{plan.participant} targets {plan.run}", "order")
-        self.size_deg = study.pictures.size_deg or 20.0
+        if study.screen is None or study.pictures.size_deg is None:
+            raise StudyError("study.toml has no [screen], or no [pictures] size_deg: a session needs the geometry.")
+        self.size_deg, self.refresh_hz = study.pictures.size_deg, study.screen.refresh_hz
         self.keys: list[Key] = []
         self.commands: list[Command] = []
         self.kept: list[Samples] = []
@@ -564,13 +566,11 @@ class _Session:
 
     def wait_for_frame(self, time_s: float) -> None:
         """Until half a frame before `time_s`, so that the next flip is the frame nearest to it."""
-        refresh_hz = self.study.screen.refresh_hz if self.study.screen else 60.0
-        self.wait_until(time_s - 0.5 / refresh_hz)
+        self.wait_until(time_s - 0.5 / self.refresh_hz)
 
     def frames_late(self, late_s: float) -> int:
         """Whole frames by which something came later than planned."""
-        refresh_hz = self.study.screen.refresh_hz if self.study.screen else 60.0
-        return max(0, round(late_s * refresh_hz))
+        return max(0, round(late_s * self.refresh_hz))
 
     def wait_until(self, time_s: float, *, interrupting: bool = True) -> None:
         """Until `time_s`, fetching gaze and heeding window and operator meanwhile."""
