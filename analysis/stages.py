@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 import platformdirs
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from analysis import models
@@ -139,32 +140,31 @@ def analyze(
     folder.mkdir(parents=True, exist_ok=True)
     computed: dict[str, int] = {}
     reused: dict[str, int] = {}
-    with _processes(workers or os.cpu_count() or 1) as run:
-        people, n = _fixation_stage(study_folder, study, found, run, progress)
-        _count(computed, reused, "fixations", n, 1)
-        seen, n = _attention_stage(study, found.stimuli, weights, run, progress)
-        _count(computed, reused, "attention", n, len(found.stimuli) * sum(len(s.layers) for s in seen))
-        keys, n, remarks = _alignment_stage(study_folder, study, found.stimuli, people, seen, run, progress)
-        _count(computed, reused, "alignment", n, len(keys))
-    summary = _summary(study_folder, found, people, seen, remarks)
-    write_json(summary, folder / "summary.json")
-    write_study(study, folder)
-    write_description(folder, study)
-    report_key = digest({"version": VERSION["report"], "packages": versions(PACKAGES), "summary": asdict(summary),
-                         "settings": study.model_dump(), "keys": sorted(keys)})  # fmt: skip
-    report = folder / "report.html"
-    provenance = folder / "provenance.json"
-    if not report.exists() or _written_key(provenance) != report_key:
-        write_json(_provenance(study_folder, study, found, report_key), provenance)
-        # The key is only kept once the report is there: an interrupted one is made again.
-        try:
+    with _alone(study_folder):
+        with _processes(workers or os.cpu_count() or 1) as run:
+            people, n = _fixation_stage(study_folder, study, found, run, progress)
+            _count(computed, reused, "fixations", n, 1)
+            seen, n = _attention_stage(study, found.stimuli, weights, run, progress)
+            _count(computed, reused, "attention", n, len(found.stimuli) * sum(len(s.layers) for s in seen))
+            keys, n, remarks = _alignment_stage(study_folder, study, found.stimuli, people, seen, run, progress)
+            _count(computed, reused, "alignment", n, len(keys))
+        summary = _summary(study_folder, found, people, seen, remarks)
+        write_json(summary, folder / "summary.json")
+        write_study(study, folder)
+        write_description(folder, study)
+        report_key = digest({"version": VERSION["report"], "packages": versions(PACKAGES), "summary": asdict(summary),
+                             "settings": study.model_dump(), "keys": sorted(keys)})  # fmt: skip
+        report = folder / "report.html"
+        provenance = folder / "provenance.json"
+        if not report.exists() or _written_key(provenance) != report_key:
+            # The key comes last, when the report is there: one that was interrupted is made again.
+            origin = _provenance(study_folder, study, found)
+            write_json(origin, provenance)
             report = conclude(study_folder, progress)
-        except BaseException:
-            provenance.unlink()
-            raise
-        computed["report"] = 1
-    else:
-        reused["report"] = 1
+            write_json(origin | {"key": report_key}, provenance)
+            computed["report"] = 1
+        else:
+            reused["report"] = 1
     return Analysis(report, computed, reused, summary.remarks, time.time() - started)
 
 
@@ -660,9 +660,8 @@ def _observers(study_folder: Path, participants: Sequence[str]) -> tuple[int, st
     return len(sentences), "; ".join(dict.fromkeys(sentences))
 
 
-def _provenance(study_folder: Path, study: Study, found: Found, key: str) -> dict[str, Any]:
+def _provenance(study_folder: Path, study: Study, found: Found) -> dict[str, Any]:
     return {
-        "key": key,
         "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "versions": versions(PACKAGES),
         "machine": machine(),
@@ -701,6 +700,22 @@ def _count(computed: dict[str, int], reused: dict[str, int], stage: str, n: int,
 
 
 # Processes.
+
+
+@contextmanager
+def _alone(study_folder: Path) -> Iterator[None]:
+    """No second analysis of the study meanwhile, in any process: the two would remove each other's files."""
+    lock = FileLock(study_folder / ".beholder" / "analysis.lock")
+    (study_folder / ".beholder").mkdir(exist_ok=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StudyError(f"{study_folder} is being analysed by another process: wait until that is done.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
 
 _Runner = Callable[[Callable[[Any], Any], Sequence[Any], str, Progress], list[Any]]
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 from PIL import Image, ImageDraw
 
+from analysis import stages
 from analysis.results import read_results, results_folder
 from analysis.stages import VERSION, analyze, find, shuffled_partners
 from experiment.simulation import simulate
@@ -245,6 +247,36 @@ def test_nothing_to_analyse_says_what_to_do(tmp_path: Path) -> None:
     study = imported(tmp_path, {})
     with pytest.raises(DataError, match="beholder simulate"):
         find(study)
+
+
+def test_two_analyses_of_a_study_do_not_run_at_once(analysed: Path, tmp_path: Path) -> None:
+    study = copy(analysed, tmp_path)
+    with FileLock(study / ".beholder" / "analysis.lock"), pytest.raises(StudyError, match="another process"):
+        analyze(study, workers=1)
+
+
+def test_a_report_that_was_interrupted_is_made_again(
+    analysed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = copy(analysed, tmp_path)
+    settings = read_study(study)
+    write_study(settings.model_copy(update={"study": StudySettings(name="Another name")}), study)
+
+    def interrupted(*_: object) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stages, "conclude", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        analyze(study, workers=1)
+    monkeypatch.undo()
+    again = analyze(study, workers=1)
+    assert again.computed["report"] == 1 and "Another name" in again.report.read_text("utf-8")
+
+
+def test_a_session_that_waits_in_its_journal_is_said(analysed: Path, tmp_path: Path) -> None:
+    study = copy(analysed, tmp_path)
+    (study / ".beholder" / "journal" / "sub-09_run-1").mkdir(parents=True)
+    assert any(r.about == "sub-09 run-1" and "not in this analysis" in r.text for r in find(study).remarks)
 
 
 def test_a_layer_that_is_not_there_is_refused_with_those_that_are(simulated: Path, tmp_path: Path) -> None:
