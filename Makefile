@@ -26,14 +26,14 @@ test: lint types
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow $(CHECKED)
 
+ifeq ($(VERSION),3.10)
+lint types: $(VENV)/.dev
+	@echo "make $@: on Python 3.11 and 3.12 only, where all packages are"
+else
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-ifeq ($(VERSION),3.10)
-types: $(VENV)/.dev
-	@echo "types are checked on Python 3.11, where all packages are"
-else
 types: $(VENV)/.dev
 	$(BIN)/mypy
 endif
@@ -70,7 +70,7 @@ python-is-fit:
 	       "Name another: make PYTHON=python3.11"; exit 1;; esac
 
 .PHONY: analysis-python
-analysis-python:
+analysis-python: python-is-fit
 	@case "$(VERSION)" in 3.11|3.12) ;; *) \
 	  echo "The demo analyses, and that needs Python 3.11 or 3.12; $(PYTHON) is $(VERSION)." \
 	       "Try: make demo PYTHON=python3.11"; exit 1;; esac

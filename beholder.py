@@ -96,6 +96,7 @@ def doctor(
     Examples: beholder doctor   |   beholder doctor my-study
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from experiment.preflight import checks
@@ -107,7 +108,7 @@ def doctor(
     found = checks(study_folder)
     for check in found:
         colour = colours[check.verdict]
-        table.add_row(f"[{colour}]{check.verdict}[/{colour}]", check.what, check.found, check.remedy)
+        table.add_row(f"[{colour}]{check.verdict}[/{colour}]", check.what, escape(check.found), escape(check.remedy))
     Console().print(table)
     if any(check.verdict == "unfit" for check in found):
         raise typer.Exit(1)
@@ -218,6 +219,13 @@ def main() -> None:
         app()
     except BeholderError as error:
         print(f"beholder: {error}", file=sys.stderr)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "analysis", "experiment", "shared", "stimuli"):
+            raise
+        print(f"beholder: this needs the package {package}, which is not installed here: in an environment of Python "
+              '3.11 or 3.12, pip install -e ".[analysis,offline]" -c constraints.txt', file=sys.stderr)  # fmt: skip
         sys.exit(1)
     except KeyboardInterrupt:
         print("beholder: stopped; what was finished is kept, and the same command goes on from there.", file=sys.stderr)

