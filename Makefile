@@ -41,11 +41,11 @@ endif
 bench: $(VENV)/.dev
 	$(BIN)/python tests/benchmarks/bench_sweep.py
 
-stimuli: $(VENV)/.stimuli
-	$(BIN)/python -m stimuli.render $(if $(PREVIEW),--preview)
+stimuli: $(VENV)-stimuli/.made
+	$(VENV)-stimuli/bin/python -m stimuli.render $(if $(PREVIEW),--preview --out preview)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-stimuli build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # A stamp says which of the environment's parts are there; it is set up again when what it needs has changed.
 $(VENV)/.made: | python-is-fit
@@ -60,8 +60,9 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
 	$(BIN)/python -m pip install --quiet -e '.[$(EXTRAS)]' -c constraints.txt
 	touch $@
 
-$(VENV)/.stimuli: pyproject.toml constraints.txt | $(VENV)/.made
-	$(BIN)/python -m pip install --quiet -e '.[stimuli]' -c constraints.txt
+$(VENV)-stimuli/.made: stimuli/requirements.txt
+	$(PYTHON) -m venv $(VENV)-stimuli
+	$(VENV)-stimuli/bin/python -m pip install --quiet -r stimuli/requirements.txt
 	touch $@
 
 python-is-fit:

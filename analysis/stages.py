@@ -62,7 +62,7 @@ from analysis.results import (
     write_json,
     write_table,
 )
-from shared.dataset import Run, beh_runs, fixations_file, read_fixations, read_recording, runs
+from shared.dataset import Run, beh_runs, fixations_file, read_fixations, read_participants, read_recording, runs
 from shared.errors import DataError, Remark, StudyError
 from shared.journal import journals
 from shared.provenance import digest, file_digest, machine, versions
@@ -112,6 +112,9 @@ def find(study_folder: Path) -> Found:
         who = f"sub-{journal.participant} run-{journal.run}"
         remarks += (Remark(who, f"{state}; it is not in this analysis, the next session or simulation sees to it"),)
     recordings, imports = runs(study_folder), beh_runs(study_folder)
+    there = {run.participant for run in (*recordings, *imports)}
+    for participant in sorted(set(read_participants(study_folder).index) - there):
+        remarks += (Remark(f"sub-{participant}", "is in participants.tsv, but has no recording; nothing is analysed"),)
     if not recordings and not imports:
         raise DataError(
             f'{study_folder} has no recordings: simulate some ("beholder simulate {study_folder} --participants 30"), '

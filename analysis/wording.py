@@ -528,7 +528,7 @@ def _recording_words(results: Results) -> list[str]:
     simulated = summary.simulated >= summary.participants > 0
     who = viewers(results, summary.participants)
     texts = [
-        f"{who[0].upper()}{who[1:]} {'were simulated viewing' if simulated else 'viewed'} "
+        f"{who[0].upper()}{who[1:]} viewed "
         f"{plural(summary.stimuli, 'picture')}, each for {s.protocol.picture_s:g} s "
         f"after a dot of {s.protocol.dot_s:g} s."
     ]

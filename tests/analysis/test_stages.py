@@ -189,6 +189,15 @@ def test_missing_and_broken_pictures_are_said_and_the_rest_is_analysed(analysed:
     assert "scene-3.png" in page and "scene-2.png" in page
 
 
+def test_a_participant_whose_recording_is_gone_is_said(analysed: Path, tmp_path: Path) -> None:
+    study = copy(analysed, tmp_path)
+    shutil.rmtree(study / "sub-02")
+    done = analyze(study, workers=1)
+    assert any(r.about == "sub-02" and "no recording" in r.text for r in done.remarks)
+    page = done.report.read_text("utf-8")
+    assert "2 simulated observers" in page and "is in participants.tsv, but has no recording" in page
+
+
 def test_a_participant_without_one_picture_is_said(analysed: Path, tmp_path: Path) -> None:
     study = copy(analysed, tmp_path)
     [events] = (study / "sub-02").rglob("*_events.tsv")
