@@ -1,7 +1,8 @@
 """How well gaze is measured: where the targets stand, the validation's figures and verdict, and the drift check.
 
 Calibrating itself is the tracker's; here is what is computed from samples afterwards. Accuracy, precision, loss and
-effective rate are ETDQualitizer's (Niehorster et al. 2025). Nothing here draws, waits or writes.
+effective rate are ETDQualitizer's (Niehorster et al. 2026, doi:10.3758/s13428-026-03039-4). Nothing here draws, waits
+or writes.
 """
 
 from __future__ import annotations
