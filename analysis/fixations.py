@@ -30,6 +30,7 @@ Method = Literal["ivt", "idt", "i2mc"]
 
 # Samples around a picture that the detector sees, so that the fixation under way at its onset is found whole.
 MARGIN_S = 0.6
+TRIAL_REASONS = {"repeat": "the picture had been seen before", "interrupted": "its viewing was cut short"}
 # Below this rate a 30 ms window of velocity holds too few samples: detection is I2MC's then.
 LOWEST_IVT_RATE_HZ = 100.0
 
@@ -67,6 +68,7 @@ def detect(
     Sources: I-VT and I-DT, Salvucci and Goldberg 2000 (doi:10.1145/355017.355028), as in pymovements; velocity by
     Savitzky and Golay 1964, degree 2; I2MC, Hessels et al. 2017 (doi:10.3758/s13428-016-0822-1).
     """
+    time_s, x_px, y_px = _with_absent_samples(time_s, x_px, y_px, rate_hz)
     if len(time_s) < 3:
         return []
     seen = ~(np.isnan(x_px) | np.isnan(y_px))
@@ -108,8 +110,22 @@ def fixations_of_run(
     by_file = {s.stim_file: s for s in stimuli}
     fixations: list[dict[str, object]] = []
     trials: list[dict[str, object]] = []
+    dot: dict[str, Any] = {}
     for event in _records(recording.events):
+        if event["trial_type"] == "dot":
+            dot = event
         if event["trial_type"] != "picture":
+            continue
+        # A recording that does not number its trials is numbered by their order.
+        event["trial"] = int(_number(event, "trial")) if not np.isnan(_number(event, "trial")) else len(trials) + 1
+        if np.isnan([_number(event, f"picture_{side}_px") for side in ("x", "y", "width", "height")]).any():
+            remarks.append(
+                Remark(
+                    about,
+                    f"trial {event['trial']}: its events do not say where the picture stood (picture_x_px, "
+                    "picture_y_px, picture_width_px, picture_height_px); the trial is left out",
+                )
+            )
             continue
         stimulus = by_file.get(str(event["stim_file"]))
         if stimulus is None:
@@ -122,7 +138,9 @@ def fixations_of_run(
             )
             continue
         onset, shown = float(event["onset"]), float(event["duration"])
-        drift = np.array([_number(event, "drift_x_deg"), _number(event, "drift_y_deg")])
+        # Drift is measured on the dot that stood before the picture.
+        measured = dot if _number(dot, "trial") == event["trial"] else event
+        drift = np.array([_number(measured, "drift_x_deg"), _number(measured, "drift_y_deg")])
         shift = drift * recording.screen.px_per_deg if settings.correct_drift else np.zeros(2)
         if settings.correct_drift and np.isnan(shift).any():
             remarks.append(Remark(about, f"trial {event['trial']}: no drift was measured, so none is corrected"))
@@ -131,8 +149,9 @@ def fixations_of_run(
         found = detect(time_s[near], x_px[near] - shift[0], y_px[near] - shift[1], recording.screen,
                        recording.rate_hz, settings)  # fmt: skip
         repeat = str(event.get("exposure", "first")) == "repeat"
-        aborted = str(event.get("status", "complete")) == "aborted"
-        left_out = "repeat" if repeat else "aborted" if aborted else ""
+        # "repeated": cut short and shown again; a part of the viewing time is no whole one.
+        cut_short = str(event.get("status", "complete")) in ("aborted", "repeated")
+        left_out = "repeat" if repeat else "interrupted" if cut_short else ""
         rows = _on_picture(found, event, stimulus, onset, shown, left_out, settings)
         for order, row in enumerate(rows, start=1):
             row |= {"participant": recording.participant, "run": recording.run, "trial": int(event["trial"]),
@@ -144,11 +163,16 @@ def fixations_of_run(
             {"participant": recording.participant, "run": recording.run, "trial": int(event["trial"]),
              "stimulus": stimulus.name, "status": str(event.get("status", "complete")),
              "exposure": "repeat" if repeat else "first", "shown_s": shown, "tracked_share": min(tracked, 1.0),
-             "drift_deg": _number(event, "drift_deg")}
+             "drift_deg": _number(measured, "drift_deg")}
             | _verdict(rows, left_out)
         )  # fmt: skip
         fixations += rows
     remarks += _trial_remarks(trials)
+    if not trials:
+        kinds = ", ".join(sorted(set(recording.events["trial_type"].astype(str)))) or "none"
+        remarks.append(
+            Remark(about, f"it has no picture that can be analysed (trial_type in its events: {kinds}); it is left out")
+        )
     return RunFixations(
         _table(fixations, FIXATION_COLUMNS), _table(trials, TRIAL_COLUMNS), _quality(recording, eye), tuple(remarks)
     )
@@ -196,6 +220,21 @@ def fixations_of_import(
 
 
 # The detector's parts: each finds spans, pairs of indices of a first and a last sample.
+
+
+def _with_absent_samples(
+    time_s: FloatArray, x_px: FloatArray, y_px: FloatArray, rate_hz: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The same samples, and one without gaze for each that a tracker left out instead of marking it as missing."""
+    absent = np.maximum(np.rint(np.diff(time_s) * rate_hz).astype(int) - 1, 0)
+    if not absent.any():
+        return time_s, x_px, y_px
+    before = np.flatnonzero(absent)
+    at = np.repeat(before + 1, absent[before])
+    steps = np.concatenate([np.arange(1, n + 1) / (n + 1) for n in absent[before]])
+    widths = np.repeat(time_s[before + 1] - time_s[before], absent[before])
+    times = np.insert(time_s, at, np.repeat(time_s[before], absent[before]) + steps * widths)
+    return times, np.insert(x_px, at, np.nan), np.insert(y_px, at, np.nan)
 
 
 def _without_gaps(
@@ -363,11 +402,12 @@ def _eye(
     if len(recording.eyes) == 1:
         return recording.eyes[0], []
     errors = {e: _validation(recording, e, "accuracy_deg") for e in recording.eyes}
-    if not any(np.isnan(list(errors.values()))):
-        return min(recording.eyes, key=lambda e: errors[e]), []
+    validated = [e for e in recording.eyes if not np.isnan(errors[e])]
+    if validated:
+        return min(validated, key=lambda e: errors[e]), []
     seen = {e: int((~np.isnan(recording.samples[f"{e}_x_px"])).sum()) for e in recording.eyes}
     eye = max(recording.eyes, key=lambda e: seen[e])
-    return eye, [Remark(about, f"not both eyes have a validation; the {eye} eye is analysed: more of it was seen")]
+    return eye, [Remark(about, f"neither eye has a validation; the {eye} eye is analysed: more of it was seen")]
 
 
 def _on_picture(
@@ -416,10 +456,10 @@ def _trial_remarks(trials: list[dict[str, object]]) -> list[Remark]:
     return [
         Remark(
             f"sub-{t['participant']} run-{t['run']}, trial {t['trial']} ({t['stimulus']})",
-            f"{t['why']}; the trial is left out",
+            f"{TRIAL_REASONS.get(str(t['why']), t['why'])}; the trial is left out",
         )
         for t in trials
-        if t["why"] in ("no fixation", "no fixation on the picture")
+        if t["why"]
     ]
 
 

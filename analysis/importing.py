@@ -7,16 +7,17 @@ sentence that names file, line, column and remedy. What is only doubtful becomes
 from __future__ import annotations
 
 import csv
+import json
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from shared.dataset import create_study, write_fixations
+from shared.dataset import IMPORT_REMARKS, create_study, write_fixations
 from shared.errors import DataError, Remark, StudyError
 from shared.stimuli import Stimulus, read_stimuli
 from shared.study import MapSettings, PictureSettings, Study, StudySettings, read_study
@@ -92,9 +93,18 @@ def import_fixations(
         create_study(study_folder, settings_for_import(study_folder.name, picture_width_deg), images or Path())
     for participant, rows in fixations.groupby("participant", sort=True):
         write_fixations(study_folder, labels[str(participant)], _as_recorded(rows))
+    _keep(remarks, study_folder)
     return Imported(
         study_folder, tuple(sorted(labels.values())), len(stimuli), len(fixations), int(outside.sum()), tuple(remarks)
     )
+
+
+def _keep(remarks: list[Remark], study_folder: Path) -> None:
+    file = study_folder / IMPORT_REMARKS
+    kept = json.loads(file.read_text("utf-8")) if file.exists() else []
+    kept += [asdict(remark) for remark in remarks if asdict(remark) not in kept]
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def settings_for_import(name: str, picture_width_deg: float | None) -> Study:

@@ -23,7 +23,7 @@ from analysis.figures import head_label
 from analysis.gaze_maps import fixation_map, grid_for, sigma_in_map_px, to_map_px
 from analysis.inference import Inference
 from analysis.results import POOLED, Results, head_name
-from analysis.wording import layer_label, model_of, number
+from analysis.wording import layer_label, number
 from shared.stimuli import Stimulus, open_picture
 
 FloatArray = NDArray[np.float64]
@@ -79,8 +79,9 @@ def make_looks(results: Results, inference: Inference, stimuli: Sequence[Stimulu
         spent += size
         layers.append((model, layer))
         attention.append(images)
-    across = model_of(results, main.model)
-    people = {s.name: people_map(results, s, patches_across=max(across.patches)) for s in seen}
+    # Patches as the model saw that very picture: a tall one has fewer across than a wide one.
+    columns = {name: heads.shape[-1] for name, heads in results.attention(main.model, main.layer).items()}
+    people = {s.name: people_map(results, s, patches_across=columns[s.name]) for s in seen}
     drawn = [m for m in people.values() if m is not None]
     # The scale ends where one in two hundred points of people's maps is brighter; heads are cut off at the same value.
     top = float(np.quantile(np.concatenate([m.ravel() for m in drawn]), 0.995)) if drawn else 10.0

@@ -3,7 +3,7 @@
     fixations.parquet                               one row a fixation                        FIXATION_COLUMNS
     trials.csv                                      one row a participant, run and picture    TRIAL_COLUMNS
     quality.csv                                     one row a participant, run and eye        QUALITY_COLUMNS
-    widths.json                                     how many degrees wide each picture was seen, where known
+    recordings.json                                 how wide each picture was shown, in degrees; who was simulated
     attention/<model>/layer-<NN>.npz                one array (heads, rows, columns) a picture, as the model gave it
     attention.csv                                   attention inside the object, on special tokens   ATTENTION_COLUMNS
     alignment/<model>/layer-<NN>/<stimulus>.parquet one row a comparison                      ALIGNMENT_COLUMNS
@@ -38,7 +38,7 @@ FloatArray = NDArray[np.float64]
 
 # x_px and y_px are px of the picture (origin upper left); onset_s counts from picture onset. `used` is false where the
 # fixation is left out of the maps, and `why` says so: "dot" (under way at onset), "outside" (off the picture),
-# "repeat" (the picture had been seen before), "aborted".
+# "repeat" (the picture had been seen before), "interrupted" (its time was cut short).
 FIXATION_COLUMNS = {
     "participant": "str", "run": "int64", "trial": "int64", "stimulus": "str", "fixation": "int64", "eye": "str",
     "onset_s": "float64", "duration_s": "float64", "x_px": "float64", "y_px": "float64", "used": "bool", "why": "str",

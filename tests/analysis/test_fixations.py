@@ -138,12 +138,16 @@ def recording(x: np.ndarray, y: np.ndarray, rate_hz: float = 250.0, **event: obj
     samples["time_s"] = 50.0 + np.arange(len(x)) / rate_hz
     samples["left_x_px"], samples["left_y_px"] = x, y
     samples["right_x_px"], samples["right_y_px"] = x + 3, y
+    dot = {"onset": 0.0, "duration": 2.0, "trial_type": "dot", "trial": 1, "drift_x_deg": 1.0, "drift_y_deg": 0.0,
+           "drift_deg": 1.0}  # fmt: skip
+    for name in [name for name in event if name.startswith("drift")]:
+        dot[name] = event.pop(name)
     row = {"onset": 2.0, "duration": 2.0, "trial_type": "picture", "trial": 1, "stim_file": "images/a.png",
-           "status": "complete", "exposure": "first", "drift_x_deg": 1.0, "drift_y_deg": 0.0, "drift_deg": 1.0,
+           "status": "complete", "exposure": "first",
            "picture_x_px": 560.0, "picture_y_px": 240.0, "picture_width_px": 800.0,
            "picture_height_px": 600.0}  # fmt: skip
     good, better = {"accuracy_deg": 0.9, "passed": True}, {"accuracy_deg": 0.4, "passed": True}
-    return Recording("01", 1, samples, rate_hz, SCREEN, ("left", "right"), True, pd.DataFrame([row | event]),
+    return Recording("01", 1, samples, rate_hz, SCREEN, ("left", "right"), True, pd.DataFrame([dot, row | event]),
                      {"left": good, "right": better})  # fmt: skip
 
 
@@ -193,10 +197,13 @@ def test_a_trial_without_gaze_is_left_out_and_said() -> None:
     assert any("sub-01 run-1, trial 1 (a)" in str(r) for r in run.remarks)
 
 
-def test_a_repeated_and_an_aborted_picture_are_left_out_by_name() -> None:
+def test_a_picture_seen_before_or_cut_short_is_left_out_by_name_and_said() -> None:
     x, y = looking((960, 540, 2.5), (760, 440, 2.5))
+    for status in ("aborted", "repeated"):
+        run = fixations_of_run(recording(x, y, status=status), [PICTURE], DEFAULT)
+        assert set(run.fixations["why"]) == {"interrupted"} and not run.trials["included"].any()
+        assert "cut short; the trial is left out" in str(run.remarks[0])
     assert set(fixations_of_run(recording(x, y, exposure="repeat"), [PICTURE], DEFAULT).fixations["why"]) == {"repeat"}
-    assert set(fixations_of_run(recording(x, y, status="aborted"), [PICTURE], DEFAULT).fixations["why"]) == {"aborted"}
 
 
 def test_drift_is_corrected_only_where_the_study_says_so() -> None:
@@ -228,3 +235,34 @@ def test_imported_fixations_are_all_kept_but_those_off_the_picture() -> None:
     assert list(kept.fixations["used"]) == [True, True, False] and kept.fixations["why"].iloc[2] == "outside"
     dropped = fixations_of_import(run, table, [PICTURE], DEFAULT.model_copy(update={"drop_first_imported": True}))
     assert list(dropped.fixations["why"]) == ["dot", "", "outside"]
+
+
+def test_rows_that_a_tracker_left_out_are_lost_samples_as_much_as_rows_without_gaze() -> None:
+    t = np.arange(0, 2, 1 / 250)
+    gone = (t > 0.5) & (t < 1.5)
+    x, y = np.full_like(t, 900.0), np.full_like(t, 500.0)
+    marked = detect(t, np.where(gone, np.nan, x), np.where(gone, np.nan, y), SCREEN, 250.0, DEFAULT)
+    absent = detect(t[~gone], x[~gone], y[~gone], SCREEN, 250.0, DEFAULT)
+    assert len(marked) == len(absent) == 2
+    for one, other in zip(marked, absent, strict=True):
+        assert one.duration_s == pytest.approx(other.duration_s, abs=1e-6)
+
+
+def test_drift_is_the_dots_and_stands_in_the_trials() -> None:
+    x, y = looking((960, 540, 2.5), (760, 440, 2.5))
+    assert list(fixations_of_run(recording(x, y), [PICTURE], DEFAULT).trials["drift_deg"]) == [1.0]
+
+
+def test_an_eye_without_validation_is_not_preferred_to_one_that_has_it() -> None:
+    x, y = looking((960, 540, 2.5), (760, 440, 2.5))
+    both = recording(x, y)
+    both.samples["left_x_px"][::3] = np.nan
+    one = Recording(**{**vars(both), "validation": {"left": {"accuracy_deg": 0.5}, "right": None}})
+    assert set(fixations_of_run(one, [PICTURE], DEFAULT).fixations["eye"]) == {"left"}
+
+
+def test_events_that_do_not_say_where_the_picture_stood_are_named() -> None:
+    x, y = looking((960, 540, 2.5), (760, 440, 2.5))
+    run = fixations_of_run(recording(x, y, picture_x_px=np.nan), [PICTURE], DEFAULT)
+    assert run.trials.empty and "picture_x_px" in str(run.remarks[0])
+    assert "no picture that can be analysed" in str(run.remarks[-1])

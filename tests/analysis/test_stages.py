@@ -14,11 +14,12 @@ from filelock import FileLock
 from PIL import Image, ImageDraw
 
 from analysis import stages
+from analysis.importing import import_fixations
 from analysis.results import read_results, results_folder
-from analysis.stages import VERSION, analyze, find, shuffled_partners
+from analysis.stages import VERSION, analyze, conclude, find, shuffled_partners
 from experiment.simulation import simulate
 from shared.dataset import create_study, write_fixations
-from shared.errors import DataError, StudyError
+from shared.errors import DataError, StudyError, WeightsError
 from shared.study import (
     MapSettings,
     ModelSettings,
@@ -122,7 +123,7 @@ def test_the_tables_hold_what_the_readable_measures_say(analysed: Path) -> None:
         rows = results.fixations.query("stimulus == @stimulus and participant == '02' and used")
         x, y = to_map_px(rows["x_px"].to_numpy(), rows["y_px"].to_numpy(), picture_width_px=width,
                          picture_height_px=height, grid=grid)  # fmt: skip
-        width_deg = json.loads((results_folder(analysed) / "widths.json").read_text())[stimulus]
+        width_deg = json.loads((results_folder(analysed) / "recordings.json").read_text())["width_deg"][stimulus]
         sigma = sigma_in_map_px(1.5, "deg", grid=grid, picture_width_px=width, picture_width_deg=width_deg)
         human = fixation_map(x, y, rows["duration_s"].to_numpy(), grid, sigma)
         model = area_resample(named_maps(maps[stimulus])["head-03"], grid.height, grid.width)
@@ -258,6 +259,110 @@ def test_nothing_to_analyse_says_what_to_do(tmp_path: Path) -> None:
         find(study)
 
 
+def test_simulated_observers_stay_simulated_where_the_truth_is_not_shared(analysed: Path, tmp_path: Path) -> None:
+    study = copy(analysed, tmp_path)
+    shutil.rmtree(study / "sourcedata")
+    page = analyze(study, workers=1).report.read_text("utf-8")
+    assert "3 simulated observers and" in page and "Simulated, not people." in page
+
+
+def test_what_the_report_shows_makes_it_anew_when_it_changes(analysed: Path, tmp_path: Path) -> None:
+    study = copy(analysed, tmp_path)
+    [events] = (study / "sub-02").rglob("*_events.tsv")
+    events.write_text(events.read_text().replace("complete\tfirst", "complete\trepeat", 1))
+    assert analyze(study, workers=1).computed["report"] == 1
+    for sidecar in (study / "sub-01").rglob("*_physio.json"):
+        values = json.loads(sidecar.read_text())
+        values["Validation"]["loss_percent"] = 77.7
+        sidecar.write_text(json.dumps(values))
+    assert "77.7" in analyze(study, workers=1).report.read_text("utf-8")
+
+
+def test_a_pictures_size_in_the_settings_counts_where_no_recording_says_it(tmp_path: Path) -> None:
+    study = imported(tmp_path, {"01": gaze(5, 1), "02": gaze(5, 2)})
+    analyze(study, workers=1)
+    before = read_results(study)
+    settings = read_study(study)
+    smaller = settings.pictures.model_copy(update={"size_deg": 5.0})
+    write_study(settings.model_copy(update={"pictures": smaller}), study)
+    assert analyze(study, workers=1).computed["alignment"] == 4
+    after = read_results(study)
+    assert after.summary.px_per_deg["scene-1"] > 3 * before.summary.px_per_deg["scene-1"]
+
+
+def test_results_of_an_analysis_that_was_cut_short_are_not_reported(
+    analysed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = copy(analysed, tmp_path)
+    settings = read_study(study)
+    maps = settings.maps.model_copy(update={"weight": "count"})
+    write_study(settings.model_copy(update={"maps": maps}), study)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stages, "_remove_stale", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        analyze(study, workers=1)
+    monkeypatch.undo()
+    with pytest.raises(DataError, match="no complete analysis"):
+        conclude(study)
+    # A mistake in the settings, though, costs nothing that was there.
+    whole = copy(analysed, tmp_path / "whole")
+    with pytest.raises(WeightsError):
+        analyze(whole, model_names=["no_such_model"], workers=1)
+    assert conclude(whole).is_file()
+
+
+def test_two_recordings_of_one_name_and_other_tasks_are_not_mixed_in(analysed: Path, tmp_path: Path) -> None:
+    study = copy(analysed, tmp_path)
+    beh = study / "sub-01" / "beh"
+    for file in list(beh.iterdir()):
+        shutil.copy(file, beh / file.name.replace("task-viewing", "task-reading"))
+    found = find(study)
+    assert len(found.recordings) == 3 and any("reading" in str(r) and "left out" in str(r) for r in found.remarks)
+    other = study / "sub-01" / "ses-02" / "beh"
+    other.mkdir(parents=True)
+    for file in beh.glob("*task-viewing*"):
+        shutil.copy(file, other / file.name.replace("sub-01_", "sub-01_ses-02_"))
+    with pytest.raises(DataError, match="both run 1 of participant 01"):
+        find(study)
+
+
+def test_a_participant_with_two_runs_weighs_once_in_the_pooled_map(tmp_path: Path) -> None:
+    first, second, other = gaze(5, 1), gaze(5, 2), gaze(5, 3)
+    both = pd.concat([first, second.assign(fixation=second["fixation"] + 5)])
+    (tmp_path / "one").mkdir()
+    one_run = imported(tmp_path / "one", {"01": both, "02": other})
+    (tmp_path / "two").mkdir()
+    two_runs = imported(tmp_path / "two", {"01": first, "02": other})
+    write_fixations(two_runs, "01", second, run=2)
+    tables = []
+    for study in (one_run, two_runs):
+        analyze(study, workers=1)
+        table = read_results(study).alignment
+        tables.append(table[table["participant"] == "pooled"][["kl", "cc", "sim", "ssim"]].to_numpy())
+    np.testing.assert_allclose(tables[0], tables[1], atol=1e-4)
+
+
+def test_an_even_spread_stays_even_when_maps_are_smoothed(tmp_path: Path) -> None:
+    wide = SMALL.maps.model_copy(update={"smooth": "both", "sigma_from": 4.0, "sigma_to": 4.0, "sigma": 4.0})
+    study = imported(tmp_path, {"01": gaze(6, 1), "02": gaze(6, 2)}, SMALL.model_copy(update={"maps": wide}))
+    analyze(study, workers=1)
+    table = read_results(study).alignment
+    assert table[table["map"] == "uniform"]["cc"].isna().all()
+
+
+def test_remarks_of_an_import_are_in_the_report(tmp_path: Path) -> None:
+    table = tmp_path / "gaze.csv"
+    rows = "".join(f"P-{p},scene-{s},{20 + 5 * p},{30 + 4 * s},0.2\n" for p in (1, 2) for s in range(4))
+    table.write_text("participant,stimulus,x_px,y_px,duration_ms\n" + rows)
+    import_fixations(table, tmp_path / "study", pictures(tmp_path / "pictures"), picture_width_deg=10.0)
+    write_study(read_study(tmp_path / "study").model_copy(update={"models": SMALL.models}), tmp_path / "study")
+    page = analyze(tmp_path / "study", workers=1).report.read_text("utf-8")
+    assert "is duration_ms in ms?" in page and "is called P1 in the study" in page
+
+
 def test_two_analyses_of_a_study_do_not_run_at_once(analysed: Path, tmp_path: Path) -> None:
     study = copy(analysed, tmp_path)
     with FileLock(study / ".beholder" / "analysis.lock"), pytest.raises(StudyError, match="another process"):
@@ -274,7 +379,7 @@ def test_a_report_that_was_interrupted_is_made_again(
     def interrupted(*_: object) -> Path:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stages, "conclude", interrupted)
+    monkeypatch.setattr(stages, "_conclude", interrupted)
     with pytest.raises(KeyboardInterrupt):
         analyze(study, workers=1)
     monkeypatch.undo()
