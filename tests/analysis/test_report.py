@@ -142,7 +142,7 @@ def test_the_sentence_is_the_inference_in_words(page: Page, inference: Inference
         "from the centre, and ViT-S/14 (first) with stand-in weights on 4 objects: "
         f"head 4 of the last layer comes closest to where they looked, {number(best.gain.mean)} nats of KL divergence "
         f"closer than its own attention on other pictures (95 % interval {number(best.gain.low)} to "
-        f"{number(best.gain.high)}); every other head is farther."
+        f"{number(best.gain.high)}); every other head of that layer is farther."
     )
     assert sentence in page.text
 
@@ -169,7 +169,10 @@ def test_what_cannot_be_told_apart_is_said(results: Results, inference: Inferenc
     main = inference.main()
     tied = replace(main, ties=("head-03", "head-01"))
     sound = tuple(tied if s == main else s for s in inference.sound)
-    assert "heads 1 and 3 cannot be told from it" in finding(results, replace(inference, sound=sound)).sentence
+    assert (
+        "heads 1 and 3 of that layer cannot be told from it"
+        in finding(results, replace(inference, sound=sound)).sentence
+    )
 
 
 @pytest.mark.parametrize(
