@@ -24,6 +24,7 @@ Workers = Annotated[
     int | None, typer.Option(min=1, help="Processes at work; by default one a core.", show_default=False)
 ]
 DEMO_SEED = 1
+STOPPED_BY_CTRL_C = 130  # the exit code that typer gives, as shells do
 
 app = typer.Typer(
     name="beholder",
@@ -227,9 +228,15 @@ def main() -> None:
         print(f"beholder: this needs the package {package}, which is not installed here: in an environment of Python "
               '3.11 or 3.12, pip install -e ".[analysis,offline]" -c constraints.txt', file=sys.stderr)  # fmt: skip
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("beholder: stopped; what was finished is kept, and the same command goes on from there.", file=sys.stderr)
-        sys.exit(130)
+    except OSError as error:
+        print(f"beholder: {error.filename or 'a file'}: {error.strerror or error}; check the name, its permissions and "
+              "the room on the disk.", file=sys.stderr)  # fmt: skip
+        sys.exit(1)
+    except SystemExit as end:
+        if end.code == STOPPED_BY_CTRL_C:
+            print("beholder: stopped; what was finished is kept, and the same command goes on from there.",
+                  file=sys.stderr)  # fmt: skip
+        raise
 
 
 def _refuse_strange_packages() -> None:

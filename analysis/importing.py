@@ -24,6 +24,7 @@ from shared.study import MapSettings, PictureSettings, Study, StudySettings, rea
 
 REQUIRED = ("participant", "stimulus", "x_px", "y_px", "duration_ms")
 OPTIONAL = ("order", "onset_s")
+LONGEST_LABEL = 50
 # A table that counts fixations under another name is as good.
 ORDER_NAMES = ("order", "fixation")
 
@@ -241,6 +242,11 @@ def participant_labels(names: Sequence[str]) -> tuple[dict[str, str], list[Remar
     labels = {name: re.sub(r"[^A-Za-z0-9]", "", name) for name in names}
     for name, label in labels.items():
         others = [other for other in names if other != name and labels[other].casefold() == label.casefold()]
+        if len(label) > LONGEST_LABEL or label.casefold() == "pooled":
+            raise DataError(
+                f"participant {name[:50]!r}: a label has at most {LONGEST_LABEL} letters and digits, and is not "
+                '"pooled", which stands for all participants: rename it in the table.'
+            )
         if not label or others:
             reason = f"{name!r} and {others[0]!r} would be the same" if others else f"{name!r} has none"
             raise DataError(f"participants need labels of letters and digits, and {reason}: rename them in the table.")

@@ -74,6 +74,7 @@ from shared.dataset import (
 )
 from shared.errors import DataError, Remark, StudyError
 from shared.journal import journals
+from shared.processes import deaf_to_interrupts
 from shared.provenance import digest, file_digest, machine, versions
 from shared.publishing import finish_changes
 from shared.stimuli import Stimulus, open_picture, read_object, read_stimuli
@@ -838,7 +839,8 @@ def _processes(workers: int) -> Iterator[_Runner]:
             context = multiprocessing.get_context("spawn")
             pool.append(ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread))
         progress(stage, 0, len(jobs))
-        futures = [pool[0].submit(function, job) for job in jobs]
+        with deaf_to_interrupts():
+            futures = [pool[0].submit(function, job) for job in jobs]
         for done, future in enumerate(as_completed(futures), start=1):
             if future.exception() is not None:
                 pool[0].shutdown(wait=True, cancel_futures=True)

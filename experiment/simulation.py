@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import shutil
-import signal
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from experiment.trackers.synthetic import SyntheticTracker
 from shared.dataset import beh_runs, runs
 from shared.errors import StudyError
 from shared.journal import exclusive, journals, read_journal
+from shared.processes import deaf_to_interrupts
 from shared.provenance import digest
 from shared.publishing import finish_changes
 from shared.stimuli import read_stimuli
@@ -226,16 +226,13 @@ def _simulate_in_parallel(
 ) -> None:
     # Fresh processes, on every system alike: a forked one would inherit threads and locks in mid-use.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_ctrl_c_to_the_parent)
+    pool = ProcessPoolExecutor(workers, mp_context=context)
     try:
-        running = {pool.submit(simulate_participant, study_folder, label, facts): label for label in labels}
+        with deaf_to_interrupts():
+            running = {pool.submit(simulate_participant, study_folder, label, facts): label for label in labels}
         for future in as_completed(running):
             future.result()
             tell(running[future])
     finally:
         # After Ctrl-C or an error those under way are still finished, seconds each; the others are not begun.
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _leave_ctrl_c_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,8 +1,10 @@
 """The front door: every command does what its help says, and a user's mistake ends in one sentence."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -147,3 +149,23 @@ def test_a_missing_package_is_named_with_the_way_to_install_it(study: Path) -> N
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 1 and "Traceback" not in result.stderr
     assert "not installed here" in result.stderr and "pip install" in result.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals to a group of processes are POSIX's")
+def test_ctrl_c_ends_in_one_sentence_and_the_same_command_goes_on(study: Path) -> None:
+    settings = study / "study.toml"
+    settings.write_text(settings.read_text().replace('"object"', '"centre"'))
+    command = [sys.executable, str(ROOT / "beholder.py"), "simulate", str(study), "--participants", "4"]
+    # A terminal sends the signal to all processes of the command: they are a group of their own here.
+    running = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    time.sleep(1.5)
+    os.killpg(running.pid, signal.SIGINT)
+    out, err = running.communicate(timeout=120)
+    if running.returncode == 0:  # a fast machine was done before
+        pytest.skip(f"the simulation was over before it could be stopped: {out}")
+    assert running.returncode == 130 and "Traceback" not in err
+    assert err.strip().splitlines()[-1].startswith("beholder: stopped")
+    assert beholder("simulate", study, "--participants", 4).returncode == 0
+    assert len(list(study.glob("sub-*"))) == 4

@@ -105,3 +105,9 @@ def test_durations_in_seconds_are_doubted(tmp_path: Path) -> None:
 def test_labels_that_would_become_the_same_are_refused() -> None:
     with pytest.raises(DataError, match="would be the same"):
         participant_labels(["P-1", "P1"])
+
+
+@pytest.mark.parametrize("name", ["p" * 300, "Pooled"])
+def test_labels_that_cannot_be_kept_are_refused(name: str) -> None:
+    with pytest.raises(DataError, match="rename it in the table"):
+        participant_labels([name])
