@@ -1,30 +1,51 @@
 """The pictures of a study and their regions, as they lie in a folder `stimuli`.
 
-    stimuli/images/NAME.png      the pictures (any format that Pillow reads; names are unique without their ending)
+    stimuli/images/NAME.png      the pictures (PNG, JPEG, TIFF, BMP or WebP; names are unique without their ending)
     stimuli/masks/NAME.png       optional label maps: 0 is background, every other value belongs to the object
-    stimuli/stimuli.tsv          optional: file, kind, name, mask, ... one row a picture
+    stimuli/stimuli.tsv          optional: file, kind, name, mask, parts, ... one row a picture
     stimuli/stimuli.json         optional: what the columns mean, and the labels' names under "labels"
 
-Reading checks every picture by decoding it; nothing is scaled or converted here but to RGB.
+`copy_stimuli` makes such a folder from a lab's own photographs, in which regions may be drawn in other forms
+(`shared.regions`). Pictures are copied byte for byte and become upright sRGB when they are opened; nothing is scaled.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 import shutil
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from shared.errors import DataError, Remark
+from shared.regions import LARGEST_LABEL, check_size, composed, drawn_regions, folded, number_parts, paint, visible
 
 LEFT_OUT = " It is left out."
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+PICTURE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")  # what such files may hold, whatever their ending says
+# Pictures too, but not of a kind that is read here: passed over in silence they would be missed.
+OTHER_ENDINGS = (
+    ".gif", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".psd", ".xcf", ".eps", ".tga", ".exr", ".hdr",
+    ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef",
+)  # fmt: skip
+MAX_16_BIT = 65535
+# A label map without names that holds more values than this has soft edges, whose px would all count as the object.
+MOST_NAMELESS_LABELS = 32
+# The analysis puts ".parquet" behind a picture's name and folders before it; Windows allows 260 characters in all.
+LONGEST_NAME_BYTES = 100
+UNUSABLE_CHARACTERS = '<>:"/\\|?*'
+DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}
+# What numpy.savez calls arguments of its own cannot be the name of an array in an .npz file.
+NOT_ARRAYS = {"file", "allow_pickle"}
 
 
 @dataclass(frozen=True)
@@ -57,30 +78,31 @@ def read_stimuli(folder: Path) -> tuple[tuple[Stimulus, ...], tuple[Remark, ...]
     A plain folder of pictures, without `images` in it, is read as well.
     Raises DataError where there is no usable picture, where two share a name, or where the table is not readable.
     """
-    images = folder / "images" if (folder / "images").is_dir() else folder
-    if not images.is_dir():
-        raise DataError(f"{images} is not a folder: name the folder that holds the pictures.")
-    rows, parts = _read_table(folder)
-    files = sorted(p for p in images.iterdir() if p.suffix.lower() in PICTURE_ENDINGS and not p.name.startswith("."))
+    images = _pictures_folder(folder)
+    _, rows = _read_table(folder)
+    _, parts = _read_sidecar(folder)
+    files = [path for path in visible(images) if path.suffix.lower() in PICTURE_ENDINGS]
     _refuse_shared_names(files)
+    there = {composed(path.name) for path in files}
     remarks = [
-        Remark(str(folder / "stimuli.tsv"), f"names {name}, but there is no such picture in {images}.{LEFT_OUT}")
+        Remark(name, f"{folder / 'stimuli.tsv'} names {name}, but there is no such picture in {images}.{LEFT_OUT}")
         for name in rows
-        if name not in {p.name for p in files}
+        if name not in there
     ]
+    maps = _label_map_files(folder, files)
     stimuli: list[Stimulus] = []
     for file in files:
         try:
             width, height = open_picture(file).size
-            row = rows.get(file.name, {})
-            mask = _mask_of(folder, file, row)
+            row = rows.get(composed(file.name), {})
+            mask = _mask_of(folder, file, row, maps)
             if mask is not None:
                 _check_mask(mask, (width, height))
         except DataError as error:
             remarks.append(Remark(file.name, f"{error}{LEFT_OUT}"))
             continue
         stimuli.append(
-            Stimulus(file.stem, file, width, height, row.get("kind", ""), row.get("name", ""), mask, parts)
+            Stimulus(file.stem, file, width, height, _cell(row, "kind"), _cell(row, "name"), mask, parts)
         )  # fmt: skip
     if not stimuli:
         reasons = f" ({remarks[0]})" if remarks else ""
@@ -88,30 +110,58 @@ def read_stimuli(folder: Path) -> tuple[tuple[Stimulus, ...], tuple[Remark, ...]
     return tuple(stimuli), tuple(remarks)
 
 
-def copy_stimuli(source: Path, target: Path) -> tuple[Stimulus, ...]:
-    """Copy pictures into a study's folder `stimuli` and return them as read from there.
+def copy_stimuli(source: Path, target: Path) -> tuple[tuple[Stimulus, ...], tuple[Remark, ...]]:
+    """Copy pictures into a study's folder `stimuli`; returns them as read from there, and what its user must know.
 
-    `source` is a folder of the form above, or a plain folder of pictures. Raises DataError, and leaves nothing behind,
-    where a picture or mask cannot be used: a study is not begun with pictures that are broken.
+    `source` is a folder of the form above, or a plain folder of pictures. Regions may stand in it as
+
+        masks/NAME.png                                 label maps (NAME_mask.png is read alike)
+        masks/NAME/PART.png or masks/NAME_PART.png     one PNG a part
+        *.json, also in annotations, masks, images     COCO annotations: polygons, or runs of px
+
+    and come out as label maps, so that everybody else reads one form. Labels are those of stimuli.json; parts that it
+    does not name get the next free ones, A to Z. Where parts overlap the later one is on top (by name, or in the order
+    of the annotations), and a remark says so.
+    Raises DataError, and leaves nothing behind, where a picture, name, table or region cannot be used: a study is not
+    begun with pictures that are broken, or with regions that went astray.
     """
-    stimuli, remarks = read_stimuli(source)
-    if remarks:
-        raise DataError(f"{remarks[0].text.removesuffix(LEFT_OUT)}")
     if target.exists():
         raise DataError(f"{target} exists already: pictures are never overwritten.")
+    _refuse_other_kinds(_pictures_folder(source))
+    stimuli, found = read_stimuli(source)
+    if found:
+        raise DataError(found[0].text.removesuffix(LEFT_OUT))
+    for stimulus in stimuli:
+        _refuse_unusable_name(stimulus.file)
+    drawn = drawn_regions(source, stimuli)
+    _, names = _read_sidecar(source)
+    numbers = number_parts(source, names, {region.part for regions in drawn.values() for region in regions})
+    labelled = names | {number: name for name, number in numbers.items()}
     part = target.with_name(target.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    (part / "images").mkdir(parents=True)
-    for stimulus in stimuli:
-        shutil.copyfile(stimulus.file, part / stimulus.stim_file)
-        if stimulus.mask is not None:
-            (part / "masks").mkdir(exist_ok=True)
-            shutil.copyfile(stimulus.mask, part / "masks" / stimulus.mask.name)
-    for name in ("stimuli.tsv", "stimuli.json"):
-        if (source / name).is_file():
-            shutil.copyfile(source / name, part / name)
-    part.rename(target)
-    return read_stimuli(target)[0]
+    try:
+        (part / "images").mkdir(parents=True)
+        remarks, present = [], {}
+        for stimulus in stimuli:
+            shutil.copyfile(stimulus.file, part / "images" / composed(stimulus.file.name))
+            labels = None if stimulus.mask is None else read_labels(stimulus.mask)
+            if labels is not None and labelled:
+                _refuse_nameless_labels(stimulus, labels, names)
+            elif labels is not None:
+                _refuse_soft_edges(stimulus, labels)
+            elif stimulus.name in drawn:
+                labels, hidden = paint(stimulus, drawn[stimulus.name], numbers)
+                remarks += hidden
+            if labels is not None:
+                (part / "masks").mkdir(exist_ok=True)
+                _write_mask(stimulus, labels, part / "masks" / f"{composed(stimulus.name)}.png")
+                present[stimulus.name] = [labelled[n] for n in np.unique(labels).tolist() if n in labelled]
+        _write_table(source, part, stimuli, present)
+        _write_sidecar(source, part, labelled)
+        part.rename(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return read_stimuli(target)[0], tuple(remarks)
 
 
 def common_background(stimuli: Sequence[Stimulus], tolerance: float = 2.0) -> str | None:
@@ -135,37 +185,89 @@ def common_background(stimuli: Sequence[Stimulus], tolerance: float = 2.0) -> st
 
 
 def open_picture(file: Path) -> Image.Image:
-    """The picture as RGB, upright, transparency on white. Raises DataError where it cannot be decoded whole."""
+    """The picture as a viewer shows it: upright, 8-bit sRGB by its colour profile, transparency on white.
+
+    Raises DataError where it cannot be decoded whole, is more than one picture, or has values of no known range.
+    """
     try:
-        with Image.open(file) as stored:
-            # A camera held upright stores a lying picture and a note to turn it.
-            picture = ImageOps.exif_transpose(stored)
-            picture.load()
-            if picture.mode == "I;16" or picture.mode == "I":
-                levels = np.asarray(picture, dtype=np.float64) / 257
-                return Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8)).convert("RGB")
-            if "A" in picture.getbands() or "transparency" in picture.info:
-                white = Image.new("RGBA", picture.size, "white")
-                return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
-            rgb: Image.Image = picture.convert("RGB")
-            return rgb
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a broken file's entries; what matters is raised
+            return _decoded(file)
+    except DataError:
+        raise
     except FileNotFoundError:
         raise DataError(f"{file} does not exist.") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # decoders raise whatever they stumble over: also TypeError, struct.error, ...
         reason = str(error).rstrip(".")
         raise DataError(f"{file} cannot be read as a picture ({reason}): export it again as PNG.") from None
 
 
+def _decoded(file: Path) -> Image.Image:
+    with Image.open(file, formats=PICTURE_FORMATS) as stored:
+        # A phone's JPEG may carry a second view of the same scene (MPO), which no viewer shows.
+        n_pictures = 1 if stored.format == "MPO" else getattr(stored, "n_frames", 1)
+        if n_pictures > 1:
+            raise DataError(f"{file} holds {n_pictures} pictures: export the one that is to be shown as PNG.")
+        # A camera held upright stores a lying picture and a note to turn it.
+        picture = ImageOps.exif_transpose(stored)
+        picture.load()
+        profile = stored.info.get("icc_profile")
+    if picture.mode[0] in "IF":
+        picture = _eight_bits(picture, file)
+    if not picture.has_transparency_data:
+        return _in_srgb(picture, profile)
+    on_white = Image.new("RGB", picture.size, "white")
+    picture = picture.convert("LA" if picture.mode == "LA" else "RGBA")
+    on_white.paste(_in_srgb(picture.convert(picture.mode[:-1]), profile), mask=picture.getchannel("A"))
+    return on_white
+
+
+def _eight_bits(picture: Image.Image, file: Path) -> Image.Image:
+    levels = np.asarray(picture, dtype=np.float64)
+    # Pillow opens 16-bit grey as I or I;16; a float, or 32 bits in use, could mean any range.
+    if picture.mode == "F" or not 0 <= levels.min() <= levels.max() <= MAX_16_BIT:
+        raise DataError(f"{file} has values ({picture.mode}) of no known range: save it with 8 bits a channel.")
+    return Image.fromarray(np.round(levels * (255 / MAX_16_BIT)).astype(np.uint8))
+
+
+def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
+    """RGB, by the colour profile that came with the picture; taken for sRGB where there is none, or none that fits."""
+    if picture.mode == "P":
+        picture = picture.convert("RGB")
+    if profile:
+        from PIL import ImageCms
+
+        # A profile that cannot be read is passed over, as viewers do.
+        with contextlib.suppress(ImageCms.PyCMSError, OSError):
+            space = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}.get(space.profile.xcolor_space.strip())
+            if picture.mode == mode and "srgb" not in ImageCms.getProfileDescription(space).lower():
+                converted = ImageCms.profileToProfile(picture, space, ImageCms.createProfile("sRGB"), outputMode="RGB")
+                assert converted is not None  # only a conversion in place gives none
+                return converted
+    rgb: Image.Image = picture.convert("RGB")
+    return rgb
+
+
 def read_labels(mask: Path) -> NDArray[np.uint8]:
-    """A label map as (height, width) of small integers; 0 is background."""
+    """A label map as (height, width) of small integers; 0 is background.
+
+    Grey or palette (the palette's index is the label), 16 bits where no value is above 255, and RGB where all px are
+    grey and opaque. Raises DataError where it cannot be read so.
+    """
     try:
-        with Image.open(mask) as image:
-            if image.mode not in ("L", "P", "1"):
-                raise DataError(f"{mask} is {image.mode}, not an 8-bit label map: save it as 8-bit greyscale PNG.")
-            labels = np.asarray(image)
-    except (OSError, SyntaxError) as error:
+        with Image.open(mask, formats=PICTURE_FORMATS) as image:
+            image.load()
+            mode, values = image.mode, np.asarray(image)
+    except Exception as error:  # see open_picture
         raise DataError(f"{mask} cannot be read as a mask ({error}): save it as 8-bit greyscale PNG.") from None
-    return labels.astype(np.uint8)
+    if values.ndim == 3 and mode in ("RGB", "RGBA", "LA"):
+        colour, alpha = (values[..., :-1], values[..., -1]) if mode.endswith("A") else (values, None)
+        if (colour == colour[..., :1]).all() and (alpha is None or (alpha == LARGEST_LABEL).all()):
+            values = colour[..., 0]
+    if values.ndim != 2 or mode == "F" or not 0 <= values.min() <= values.max() <= LARGEST_LABEL:
+        raise DataError(f"{mask} is {mode}, not an 8-bit label map: save it as 8-bit greyscale PNG.")
+    return values.astype(np.uint8)
 
 
 def read_object(stimulus: Stimulus) -> NDArray[np.bool_] | None:
@@ -173,59 +275,186 @@ def read_object(stimulus: Stimulus) -> NDArray[np.bool_] | None:
     return None if stimulus.mask is None else read_labels(stimulus.mask) > 0
 
 
-def _read_table(folder: Path) -> tuple[dict[str, dict[str, str]], dict[int, str]]:
-    table, sidecar = folder / "stimuli.tsv", folder / "stimuli.json"
-    rows: dict[str, dict[str, str]] = {}
-    if table.is_file():
-        try:
-            with table.open(encoding="utf-8", newline="") as lines:
-                reader = csv.DictReader(lines, delimiter="\t")
-                if "file" not in (reader.fieldnames or ()):
-                    raise DataError(f"{table} has no column file: its first line must name the columns, tab separated.")
-                for number, row in enumerate(reader, start=2):
-                    name = row["file"]
-                    if name in rows:
-                        raise DataError(f"{table}, line {number}: {name} is named twice; remove one line.")
-                    rows[name] = {key: value or "" for key, value in row.items() if key}
-        except UnicodeDecodeError:
-            raise DataError(f"{table} is not UTF-8: save it as tab separated text in UTF-8.") from None
-    parts: dict[int, str] = {}
-    if sidecar.is_file():
-        try:
-            parts = {
-                int(k): str(v) for k, v in json.loads(sidecar.read_text("utf-8")).get("labels", {}).items() if int(k)
-            }
-        except (ValueError, AttributeError) as error:
-            raise DataError(f"{sidecar} cannot be read ({error}): mend it, or remove it.") from None
-    return rows, parts
+# ------------------------------------------------------------------------------------------------ names and tables
 
 
 def _refuse_shared_names(files: list[Path]) -> None:
     seen: dict[str, Path] = {}
     for file in files:
-        # Letter case does not tell files apart on every system that a study may be moved to.
-        other = seen.setdefault(file.stem.casefold(), file)
+        other = seen.setdefault(folded(file.stem), file)
         if other is not file:
             raise DataError(f"{file.parent} has two pictures of one name, {other.name} and {file.name}: rename one.")
 
 
-def _mask_of(folder: Path, picture: Path, row: dict[str, str]) -> Path | None:
-    named = row.get("mask", "")
-    if named and named != "n/a":
-        mask = folder / "masks" / named
-        if not mask.is_file():
-            raise DataError(f"{folder / 'stimuli.tsv'} names the mask {named}, which is not in {folder / 'masks'}.")
-        return mask
-    mask = folder / "masks" / f"{picture.stem}.png"
-    return mask if mask.is_file() else None
+def _pictures_folder(folder: Path) -> Path:
+    images = folder / "images" if (folder / "images").is_dir() else folder
+    if not images.is_dir():
+        raise DataError(f"{images} is not a folder: name the folder that holds the pictures.")
+    return images
+
+
+def _refuse_other_kinds(images: Path) -> None:
+    for path in visible(images):
+        if path.suffix.lower() in OTHER_ENDINGS:
+            raise DataError(f"{path} is of a kind that is not read here ({path.suffix}): export it as PNG or JPEG.")
+
+
+def _refuse_unusable_name(file: Path) -> None:
+    """A picture's name becomes a cell of a table and the name of files, here and on computers that a study moves to."""
+    name, stem = composed(file.name), composed(file.stem)
+    unusable = sorted({c for c in name if c in UNUSABLE_CHARACTERS or not c.isprintable()})
+    if unusable:
+        reason = f"{unusable[0]!r} cannot stand in the name of a file everywhere"
+    elif " ".join(name.split()) != name or stem != stem.strip():
+        reason = "spaces at an end, or two of them together, do not survive in tables"
+    elif len(name.encode()) > LONGEST_NAME_BYTES:
+        reason = f"it has more than {LONGEST_NAME_BYTES} bytes, too long for the paths of the analysis"
+    elif stem.casefold().split(".")[0] in DEVICES:
+        reason = "Windows keeps that name to itself"
+    elif stem in NOT_ARRAYS:
+        reason = "no array of that name can be saved"
+    else:
+        return
+    raise DataError(f"the picture {file.name!r} cannot keep its name ({reason}): rename it.")
+
+
+def _read_table(folder: Path) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """The columns of stimuli.tsv, and its rows by the picture's file name; none where there is no table."""
+    table = folder / "stimuli.tsv"
+    rows: dict[str, dict[str, str]] = {}
+    if not table.is_file():
+        return [], rows
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as lines:
+            reader = csv.DictReader(lines, delimiter="\t")
+            columns = list(reader.fieldnames or ())
+            if "file" not in columns:
+                raise DataError(f"{table} has no column file: its first line must name the columns, tab separated.")
+            if len(set(columns)) < len(columns):
+                raise DataError(f"{table} has two columns of one name: rename one.")
+            for number, row in enumerate(reader, start=2):
+                if any(row.pop(None, None) or ()):
+                    raise DataError(f"{table}, line {number} has more than {len(columns)} cells: mend that line.")
+                name = composed(row["file"] or "")
+                if name in rows:
+                    raise DataError(f"{table}, line {number}: {name} is named twice; remove one line.")
+                rows[name] = {key: value or "" for key, value in row.items()}
+    except UnicodeDecodeError:
+        raise DataError(f"{table} is not UTF-8: save it as tab separated text in UTF-8.") from None
+    except csv.Error as error:
+        raise DataError(f"{table} cannot be read ({error}): save it as tab separated text in UTF-8.") from None
+    return columns, rows
+
+
+def _cell(row: Mapping[str, str], column: str) -> str:
+    value = row.get(column, "")
+    return "" if value == "n/a" else value
+
+
+def _read_sidecar(folder: Path) -> tuple[dict[str, Any], dict[int, str]]:
+    """stimuli.json as it stands, and in it the parts' names by their labels; both empty where there is none."""
+    sidecar = folder / "stimuli.json"
+    if not sidecar.is_file():
+        return {}, {}
+    try:
+        values = json.loads(sidecar.read_text("utf-8-sig"))
+        names = {int(label): str(name) for label, name in values.get("labels", {}).items() if int(label)}
+    except (ValueError, AttributeError) as error:
+        raise DataError(f"{sidecar} cannot be read ({error}): mend it, or remove it.") from None
+    return values, names
+
+
+def _write_table(source: Path, target: Path, stimuli: Sequence[Stimulus], present: Mapping[str, list[str]]) -> None:
+    """stimuli.tsv: the columns that there were, with mask and parts as they are now; no file where there is nothing."""
+    columns, rows = _read_table(source)
+    if present:
+        columns = list(dict.fromkeys([*(columns or ["file"]), "mask", "parts"]))
+    if not columns:
+        return
+    of_file = {composed(stimulus.file.name): stimulus for stimulus in stimuli}
+    with (target / "stimuli.tsv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, restval="n/a", delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        for name in dict.fromkeys([*rows, *of_file]):
+            row = {**rows.get(name, {}), "file": name}
+            parts = present.get(of_file[name].name)
+            if parts is not None:
+                row |= {"mask": f"{composed(of_file[name].name)}.png"} | ({"parts": ",".join(parts)} if parts else {})
+            writer.writerow({column: value or "n/a" for column, value in row.items()})
+
+
+def _write_sidecar(source: Path, target: Path, labelled: Mapping[int, str]) -> None:
+    sidecar, names = _read_sidecar(source)
+    if dict(labelled) == names:
+        if sidecar:
+            shutil.copyfile(source / "stimuli.json", target / "stimuli.json")
+        return
+    sidecar.setdefault("mask", {"Description": "File name of the label map, in the folder masks."})
+    sidecar.setdefault("parts", {"Description": "The parts present in the label map, separated by commas."})
+    sidecar["labels"] = (
+        {"0": "background"} | sidecar.get("labels", {}) | {str(n): labelled[n] for n in sorted(labelled)}
+    )
+    text = json.dumps(sidecar, indent=2, ensure_ascii=False) + "\n"
+    (target / "stimuli.json").write_text(text, encoding="utf-8")
+
+
+# ------------------------------------------------------------------------------------------------------ label maps
+
+
+def _label_map_files(folder: Path, pictures: Sequence[Path]) -> dict[str, Path]:
+    """Label maps by the folded name of their picture, where masks/NAME.png or masks/NAME_mask.png is there."""
+    masks = {folded(path.name): path for path in visible(folder / "masks") if path.is_file()}
+    names = {folded(picture.stem) for picture in pictures}
+    found = {}
+    for name in names:
+        other = None if f"{name}_mask" in names else masks.get(f"{name}_mask.png")
+        mask = masks.get(f"{name}.png") or other
+        if mask is not None:
+            found[name] = mask
+    return found
+
+
+def _mask_of(folder: Path, picture: Path, row: Mapping[str, str], maps: Mapping[str, Path]) -> Path | None:
+    named = _cell(row, "mask")
+    if not named:
+        return maps.get(folded(picture.stem))
+    mask = folder / "masks" / named
+    if not mask.is_file():
+        raise DataError(f"{folder / 'stimuli.tsv'} names the mask {named}, which is not in {folder / 'masks'}.")
+    return mask
 
 
 def _check_mask(mask: Path, size: tuple[int, int]) -> None:
     labels = read_labels(mask)
-    if labels.shape != (size[1], size[0]):
-        raise DataError(
-            f"{mask} is {labels.shape[1]} x {labels.shape[0]} px, its picture {size[0]} x {size[1]}: "
-            "a mask has its picture's size."
-        )
+    check_size(mask, (labels.shape[1], labels.shape[0]), size)
     if not labels.any():
         raise DataError(f"{mask} marks nothing: the object's px must not be 0.")
+
+
+def _refuse_nameless_labels(stimulus: Stimulus, labels: NDArray[np.uint8], names: Mapping[int, str]) -> None:
+    """Where parts have names, a label without one is a slip of the pen, or an edge that was smoothed."""
+    counts = np.bincount(labels.ravel(), minlength=LARGEST_LABEL + 1)
+    for label in np.nonzero(counts)[0]:
+        if label and int(label) not in names:
+            raise DataError(
+                f"{stimulus.mask} has {counts[label]} px of label {label}, which has no name: "
+                'name it under "labels" in stimuli.json, or mend the mask.'
+            )
+
+
+def _refuse_soft_edges(stimulus: Stimulus, labels: NDArray[np.uint8]) -> None:
+    n_labels = len(np.unique(labels[labels > 0]))
+    if n_labels > MOST_NAMELESS_LABELS:
+        raise DataError(
+            f"{stimulus.mask} has {n_labels} different values, as soft edges have: save it without smoothing, the "
+            'object in one value a part (or name them under "labels" in stimuli.json).'
+        )
+
+
+def _write_mask(stimulus: Stimulus, labels: NDArray[np.uint8], target: Path) -> None:
+    if stimulus.mask is not None:
+        with Image.open(stimulus.mask) as image:
+            if image.format == "PNG" and image.mode == "L":
+                shutil.copyfile(stimulus.mask, target)
+                return
+    Image.fromarray(labels).save(target, optimize=True)
