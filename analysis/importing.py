@@ -94,13 +94,14 @@ def import_fixations(
         create_study(study_folder, settings_for_import(study_folder.name, picture_width_deg), images or Path())
     for participant, rows in fixations.groupby("participant", sort=True):
         write_fixations(study_folder, labels[str(participant)], _as_recorded(rows))
-    _keep(remarks, study_folder)
+    keep_remarks(remarks, study_folder)
     return Imported(
         study_folder, tuple(sorted(labels.values())), len(stimuli), len(fixations), int(outside.sum()), tuple(remarks)
     )
 
 
-def _keep(remarks: list[Remark], study_folder: Path) -> None:
+def keep_remarks(remarks: list[Remark], study_folder: Path) -> None:
+    """Add what was noted while importing to the study, for the analysis to repeat."""
     file = study_folder / IMPORT_REMARKS
     kept = json.loads(file.read_text("utf-8")) if file.exists() else []
     kept += [asdict(remark) for remark in remarks if asdict(remark) not in kept]
@@ -249,7 +250,7 @@ def participant_labels(names: Sequence[str]) -> tuple[dict[str, str], list[Remar
             )
         if not label or others:
             reason = f"{name!r} and {others[0]!r} would be the same" if others else f"{name!r} has none"
-            raise DataError(f"participants need labels of letters and digits, and {reason}: rename them in the table.")
+            raise DataError(f"participants need labels of letters and digits, and {reason}: rename them.")
     changed = {name: label for name, label in labels.items() if name != label}
     return labels, [Remark(f"participant {name}", f"is called {label} in the study") for name, label in changed.items()]
 

@@ -1,0 +1,167 @@
+"""EyeLink's EDF, read by SR Research's library, which the package eyelinkio carries; not installed with the rest.
+
+The file is read in a process of its own, since that library prints, and may crash on a broken file:
+`python -m analysis.edf_files FILE.edf RESULT.npz`. eyelinkio's bindings are used, not its reader: that one numbers the
+samples through, and so loses the pauses between trials.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import math
+import os
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from analysis.eyelink_files import EYES, KINDS, event_at, message_at, sample_row, whole_recording
+from analysis.vendor_files import REFUSED, VendorRecording, read_in_a_child
+from shared.errors import DataError
+from shared.gaze import Eye
+
+# Flags of the vendor's library.
+_HAS_GAZE = 0x0400
+_HALF_MS_LATER = 0x0002
+_EYES_OF: dict[int, tuple[Eye, ...]] = {1: ("left",), 2: ("right",), 3: ("left", "right")}
+_POSITIONS = {"ENDFIX": ("gavx", "gavy", "ava"), "ENDSACC": ("gstx", "gsty", "genx", "geny"), "ENDBLINK": ()}
+_FETCH = "fetch it from the host again"
+
+
+def read_edf(path: Path) -> VendorRecording:
+    """An EDF file. Raises DataError where there is no eyelinkio, or where the vendor's library cannot read the file."""
+    if not path.is_file():
+        raise DataError(f"{path} does not exist: check the name.")
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "recording.npz"
+        read_in_a_child("analysis.edf_files", path, result, f"{_FETCH}, or convert it with edf2asc and import the ASC")
+        with np.load(result) as file:
+            rows = file["rows"]
+            said: dict[str, Any] = json.loads(str(file["said"]))
+    messages = [message_at(time_ms, text.strip(), f"{path}, message {i}")
+                for i, (time_ms, text) in enumerate(said["messages"], start=1)]  # fmt: skip
+    detected = [
+        event_at(kind, start / 1000, round((end - start) / 1000 + 1 / said["rate_hz"], 6), EYES["LR"[eye]],
+                  [None if value is None else round(value, 4) for value in rest])
+        for kind, eye, start, end, rest in said["detected"]
+    ]  # fmt: skip
+    if not len(rows):
+        raise DataError(f"{path} has no samples: record them to the file (file_sample_data), or convert it anew.")
+    wrong = np.flatnonzero(np.diff(rows[:, 0]) <= 0)
+    if len(wrong):
+        raise DataError(f"{path}, sample {wrong[0] + 2}: its time does not come after the sample before; {_FETCH}.")
+    return whole_recording(
+        path, said["header"], [tuple(row) for row in rows], said["rate_hz"], said["eyes"], said["pupil"], messages,
+        detected, said["pauses_s"],
+    )  # fmt: skip
+
+
+@dataclass
+class _Edf:
+    """What the vendor's library says of a file, in the order in which it says it."""
+
+    api: Any
+    file: Any
+    header: list[str]
+    rows: list[tuple[float, ...]] = field(default_factory=list)
+    eyes: tuple[Eye, ...] = ()  # of the block that is being read
+    seen_eyes: set[Eye] = field(default_factory=set)
+    rate_hz: float = 0.0
+    pupil: str = ""
+    messages: list[tuple[float, str]] = field(default_factory=list)
+    detected: list[tuple[str, int, float, float, list[float | None]]] = field(default_factory=list)
+    pauses_s: list[float] = field(default_factory=list)
+    recording: bool = False
+
+    def block(self) -> None:
+        block = self.api.edf_get_float_data(self.file).contents.rec
+        self.recording = block.state != 0
+        if not self.recording:
+            self.pauses_s.append(block.time / 1000)
+            return
+        if self.rate_hz not in (0.0, block.sample_rate):
+            _refuse(f": the rate changes from {self.rate_hz:g} to {block.sample_rate:g} Hz, and one recording has one "
+                    "rate; convert it with edf2asc and cut that in two.")  # fmt: skip
+        if not block.sflags & _HAS_GAZE:
+            _refuse(": its samples have no gaze on the screen; record GAZE to the file (file_sample_data).")
+        self.rate_hz, self.eyes = block.sample_rate, _EYES_OF.get(block.eye, ())
+        self.pupil = "diameter" if block.pupil_type else "area"
+        self.seen_eyes.update(self.eyes)
+
+    def sample(self) -> None:
+        sample = self.api.edf_get_float_data(self.file).contents.fs
+        time_ms = sample.time + (0.5 if sample.flags & _HALF_MS_LATER else 0.0)
+        sides = [("left", "right").index(eye) for eye in self.eyes]
+        gaze = [_known(values[side]) for side in sides for values in (sample.gx, sample.gy, sample.pa)]
+        self.rows.append(sample_row(time_ms, self.eyes, gaze))
+
+    def message(self) -> None:
+        event = self.api.edf_get_float_data(self.file).contents.fe
+        if event.message:
+            # Two bytes of length, then the text.
+            start, length = ctypes.addressof(event.message.contents) + 2, max(0, event.message.contents.len)
+            text = ctypes.string_at(start, length).partition(b"\0")[0]
+            self.messages.append((event.sttime, text.decode("utf-8", "replace")))
+
+    def event(self, name: str) -> None:
+        event = self.api.edf_get_float_data(self.file).contents.fe
+        values = [_known(getattr(event, position)) for position in _POSITIONS[name]]
+        if name == "ENDSACC":
+            values += [math.nan, _known(event.pvel)]  # the file holds no amplitude
+        known = [None if math.isnan(value) else value for value in values]
+        self.detected.append((KINDS["E" + name[3:]], int(event.eye == 1), event.sttime, event.entime, known))
+
+
+def _child(file: str, result: str) -> None:
+    """Read an EDF file by the vendor's library, and write what it holds; runs in a process of its own."""
+    try:
+        api: Any = importlib.import_module("eyelinkio.edf._edf2py")
+        kinds: Any = importlib.import_module("eyelinkio.edf._defines").event_constants
+    except (ImportError, OSError) as error:
+        _refuse(f': EDF is read by the package eyelinkio ({error}); pip install -e ".[vendors]" -c constraints.txt, or '
+                "convert the file with edf2asc and import the ASC.")  # fmt: skip
+    status = ctypes.c_int(1)
+    # Checked and mended, as eyelinkio has it: lost samples are put in as missing ones, and gaze of an eye that was half
+    # covered is missing. Events and samples are loaded.
+    handle = api.edf_open_file(os.fsencode(file), 2, 1, 1, ctypes.byref(status))
+    if not handle or status.value != 0:
+        _refuse(f": it is no EDF file, or not whole (error {status.value} of SR Research's library); {_FETCH}.")
+    length = api.edf_get_preamble_text_length(handle)
+    preamble = ctypes.create_string_buffer(length + 2)
+    api.edf_get_preamble_text(handle, preamble, length + 1)
+    edf = _Edf(api, handle, preamble.value.decode("utf-8", "replace").split("\n"))
+    while (kind := api.edf_get_next_data(handle)) != kinds["NO_PENDING_ITEMS"]:
+        name = str(kinds.get(kind))
+        if name == "RECORDING_INFO":
+            edf.block()
+        elif name == "SAMPLE_TYPE":
+            edf.sample()
+        elif name == "MESSAGEEVENT":
+            edf.message()
+        elif name in _POSITIONS:
+            edf.event(name)
+    api.edf_close_file(handle)
+    if edf.recording:
+        _refuse(f": the last of its recordings has no end, the file is cut short or broken; {_FETCH}.")
+    said = {"header": edf.header, "eyes": sorted(edf.seen_eyes), "rate_hz": edf.rate_hz, "pupil": edf.pupil,
+            "messages": edf.messages, "detected": edf.detected, "pauses_s": edf.pauses_s}  # fmt: skip
+    np.savez(result, rows=np.array(edf.rows, np.float64).reshape(-1, 7), said=np.array(json.dumps(said)))
+
+
+def _known(value: float) -> float:
+    """A float of the vendor's library, rounded as edf2asc writes it; its numbers for "missing" are NaN."""
+    return math.nan if value >= 1e7 or value <= -32768 else round(value, 2)
+
+
+def _refuse(sentence: str) -> NoReturn:
+    print(sentence, file=sys.stderr)
+    sys.exit(REFUSED)
+
+
+if __name__ == "__main__":
+    _child(*sys.argv[1:])

@@ -1,0 +1,339 @@
+"""EyeLink's ASC, the text that SR Research's edf2asc makes of a recording, and what its messages mean in EDF too.
+
+Every line must be one that edf2asc writes, whole and in its place, or the file is refused with the line's number.
+pymovements reads ASC too and is what the tests compare with; it is not used here since it drops what it does not
+recognise (a fixation left of the screen, a line cut short) without a word.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from analysis.vendor_files import Calibration, Detected, Message, Validation, VendorRecording, read_text
+from shared.errors import DataError
+from shared.gaze import Eye, no_samples
+
+EYES: dict[str, Eye] = {"L": "left", "R": "right"}
+_EYE_NAMES: dict[str, Eye] = {"LEFT": "left", "RIGHT": "right"}
+KINDS = {"EFIX": "fixation", "ESACC": "saccade", "EBLINK": "blink"}
+_NUMBER = r"-?\d+(?:\.\d*)?"
+_CELL = rf"({_NUMBER}|\.)"
+_TIME = re.compile(r"\d+(?:\.\d+)?")
+# time, then x, y, pupil of each eye; what follows (velocity, resolution, flags) is counted, not read.
+_SAMPLE = {eyes: re.compile(r"(\d+(?:\.\d+)?)" + rf"\s+{_CELL}" * (3 * eyes) + r"((?:\s+\S+)*)\s*") for eyes in (1, 2)}
+# Lines that carry nothing we keep; those with an F, S or B begin what an E line tells whole.
+_PASSED_OVER = {"SFIX", "SSACC", "SBLINK", "INPUT", "BUTTON", "PRESCALER", "VPRESCALER", "EVENTS"}
+_VALIDATION = re.compile(
+    r"!CAL VALIDATION \S+\s+\S+\s+(?P<eye>LEFT|RIGHT)\s+(?P<verdict>\S+)\s+ERROR\s+(?P<mean>[\d.]+)\s+avg\.\s+"
+    r"(?P<worst>[\d.]+)\s+max"
+)
+_TARGET = re.compile(r"VALIDATE \S+\s+\S*POINT\s+\d+\s+(?:LEFT|RIGHT)\s+at\s+(-?\d+),(-?\d+)")
+_COORDS = re.compile(rf"(?:DISPLAY|GAZE)_COORDS\s*=?\s*({_NUMBER})[ ,]+({_NUMBER})[ ,]+({_NUMBER})[ ,]+({_NUMBER})\s*$")
+_AGAIN = "convert the EDF again with edf2asc"
+
+
+def read_asc(path: Path) -> VendorRecording:
+    """An ASC file with samples and events. Raises DataError, naming the line and the remedy, where it is not whole."""
+    reader = _AscReader(path)
+    lines = read_text(path).split("\n")
+    for number, line in enumerate(lines, start=1):
+        reader.take(number, line.rstrip("\r"), whole=number < len(lines))
+    return reader.recording()
+
+
+@dataclass
+class _AscReader:
+    """Takes an ASC file line by line."""
+
+    path: Path
+    line: int = 0
+    header: list[str] = field(default_factory=list)
+    # Where the block that is being recorded began; 0 between blocks.
+    block_line: int = 0
+    eyes: tuple[Eye, ...] = ()
+    cells: int = 0  # of a sample's line in this block
+    rate_hz: float = 0.0
+    pupil: str = ""
+    in_calibration: bool = False
+    begun: bool = False  # anything but the header was read
+    rows: list[tuple[float, ...]] = field(default_factory=list)  # ms, left x y pupil, right x y pupil
+    seen_eyes: set[Eye] = field(default_factory=set)
+    messages: list[Message] = field(default_factory=list)
+    detected: list[Detected] = field(default_factory=list)
+    pauses_s: list[float] = field(default_factory=list)
+
+    def refuse(self, what: str, remedy: str = _AGAIN) -> NoReturn:
+        raise DataError(f"{self.path}, line {self.line}: {what}; {remedy}.")
+
+    def take(self, number: int, line: str, whole: bool) -> None:
+        """One line; `whole` says that it has its end."""
+        self.line = number
+        if not line.strip():
+            return
+        words = line.split()
+        first = words[0]
+        if line[0].isdigit():
+            if not whole:
+                self.refuse("the file is cut short in this sample")
+            self.sample(line)
+        elif first.startswith("**"):
+            if self.begun and first == "**" and len(words) > 1:
+                self.refuse("a second recording begins here", "cut the file in two before this line")
+            self.header.append(line)
+            return
+        elif first == "MSG":
+            self.message(line)
+        elif first in KINDS:
+            if not whole:
+                self.refuse("the file is cut short in this event")
+            self.event(KINDS[first], words)
+        elif first in ("START", "END"):
+            self.start(words) if first == "START" else self.end(words)
+        elif first == "SAMPLES":
+            self.samples_follow(words)
+        elif first == "PUPIL":
+            self.pupil = words[1].lower() if len(words) > 1 else ""
+        elif first not in _PASSED_OVER and (self.block_line or not self.in_calibration):
+            # Between recordings a calibration's message goes on over several lines.
+            self.refuse(f"{line[:40]!r} is no line of an EyeLink recording")
+        self.begun = True
+
+    def message(self, line: str) -> None:
+        match = re.fullmatch(r"MSG\s+(\d+(?:\.\d+)?)(?:\s(.*))?", line)
+        if match is None:
+            self.refuse("this message has no time")
+        text = (match[2] or "").strip()
+        self.in_calibration = text.startswith("!CAL")
+        self.messages.append(message_at(float(match[1]), text, f"{self.path}, line {self.line}"))
+
+    def start(self, words: Sequence[str]) -> None:
+        if self.block_line:
+            self.refuse(f"a recording starts, and the one that starts in line {self.block_line} has not ended")
+        if len(words) < 3 or not _TIME.fullmatch(words[1]):
+            self.refuse("START has no time or names no eye")
+        self.block_line, self.cells, self.eyes, self.in_calibration = self.line, 0, (), False
+
+    def end(self, words: Sequence[str]) -> None:
+        if not self.block_line:
+            self.refuse("a recording ends that never started")
+        if len(words) < 2 or not _TIME.fullmatch(words[1]):
+            self.refuse("END has no time")
+        self.pauses_s.append(float(words[1]) / 1000)
+        self.block_line = 0
+
+    def samples_follow(self, words: Sequence[str]) -> None:
+        if "GAZE" not in words[1:2]:
+            self.refuse(f"samples are {' '.join(words[1:2]) or 'of no kind'}, not GAZE on the screen",
+                        "convert the EDF again with edf2asc -sg")  # fmt: skip
+        try:
+            of_rate = words.index("RATE")
+            rate_hz = float(words[of_rate + 1])
+        except (ValueError, IndexError):
+            self.refuse("SAMPLES gives no RATE")
+        eyes = words[2:of_rate]
+        if not eyes or not {"LEFT", "RIGHT"} >= set(eyes) or not 0 < rate_hz <= 10_000:
+            self.refuse("SAMPLES names no eye, or no rate that there is")
+        self.eyes = tuple(eye for name, eye in _EYE_NAMES.items() if name in eyes)
+        if self.rate_hz and rate_hz != self.rate_hz:
+            self.refuse(f"the rate changes from {self.rate_hz:g} to {rate_hz:g} Hz",
+                        "one recording has one rate: cut the file in two")  # fmt: skip
+        self.rate_hz = rate_hz
+        self.seen_eyes.update(self.eyes)
+
+    def sample(self, line: str) -> None:
+        if not self.block_line or not self.eyes:
+            self.refuse("a sample stands outside a recording (no START and SAMPLES before it)")
+        match = _SAMPLE[len(self.eyes)].fullmatch(line)
+        if match is None:
+            self.refuse(f"this sample has not x, y and pupil of {' and '.join(self.eyes)}")
+        *values, rest = match.groups()
+        cells = len(values) + len(rest.split())
+        self.cells = self.cells or cells
+        if cells != self.cells:
+            self.refuse(f"this sample has {cells} cells, the first of its recording {self.cells}")
+        time_ms = float(values[0])
+        gaze = [math.nan if value == "." else float(value) for value in values[1:]]
+        if self.rows and self.rate_hz > 1000 and time_ms == math.floor(self.rows[-1][0]) == self.rows[-1][0]:
+            # Whole milliseconds come twice at 2,000 Hz.
+            time_ms += 0.5
+        if self.rows and time_ms <= self.rows[-1][0]:
+            self.refuse(f"its time {values[0]} does not come after the sample before",
+                        "lines are out of order, or a second recording begins here: mend or cut the file")  # fmt: skip
+        self.rows.append(sample_row(time_ms, self.eyes, gaze))
+
+    def event(self, kind: str, words: Sequence[str]) -> None:
+        eye = EYES.get(words[1]) if len(words) > 1 else None
+        wanted = {"fixation": 6, "saccade": 9, "blink": 3}[kind]
+        cells = words[2:]
+        if eye is None or len(cells) < wanted or not all(re.fullmatch(_CELL, cell) for cell in cells[:wanted]):
+            self.refuse(f"this {kind} has not its {wanted} numbers")
+        values = [None if cell == "." else float(cell) for cell in cells[:wanted]]
+        start, end, duration = values[:3]
+        if start is None or end is None or duration is None or end < start or duration < 0:
+            self.refuse(f"this {kind} ends before it begins, or has no time")
+        self.detected.append(event_at(kind, start / 1000, duration / 1000, eye, values[3:]))
+
+    def recording(self) -> VendorRecording:
+        if self.block_line:
+            raise DataError(
+                f"{self.path}, line {self.block_line}: the recording that starts here has no END, the file is cut "
+                f"short; {_AGAIN}, or add a line END with the last sample's time to import what there is."
+            )
+        if not self.rows:
+            raise DataError(f"{self.path} has no samples: {_AGAIN}, without -e or -ns.")
+        return whole_recording(
+            self.path, self.header, self.rows, self.rate_hz, self.seen_eyes, self.pupil, self.messages, self.detected,
+            self.pauses_s,
+        )  # fmt: skip
+
+
+# What ASC and EDF have in common.
+
+
+def sample_row(time_ms: float, eyes: Sequence[Eye], gaze: Sequence[float]) -> tuple[float, ...]:
+    """time, left x y pupil, right x y pupil; a pupil of 0 is a missing one."""
+    row = [time_ms, *[math.nan] * 6]
+    for i, eye in enumerate(eyes):
+        x, y, pupil = gaze[3 * i : 3 * i + 3]
+        first = 1 if eye == "left" else 4
+        row[first : first + 3] = [x, y, math.nan if pupil == 0 else pupil]
+    return tuple(row)
+
+
+def message_at(time_ms: float, text: str, place: str) -> Message:
+    """A message; a number before its text says by how many milliseconds it came after what it tells of.
+
+    >>> message_at(1000.0, "-14 !V IMGLOAD FILL a.png", "line 1").says, message_at(1000.0, "12 image_onset", "").at_s
+    ('!V IMGLOAD FILL a.png', 0.988)
+    """
+    delay = re.match(r"(-?\d{1,5})\s+(?=\S)", text)
+    if delay is None:
+        return Message(time_ms / 1000, text, place, text, time_ms / 1000)
+    return Message(time_ms / 1000, text, place, text[delay.end() :], (time_ms - int(delay[1])) / 1000)
+
+
+def event_at(kind: str, time_s: float, duration_s: float, eye: Eye, rest: Sequence[float | None]) -> Detected:
+    """An event; `rest` are its figures in the order of the ASC line, None where missing: x, y, pupil of a fixation."""
+    if kind == "fixation":
+        x_px, y_px, pupil = rest
+        return Detected(kind, time_s, duration_s, eye, "" if pupil is None else f"pupil={pupil:g}", x_px, y_px)
+    names = ("start_x_px", "start_y_px", "end_x_px", "end_y_px", "amplitude_deg", "peak_velocity_deg_s")
+    figures = zip(names, rest, strict=True) if kind == "saccade" else ()
+    text = " ".join(f"{name}={value:g}" for name, value in figures if value is not None)
+    return Detected(kind, time_s, duration_s, eye, text)
+
+
+def whole_recording(
+    path: Path, header: Sequence[str], rows: Sequence[tuple[float, ...]], rate_hz: float, eyes: Iterable[Eye],
+    pupil: str, messages: Sequence[Message], detected: Sequence[Detected], pauses_s: Sequence[float],
+) -> VendorRecording:  # fmt: skip
+    """What either reader found, made whole: positions from the screen's upper left, validations from the messages.
+
+    rows: (n, 7), milliseconds, then x, y and pupil of the left and the right eye.
+    """
+    values = np.array(rows, np.float64)
+    left_px, top_px, sizes = _screen(path, header, messages)
+    samples = no_samples(len(values))
+    samples["time_s"] = values[:, 0] / 1000
+    for first, eye in ((1, "left"), (4, "right")):
+        samples[f"{eye}_x_px"] = values[:, first] - left_px
+        samples[f"{eye}_y_px"] = values[:, first + 1] - top_px
+        samples[f"{eye}_pupil"] = values[:, first + 2]
+    calibrations, validations = _calibrations(messages, left_px, top_px)
+    said = dict(re.findall(r"\*\*\s*([A-Z _]+?):\s*(.+)", "\n".join(header)))
+    host = re.search(r"\*\*\s+(EYELINK.*? v[\d.]+)", "\n".join(header))
+    return VendorRecording(
+        file=path, name=path.stem, samples=samples, rate_hz=rate_hz,
+        eyes=tuple(eye for eye in ("left", "right") if eye in set(eyes)),
+        tracker={
+            "manufacturer": "SR Research", "model": "EyeLink", "serial": said.get("SERIAL NUMBER", "n/a").strip(),
+            "software": host[1] if host else "n/a", "pupil_unit": "arbitrary", "pupil_measure": pupil or "size",
+        },
+        screen_px=sizes, origin_px=(left_px, top_px), messages=tuple(messages),
+        detected=tuple(
+            d if d.x_px is None or d.y_px is None else _moved(d, d.x_px - left_px, d.y_px - top_px) for d in detected
+        ),
+        validations=validations, calibrations=calibrations, pauses_s=np.array(pauses_s),
+    )  # fmt: skip
+
+
+def _moved(event: Detected, x_px: float, y_px: float) -> Detected:
+    return Detected(event.kind, event.time_s, event.duration_s, event.eye, event.text, x_px, y_px)
+
+
+def _screen(
+    path: Path, header: Sequence[str], messages: Sequence[Message]
+) -> tuple[float, float, tuple[tuple[int, int], ...]]:
+    """Left and top of the screen in the file's coordinates, and its possible sizes in px.
+
+    SR Research's coordinates end with the last pixel (0 0 1023 767), PyGaze's with the size; a file that gives two
+    different screens is refused.
+    """
+    found: dict[tuple[float, ...], Message] = {}
+    for message in messages:
+        match = _COORDS.match(message.text)
+        if match:
+            found.setdefault(tuple(float(value) for value in match.groups()), message)
+    if len(found) > 1:
+        (_, first), (_, second), *_ = found.items()
+        raise DataError(
+            f"{second.place}: {second.text.strip()!r} contradicts {first.text.strip()!r} of {first.place}; gaze cannot "
+            "be placed on the screen: set both alike in the experiment, and mend the file."
+        )
+    if not found:
+        return 0.0, 0.0, ()
+    left, top, right, bottom = next(iter(found))
+    if right <= left or bottom <= top:
+        raise DataError(f"{next(iter(found.values())).place}: these coordinates span no screen; mend that line.")
+    width, height = round(right - left), round(bottom - top)
+    sizes = ((width + 1, height + 1), (width, height))
+    return left, top, sizes[::-1] if any("libeyelink.py" in line for line in header) else sizes
+
+
+def _calibrations(
+    messages: Sequence[Message], left_px: float, top_px: float
+) -> tuple[tuple[Calibration, ...], tuple[Validation, ...]]:
+    """The validations, both eyes of one together, and the calibrations before them, whose targets they showed again."""
+    validations: list[Validation] = []
+    calibrations: list[Calibration] = []
+    calibrated_s: float | None = None
+    figures: dict[Eye, dict[str, Any]] = {}
+    targets: list[tuple[float, float]] = []
+
+    def conclude() -> None:
+        nonlocal calibrated_s
+        if figures:
+            validations.append(Validation(begun_s, dict(figures)))
+        if calibrated_s is not None and targets:
+            calibrations.append(Calibration(calibrated_s, tuple(dict.fromkeys(targets))))
+            calibrated_s = None
+        figures.clear()
+        targets.clear()
+
+    begun_s = 0.0
+    for message in messages:
+        text = message.text
+        if text.startswith("!CAL CALIBRATION"):
+            conclude()
+            calibrated_s = message.time_s
+        elif match := _VALIDATION.match(text):
+            eye: Eye = "left" if match["eye"] == "LEFT" else "right"
+            if eye in figures or targets:
+                conclude()
+            begun_s = message.time_s if not figures else begun_s
+            # The verdict is the host's, by limits that are not the study's.
+            figures[eye] = {
+                "accuracy_deg": float(match["mean"]), "accuracy_worst_deg": float(match["worst"]),
+                "passed": None, "verdict_of_tracker": match["verdict"],
+            }  # fmt: skip
+        elif (match := _TARGET.match(text)) and figures:
+            targets.append((float(match[1]) - left_px, float(match[2]) - top_px))
+    conclude()
+    return tuple(calibrations), tuple(validations)

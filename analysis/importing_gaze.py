@@ -1,0 +1,617 @@
+"""Vendors' recordings into a study: EyeLink ASC and EDF, Tobii Pro Lab, Titta and SDK tables.
+
+Readers give what a file holds (`analysis.vendor_files`); here messages become trials and pictures by the expressions in
+the study's [messages], and all of it goes the way of a recorded session: into a journal, and from there, whole or not
+at all, into the data set. Every file is read and checked before the first is written; the screen's geometry comes from
+the study or from the one who imports, and where neither knows it, it stays unknown. Fixations are found later.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PureWindowsPath
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import ValidationError
+
+from analysis.importing import keep_remarks, participant_labels, settings_for_import
+from analysis.vendor_files import Message, VendorRecording
+from shared.dataset import beholder_version, create_study, publish
+from shared.errors import DataError, Remark, StudyError
+from shared.gaze import Samples
+from shared.journal import JournalWriter, Record, journals_folder
+from shared.screen import Rect
+from shared.stimuli import Stimulus, read_stimuli
+from shared.study import (
+    MessageSettings,
+    PictureSettings,
+    ScreenSettings,
+    Study,
+    StudySettings,
+    TrackerSettings,
+    read_study,
+)
+
+Place = Literal["centred", "filled"]
+Reader = Callable[[Path], Sequence[VendorRecording]]
+# Rows that are handed to the journal at once.
+_CHUNK = 100_000
+
+
+@dataclass(frozen=True)
+class NewStudy:
+    """What a new study needs to know that the recordings may not say.
+
+    `images` is the folder of the pictures; `screen_px` and `screen_cm` are width and height; `place` is where pictures
+    stood if no message says so. What is None is unknown.
+    """
+
+    images: Path | None = None
+    screen_px: tuple[int, int] | None = None
+    screen_cm: tuple[float, float] | None = None
+    distance_cm: float | None = None
+    place: Place | None = None
+
+
+@dataclass(frozen=True)
+class ImportedGaze:
+    """What came in: participants' labels, and how many samples and presentations of pictures."""
+
+    study_folder: Path
+    participants: tuple[str, ...]
+    samples: int
+    pictures: int
+    remarks: tuple[Remark, ...]
+
+
+@dataclass(frozen=True)
+class _ShownPicture:
+    """One presentation, from and to the file's clock."""
+
+    stimulus: Stimulus
+    trial: int
+    onset_s: float
+    end_s: float
+    complete: bool
+    rect: Rect
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A recording that was checked, and what will be written beside its samples."""
+
+    label: str
+    run: int
+    header: dict[str, Any]
+    pictures: tuple[_ShownPicture, ...]
+    samples: int
+    remarks: tuple[Remark, ...]
+
+
+def import_asc(
+    source: Path, study_folder: Path, new: NewStudy | None = None, *, participant: str | None = None, run: int = 1
+) -> ImportedGaze:
+    """Bring EyeLink ASC (a file, or a folder of files, one participant each) into a study; make it where there is none.
+
+    `participant` labels a single recording, else the file's name does; `run` is the number of its run. Raises DataError
+    or StudyError, naming file, line and remedy, and writes nothing, where anything is not as it should be.
+    """
+    from analysis.eyelink_files import read_asc
+
+    return _import(lambda path: [read_asc(path)], (".asc",), source, study_folder, new, participant, run)
+
+
+def import_edf(
+    source: Path, study_folder: Path, new: NewStudy | None = None, *, participant: str | None = None, run: int = 1
+) -> ImportedGaze:
+    """The same of EyeLink EDF, which needs the package eyelinkio."""
+    from analysis.edf_files import read_edf
+
+    return _import(lambda path: [read_edf(path)], (".edf",), source, study_folder, new, participant, run)
+
+
+def import_tobii(
+    source: Path, study_folder: Path, new: NewStudy | None = None, *, participant: str | None = None, run: int = 1
+) -> ImportedGaze:
+    """The same of Tobii: a Pro Lab export (any number of participants), Titta's HDF5, or a table of SDK columns."""
+    from analysis.tobii_files import read_tobii
+
+    return _import(read_tobii, (".tsv", ".csv", ".txt", ".h5", ".hdf5"), source, study_folder, new, participant, run)
+
+
+def _import(
+    read: Reader, endings: tuple[str, ...], source: Path, study_folder: Path, new: NewStudy | None,
+    participant: str | None, run: int,
+) -> ImportedGaze:  # fmt: skip
+    files = _files(source, endings)
+    # Files are read twice, to be checked and to be written; a single one is kept, many may not fit into the memory.
+    kept = tuple(read(files[0])) if len(files) == 1 else None
+
+    def recordings() -> Iterator[VendorRecording]:
+        for file in files:
+            yield from kept if kept is not None else read(file)
+
+    is_new = not (study_folder / "study.toml").exists()
+    new = new or NewStudy()
+    images = _images(study_folder, is_new, new)
+    stimuli, found = read_stimuli(images)
+    remarks = list(found)
+    names = [_name(recording, participant) for recording in recordings()]
+    if participant is not None and len(names) > 1:
+        raise DataError(f"{source} holds {len(names)} recordings: leave --participant out, their names are the labels.")
+    labels, renamed = participant_labels(list(dict.fromkeys(names)))
+    remarks += renamed
+    study: Study | None = None if is_new else read_study(study_folder)
+    plans: list[_Plan] = []
+    for recording, name in zip(recordings(), names, strict=True):
+        study = study or _new_study(study_folder, new, recording)
+        plan = _plan(recording, labels[name], run + recording.run - 1, study, stimuli, images, new if is_new else None)
+        _refuse_taken(study_folder, study, plan)
+        plans.append(plan)
+        remarks += plan.remarks
+    assert study is not None
+    seen = {picture.stimulus.name for plan in plans for picture in plan.pictures}
+    remarks += [Remark(s.file.name, f"it was shown to nobody in {source.name}") for s in stimuli if s.name not in seen]
+    if is_new:
+        create_study(study_folder, study, images)
+    for recording, plan in zip(recordings(), plans, strict=True):
+        _write(study_folder, recording, plan)
+    keep_remarks(remarks, study_folder)
+    return ImportedGaze(
+        study_folder, tuple(sorted({plan.label for plan in plans})), sum(plan.samples for plan in plans),
+        sum(len(plan.pictures) for plan in plans), tuple(remarks),
+    )  # fmt: skip
+
+
+def size_of(option: str, text: str) -> tuple[float, float] | None:
+    """Width and height of an option such as "1920x1080"; None where it is empty. Raises StudyError.
+
+    >>> size_of("--screen-cm", "53 x 29.8")
+    (53.0, 29.8)
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*[x×]\s*(\d+(?:\.\d+)?)\s*", text)
+    if text and (match is None or float(match[1]) == 0 or float(match[2]) == 0):
+        raise StudyError(f"{option} is {text!r}: give width and height with an x between them, such as 1920x1080.")
+    return (float(match[1]), float(match[2])) if match else None
+
+
+def place_of(text: str) -> Place | None:
+    """What --picture-place says, None where it is empty. Raises StudyError."""
+    places: dict[str, Place | None] = {"": None, "centred": "centred", "filled": "filled"}
+    if text not in places:
+        raise StudyError(f"--picture-place is {text!r}: it must be centred or filled.")
+    return places[text]
+
+
+# What is read, and for which study.
+
+
+def _files(source: Path, endings: tuple[str, ...]) -> list[Path]:
+    if not source.is_dir():
+        return [source]
+    found = sorted(
+        file for file in source.iterdir()
+        if file.is_file() and file.suffix.lower() in endings and not file.stem.endswith("_msg")
+    )  # fmt: skip
+    if not found:
+        raise DataError(f"{source} holds no file that ends in {', '.join(endings)}: name the folder of the recordings.")
+    return found
+
+
+def _name(recording: VendorRecording, participant: str | None) -> str:
+    """Who was recorded: as told, as a BIDS name says, or as the file is called."""
+    bids = re.match(r"sub-([A-Za-z0-9]+)(_|$)", recording.name)
+    return participant or (bids[1] if bids else recording.name)
+
+
+def _images(study_folder: Path, is_new: bool, new: NewStudy) -> Path:
+    if is_new and new.images is None:
+        raise StudyError(f"{study_folder} is not a study yet: name the folder of its pictures with --images.")
+    if not is_new and new != NewStudy():
+        raise StudyError(
+            f"{study_folder} is a study already, with its pictures and its [screen] in study.toml: leave --images, "
+            "--screen-px, --screen-cm, --distance-cm and --picture-place out."
+        )
+    return new.images if is_new and new.images is not None else study_folder / "stimuli"
+
+
+def _new_study(study_folder: Path, new: NewStudy, first: VendorRecording) -> Study:
+    """The settings of a study made for its first recording; a geometry that nobody gave stays unknown."""
+    name = study_folder.resolve().name or "Imported recordings"
+    if (new.screen_cm is None) != (new.distance_cm is None):
+        raise StudyError("--screen-cm and --distance-cm belong together: give both, or neither if one is not known.")
+    update: dict[str, Any] = {"messages": MessageSettings(place=new.place or "unknown")}
+    maker = first.tracker["manufacturer"]
+    if 20 <= first.rate_hz <= 4000:
+        eyes = "both" if len(first.eyes) == 2 else first.eyes[0]
+        update["tracker"] = TrackerSettings(
+            name="eyelink" if maker == "SR Research" else "tobii", rate_hz=first.rate_hz, eyes=eyes
+        )
+    if new.screen_cm is None or new.distance_cm is None:
+        return settings_for_import(name, None).model_copy(update=update)
+    width_px, height_px = _screen_px(first, None, new)
+    try:
+        screen = ScreenSettings(
+            width_px=width_px, height_px=height_px, width_cm=new.screen_cm[0], height_cm=new.screen_cm[1],
+            distance_cm=new.distance_cm,
+        )  # fmt: skip
+    except ValidationError as error:
+        said = re.sub(r"^Value error, ", "", error.errors()[0]["msg"])
+        raise StudyError(f"the screen of {width_px} x {height_px} px cannot be of that size: {said}.") from None
+    study = Study(study=StudySettings(name=name), screen=screen, pictures=PictureSettings())
+    return study.model_copy(update=update)
+
+
+def _screen_px(recording: VendorRecording, screen: ScreenSettings | None, new: NewStudy | None) -> tuple[int, int]:
+    """The screen's size in px, by the study (or who imports) and by the file; a contradiction is refused."""
+    told = (screen.width_px, screen.height_px) if screen else new.screen_px if new else None
+    by = "[screen] in study.toml" if screen else "--screen-px"
+    if told is None and not recording.screen_px:
+        raise DataError(
+            f"{recording.file} does not say how many px the screen has, without which gaze cannot be placed on it: "
+            f"{'give --screen-px' if new else 'write [screen] into study.toml'}."
+        )
+    if told and recording.screen_px and told not in recording.screen_px:
+        width_px, height_px = recording.screen_px[0]
+        raise DataError(
+            f"{recording.file} was recorded on a screen of {width_px} x {height_px} px, and {by} says "
+            f"{told[0]} x {told[1]}: correct the one that is wrong."
+        )
+    return told or recording.screen_px[0]
+
+
+def _refuse_taken(study_folder: Path, study: Study, plan: _Plan) -> None:
+    folder = study_folder / f"sub-{plan.label}" / "beh"
+    there = any(folder.glob(f"sub-{plan.label}_task-{study.study.task}_run-{plan.run}_*"))
+    if there or (journals_folder(study_folder) / f"sub-{plan.label}_run-{plan.run}").exists():
+        raise StudyError(
+            f"participant {plan.label} has a run {plan.run} in {study_folder} already, and nothing recorded is "
+            f"overwritten: name another with --run or --participant, or remove the participant with "
+            f'"beholder withdraw {study_folder} {plan.label}".'
+        )
+
+
+def _plan(
+    recording: VendorRecording, label: str, run: int, study: Study, stimuli: Sequence[Stimulus], images: Path,
+    new: NewStudy | None,
+) -> _Plan:  # fmt: skip
+    width_px, height_px = _screen_px(recording, study.screen, new)
+    pictures, remarks = _Pictures(recording, study, stimuli, images, (width_px, height_px), new is not None).found()
+    if missing := _missing_samples(recording):
+        share = 100 * missing / (missing + len(recording.samples))
+        text = f"{missing} samples ({share:.2g} %) are missing between others; they count as lost"
+        remarks.append(Remark(recording.file.name, text))
+    known = study.screen
+    if known is None:
+        text = (
+            "the screen's size and distance are not known: no fixation can be found in its gaze before both stand in "
+        )
+        remarks.append(Remark(recording.file.name, text + "study.toml ([screen]) and it is imported again"))
+    header = {
+        "participant": label, "run": run, "task": study.study.task, "beholder": beholder_version(),
+        "instructions": "Not known: the recording was imported.",
+        "task_description": "Pictures were shown by another program; its recording was imported.",
+        "imported": True,
+        "screen": {
+            "width_px": width_px, "height_px": height_px, "width_cm": known and known.width_cm,
+            "height_cm": known and known.height_cm, "distance_cm": known and known.distance_cm,
+        },
+        "tracker": {
+            **recording.tracker, "rate_hz": recording.rate_hz, "eyes": list(recording.eyes), "simulated": False,
+        },
+    }  # fmt: skip
+    samples = len(recording.samples)
+    return _Plan(label, run, header, pictures, samples, (*recording.remarks, *remarks))
+
+
+def _missing_samples(recording: VendorRecording) -> int:
+    """How many samples the tracker left out while it recorded; a pause is none."""
+    times = recording.samples["time_s"]
+    steps = np.rint(np.diff(times) * recording.rate_hz).astype(int) - 1
+    steps[np.searchsorted(times, recording.pauses_s[recording.pauses_s < times[-1]]) - 1] = 0
+    return int(np.maximum(steps, 0).sum())
+
+
+# From messages to pictures.
+
+
+@dataclass
+class _Open:
+    """A picture that a message named, or that is on the screen; x and y of its upper left corner, None where unsaid."""
+
+    name: str
+    message: Message
+    place: Mapping[str, str | None]
+    onset_s: float | None = None
+
+
+class _Pictures:
+    """Finds what one recording showed, by the study's expressions, or by the file's own columns."""
+
+    def __init__(
+        self, recording: VendorRecording, study: Study, stimuli: Sequence[Stimulus], images: Path,
+        screen_px: tuple[int, int], is_new: bool,
+    ) -> None:  # fmt: skip
+        self.recording, self.study, self.images, self.is_new = recording, study, images, is_new
+        self.screen_px = screen_px
+        self.by_name = {name.casefold(): s for s in stimuli for name in (s.name, s.file.name)}
+        self.times = recording.samples["time_s"]
+        self.shown: list[_ShownPicture] = []
+        self.unknown: dict[str, str] = {}  # names without a picture, and where they stand
+        self.without_gaze = 0
+        self.by_naming = 0
+        self.numbers: list[int | None] = []  # of trials, as messages give them
+
+    def found(self) -> tuple[tuple[_ShownPicture, ...], list[Remark]]:
+        """The presentations in order, and what is to be remarked. Raises DataError where there is none."""
+        self._from_messages()
+        if not self.shown:
+            self._from_columns()
+        if not self.shown:
+            self._refuse()
+        self._number_trials()
+        return tuple(self.shown), self._remarks()
+
+    def _from_messages(self) -> None:
+        expressions = {kind: [re.compile(p) for p in getattr(self.study.messages, kind)]
+                       for kind in ("trial", "picture", "onset", "offset")}  # fmt: skip
+        named: _Open | None = None
+        on: _Open | None = None
+        for message in self.recording.messages:
+            said = {kind: match for kind, many in expressions.items()
+                    if (match := next((m for p in many if (m := p.search(message.says))), None))}  # fmt: skip
+            if "trial" in said:
+                # A picture without an offset ends with its trial.
+                self._end(on, named, message.at_s, True)
+                number = said["trial"].groupdict().get("trial")
+                self.numbers.append(int(number) if number and number.isdecimal() else None)
+                on = named = None
+            if "picture" in said and "onset" not in said:
+                self._end(None, named, message.at_s, True)
+                named = _Open(said["picture"].groupdict().get("stim_file") or "", message, said["picture"].groupdict())
+            if "onset" in said:
+                groups = (said["picture"].groupdict() if "picture" in said else {}) | {
+                    name: value for name, value in said["onset"].groupdict().items() if value is not None
+                }
+                name = groups.get("stim_file") or (named.name if named else "")
+                if name:
+                    self._end(on, None, message.at_s, True)
+                    place = groups if groups.get("x") or groups.get("place") else named.place if named else {}
+                    on, named = _Open(name, message, place, message.at_s), None
+            elif "offset" in said:
+                self._end(on, named, message.at_s, True)
+                on = named = None
+        self._end(on, named, float(self.times[-1]) + 1 / self.recording.rate_hz, False)
+
+    def _end(self, on: _Open | None, named: _Open | None, end_s: float, told: bool) -> None:
+        """A picture goes; one that was named, but has no onset of its own, was there from when it was named."""
+        if on is not None and on.onset_s is not None:
+            self._add(on.name, on.onset_s, end_s, told, on.place, on.message.place)
+        elif named is not None and self._recorded(named.message.at_s):
+            self.by_naming += 1
+            self._add(named.name, named.message.at_s, end_s, told, named.place, named.message.place)
+
+    def _recorded(self, time_s: float) -> bool:
+        """Whether the tracker recorded then: no further than two samples from one."""
+        near = int(np.searchsorted(self.times, time_s))
+        around = self.times[max(0, near - 1) : near + 1]
+        return bool(len(around) and np.abs(around - time_s).min() <= 2 / self.recording.rate_hz)
+
+    def _from_columns(self) -> None:
+        self.numbers = []
+        for shown in self.recording.shown:
+            self.numbers.append(None)
+            self._add(shown.name, shown.onset_s, shown.end_s, True, {}, shown.place, shown.rect)
+
+    def _add(
+        self, name: str, onset_s: float, end_s: float, told: bool, place: Mapping[str, str | None], where: str,
+        rect: Rect | None = None,
+    ) -> None:  # fmt: skip
+        stimulus = self._stimulus(name)
+        if stimulus is None:
+            self.unknown.setdefault(name, where)
+            return
+        later = self.recording.pauses_s[self.recording.pauses_s > onset_s]
+        if len(later) and later[0] < end_s:
+            # The tracker stopped: what was on the screen after that nobody knows.
+            end_s, told = float(later[0]), True
+        during = (self.times >= onset_s) & (self.times < end_s)
+        if not during.any():
+            self.without_gaze += 1
+            return
+        rect = rect or self._rect(stimulus, place, onset_s, where)
+        self.shown.append(_ShownPicture(stimulus, len(self.numbers), onset_s, end_s, told, rect))
+
+    def _stimulus(self, name: str) -> Stimulus | None:
+        """A picture by its file's name, with folders and ending or without."""
+        last = PureWindowsPath(name.strip().strip("\"'")).name.casefold()
+        return self.by_name.get(last) or self.by_name.get(PureWindowsPath(last).stem)
+
+    def _rect(self, stimulus: Stimulus, place: Mapping[str, str | None], onset_s: float, where: str) -> Rect:
+        width_px, height_px = self.screen_px
+        left_px, top_px = self.recording.origin_px
+        try:
+            x, y, width, height = (
+                float(v) if (v := place.get(side)) else None for side in ("x", "y", "width", "height")
+            )
+        except ValueError:
+            raise DataError(f"{where}: the picture's place is no number; mend the message, or [messages] in study.toml."
+                            ) from None  # fmt: skip
+        if str(place.get("place")).upper() == "FILL":
+            return Rect(0.0, 0.0, width_px, height_px)
+        if x is not None and y is not None:
+            width, height = width or stimulus.width_px, height or stimulus.height_px
+            middle = str(place.get("place")).upper() == "CENTER"
+            return Rect(
+                x - left_px - (width / 2 if middle else 0), y - top_px - (height / 2 if middle else 0), width, height
+            )
+        for shown in self.recording.shown:
+            if (
+                shown.rect
+                and self._stimulus(shown.name) is stimulus
+                and shown.onset_s <= onset_s + 0.5 <= shown.end_s + 0.5
+            ):
+                return shown.rect
+        return self._set_rect(stimulus, where)
+
+    def _set_rect(self, stimulus: Stimulus, where: str) -> Rect:
+        """Where pictures stood by the study's settings."""
+        width_px, height_px = self.screen_px
+        study, place = self.study, self.study.messages.place
+        if place == "filled":
+            return Rect(0.0, 0.0, width_px, height_px)
+        if place == "centred":
+            left, top = (width_px - stimulus.width_px) / 2, (height_px - stimulus.height_px) / 2
+            return Rect(left, top, stimulus.width_px, stimulus.height_px)
+        if place == "study" and study.screen is not None and study.pictures.size_deg is not None:
+            return study.screen.screen().place(stimulus.width_px, stimulus.height_px, study.pictures.size_deg)
+        if place == "study":
+            raise StudyError(
+                'study.toml: [messages] place = "study" needs [screen] and [pictures] size_deg; write them in.'
+            )
+        remedy = "--picture-place centred or filled" if self.is_new else 'place = "centred" or "filled" in [messages]'
+        raise DataError(
+            f"{where}: no message says where {stimulus.file.name} stood on the screen; say it with {remedy}."
+        )
+
+    def _number_trials(self) -> None:
+        """Trials as messages number them, if each has a number of its own, from 1; else as they are counted."""
+        given = [number or 0 for number in self.numbers]
+        own = given if given and len(set(given)) == len(given) and min(given) >= 1 else range(1, len(given) + 1)
+        outside = any(picture.trial == 0 for picture in self.shown)
+        ordered = sorted(self.shown, key=lambda picture: picture.onset_s)
+        self.shown = [
+            replace(picture, trial=count if outside else own[picture.trial - 1])
+            for count, picture in enumerate(ordered, start=1)
+        ]
+
+    def _refuse(self) -> None:
+        file = self.recording.file
+        where_to = "[messages] of study.toml"
+        if self.is_new:
+            where_to = f"{where_to}, for which make the study before: beholder new STUDY --stimuli {self.images}"
+        if self.unknown:
+            name, where = next(iter(self.unknown.items()))
+            raise DataError(
+                f"{where}: {name!r} was shown, and no picture in {self.images} is called that; add it, or correct "
+                f"{where_to}."
+            )
+        if self.without_gaze:
+            raise DataError(
+                f"{file} has no gaze while a picture was shown: all {self.without_gaze} lie outside of the recording; "
+                f"correct onset and offset in {where_to}."
+            )
+        said = [message for message in self.recording.messages if not message.text.startswith("!CAL")]
+        last = ", ".join(dict.fromkeys(repr(message.says[:30]) for message in said[-5:])) or "none"
+        raise DataError(
+            f"{file} has no message that names a picture (of {len(said)} the last are {last}); write what names one, "
+            f"and what its onset and offset, into {where_to}."
+        )
+
+    def _remarks(self) -> list[Remark]:
+        about, remarks = self.recording.file.name, []
+        if self.unknown:
+            names = ", ".join(repr(name) for name in list(self.unknown)[:3])
+            more = f" and {len(self.unknown) - 3} more" if len(self.unknown) > 3 else ""
+            remarks.append(Remark(about, f"shown and not among the pictures, so left out: {names}{more}"))
+        if self.without_gaze:
+            remarks.append(
+                Remark(about, f"{self.without_gaze} pictures were shown while nothing was recorded; left out")
+            )
+        if self.by_naming:
+            remarks.append(Remark(about, f"{self.by_naming} pictures have no onset message: the time of the message "
+                                  "that names them is taken"))  # fmt: skip
+        cut = sum(not picture.complete for picture in self.shown)
+        if cut:
+            remarks.append(
+                Remark(about, f"{cut} picture has no end: it is there until the file ends, and is not analysed")
+            )
+        repeats = len(self.shown) - len({picture.stimulus.name for picture in self.shown})
+        if repeats:
+            remarks.append(Remark(about, f"{repeats} presentations are of pictures seen before; they are marked "
+                                  "repeat, and not analysed"))  # fmt: skip
+        return remarks
+
+
+# Writing.
+
+
+def _write(study_folder: Path, recording: VendorRecording, plan: _Plan) -> None:
+    """Into the data set by the way of a session; its journal is made aside, so that half of it is never recovered."""
+    aside = study_folder / ".beholder" / "import"
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        writer = JournalWriter(aside, plan.header)
+        try:
+            samples = _on_screen(recording, plan)
+            for first in range(0, len(samples), _CHUNK):
+                writer.append_samples(samples[first : first + _CHUNK])
+                writer.flush()
+            writer.append_records(_records(recording, plan))
+            if recording.own_file is None:
+                shutil.copyfile(recording.file, writer.files / recording.file.name)
+            else:
+                # Another participant's rows have no business here: each can be withdrawn alone.
+                (writer.files / recording.file.name).write_bytes(recording.own_file)
+        finally:
+            writer.close()
+        journal = journals_folder(study_folder) / writer.folder.name
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        writer.folder.rename(journal)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    publish(journal)
+
+
+def _on_screen(recording: VendorRecording, plan: _Plan) -> Samples:
+    if recording.unit == "px":
+        return recording.samples
+    samples = recording.samples.copy()
+    for eye in ("left", "right"):
+        samples[f"{eye}_x_px"] *= plan.header["screen"]["width_px"]
+        samples[f"{eye}_y_px"] *= plan.header["screen"]["height_px"]
+    return samples
+
+
+def _records(recording: VendorRecording, plan: _Plan) -> list[Record]:
+    first_s = float(recording.samples["time_s"][0])
+    # One clock: the file's own.
+    records = [Record(first_s, "clock", {"before_s": first_s, "tracker_s": first_s, "after_s": first_s})]
+    for calibration in recording.calibrations:
+        points = [{"number": i, "x_px": x, "y_px": y} for i, (x, y) in enumerate(calibration.targets_px, start=1)]
+        records.append(Record(calibration.time_s, "calibration", {"success": True, "points": points}))
+    for validation in recording.validations:
+        unknown = {"accuracy_deg": None, "accuracy_worst_deg": None, "passed": None}
+        eyes = {eye: dict(validation.eyes.get(eye, unknown)) for eye in recording.eyes}
+        value = {"begun_s": validation.time_s, "eyes": eyes, "accepted": True, "overridden_by": None}
+        records.append(Record(validation.time_s, "validation", value))
+    seen: set[str] = set()
+    for number, shown in enumerate(plan.pictures, start=1):
+        name, rect = shown.stimulus.name, shown.rect
+        place = {f"picture_{side}": value for side, value in asdict(rect).items()}
+        exposure = "repeat" if name in seen else "first"
+        seen.add(name)
+        begin = {"id": number, "trial_type": "picture", "trial": shown.trial, "stim_file": shown.stimulus.stim_file,
+                 "exposure": exposure, **place}  # fmt: skip
+        records.append(Record(shown.onset_s, "begin", begin))
+        records.append(
+            Record(shown.end_s, "end", {"id": number, "status": "complete" if shown.complete else "aborted"})
+        )
+    for message in recording.messages:
+        records.append(Record(message.time_s, "message", {"text": without_folders(message.text)}))
+    for event in recording.detected:
+        records.append(Record(event.time_s, "tracker", {**asdict(event), "time_s": round(event.time_s, 6)}))
+    return records
+
+
+def without_folders(text: str) -> str:
+    r"""A message without the folders of absolute paths, which may name a person or a computer.
+
+    >>> without_folders(r"!V IMGLOAD FILL C:\Users\jane\study\a.png"), without_folders("/home/jane/a b.png onset")
+    ('!V IMGLOAD FILL a.png', 'a b.png onset')
+    """
+    return re.sub(r"(?<!\S)(?:[A-Za-z]:[\\/]|\\\\|/)(?:[^\\/\n]+[\\/])+", "", text)

@@ -1,0 +1,158 @@
+"""What a tracker vendor's file holds, as its reader (`eyelink_files`, `edf_files`, `tobii_files`) gives it.
+
+Times are seconds of the file's own clock, positions px of the screen from its upper left corner. Which message stands
+for which picture, and how all this becomes a data set, is `analysis.importing_gaze`'s business.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import DataError, Remark
+from shared.gaze import Eye, Samples
+from shared.screen import Rect
+
+# A vendor's library that reads no file in this time hangs.
+LONGEST_READ_S = 600.0
+REFUSED = 3  # exit code of a child that says in a sentence why it refuses a file
+
+
+@dataclass(frozen=True)
+class Message:
+    """A text that an experiment wrote into the recording; `place` names its line or row for an error's sentence.
+
+    `says` and `at_s` are what it tells of and when that happened: an EyeLink message may begin with the delay from then
+    to `time_s`, when it was written.
+    """
+
+    time_s: float
+    text: str
+    place: str
+    says: str
+    at_s: float
+
+
+@dataclass(frozen=True)
+class Detected:
+    """What the tracker itself found: "fixation", "saccade", "blink"; `eye` None is both, the position a mean."""
+
+    kind: str
+    time_s: float
+    duration_s: float | None
+    eye: Eye | None
+    text: str = ""
+    x_px: float | None = None
+    y_px: float | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture that the file's own columns, not a message, say was shown, from and to a sample."""
+
+    name: str
+    onset_s: float
+    end_s: float
+    rect: Rect | None
+    place: str
+
+
+@dataclass(frozen=True)
+class Validation:
+    """A validation that the file reports: its time, and each eye's figures by the names of our sidecars."""
+
+    time_s: float
+    eyes: Mapping[Eye, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A calibration that the file reports, and where its targets stood."""
+
+    time_s: float
+    targets_px: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class VendorRecording:
+    """One participant's recording in a vendor's file.
+
+    `samples` (n,) of `shared.gaze.SAMPLE`, times rising; `unit` says whether positions are px or shares of the screen
+    (0 to 1). `screen_px` are the sizes that the file's coordinates may mean, the likeliest first, empty where it does
+    not say. `pauses_s` (k,) are times at which the tracker stopped recording. `own_file` is what to keep of the file
+    where it holds other participants too. `run` counts a participant's recordings in one file.
+    """
+
+    file: Path
+    name: str
+    samples: Samples
+    rate_hz: float
+    eyes: tuple[Eye, ...]
+    tracker: Mapping[str, str]
+    unit: Literal["px", "share"] = "px"
+    screen_px: tuple[tuple[int, int], ...] = ()
+    origin_px: tuple[float, float] = (0.0, 0.0)
+    messages: tuple[Message, ...] = ()
+    detected: tuple[Detected, ...] = ()
+    shown: tuple[Shown, ...] = ()
+    validations: tuple[Validation, ...] = ()
+    calibrations: tuple[Calibration, ...] = ()
+    pauses_s: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    run: int = 1
+    own_file: bytes | None = None
+    remarks: tuple[Remark, ...] = ()
+
+
+def read_text(path: Path) -> str:
+    """A text file whole: UTF-8, or UTF-16 where it begins with that mark. Raises DataError naming the line."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist: check the name.") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}): check its permissions.") from None
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise DataError(
+            f"{path}, line {line} is not {encoding.removesuffix('-sig').upper()} text: convert or export the file in "
+            "UTF-8 again."
+        ) from None
+
+
+def read_in_a_child(module: str, file: Path, result: Path, remedy: str) -> None:
+    """Have `python -m module file result` read a file with a library that a broken file may crash, hang or have print.
+
+    The child writes `result`, or prints one sentence as its last line of errors and exits with `REFUSED`; that sentence
+    is raised as DataError, as is a crash, with the remedy.
+    """
+    # Started in our own folder: with -m, Python looks for packages where it is started, before anywhere else.
+    folder = Path(__file__).resolve().parents[1]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", module, str(file.resolve()), str(result.resolve())],
+            cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=LONGEST_READ_S, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise DataError(f"{file}: the vendor's library did not finish reading it; {remedy}.") from None
+    if done.returncode == 0 and result.exists():
+        return
+    said = done.stderr.decode("utf-8", "replace").strip().split("\n")[-1]
+    if done.returncode == REFUSED:
+        raise DataError(f"{file}{said}")
+    raise DataError(f"{file}: the vendor's library failed on it (exit {done.returncode}); {remedy}.")
+
+
+def is_rising(time_s: NDArray[np.float64]) -> int | None:
+    """The index of the first time that does not come after the one before; None where all do."""
+    wrong = np.flatnonzero(~(np.diff(time_s) > 0))
+    return int(wrong[0]) + 1 if len(wrong) else None
