@@ -7,7 +7,8 @@ Nothing is blurred, weighted or compared here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,7 +31,9 @@ Method = Literal["ivt", "idt", "i2mc"]
 
 # Samples around a picture that the detector sees, so that the fixation under way at its onset is found whole.
 MARGIN_S = 0.6
-TRIAL_REASONS = {"repeat": "the picture had been seen before", "interrupted": "its viewing was cut short"}
+# Why a trial has no part in the maps, whatever the study's limits are.
+NOT_AS_PLANNED = ("repeat", "interrupted")
+NO_FIXATION, NONE_ON_PICTURE = "no fixation", "no fixation on the picture"
 # Below this rate a 30 ms window of velocity holds too few samples: detection is I2MC's then.
 LOWEST_IVT_RATE_HZ = 100.0
 
@@ -109,7 +112,7 @@ def fixations_of_run(
     time_s = recording.samples["time_s"] - (recording.samples["time_s"][0] if len(recording.samples) else 0.0)
     by_file = {s.stim_file: s for s in stimuli}
     fixations: list[dict[str, object]] = []
-    trials: list[dict[str, object]] = []
+    trials: list[dict[str, Any]] = []
     dot: dict[str, Any] = {}
     for event in _records(recording.events):
         if event["trial_type"] == "dot":
@@ -138,36 +141,39 @@ def fixations_of_run(
             )
             continue
         onset, shown = float(event["onset"]), float(event["duration"])
+        onset, shown = float(event["onset"]), float(event["duration"])
         # Drift is measured on the dot that stood before the picture.
-        measured = dot if _number(dot, "trial") == event["trial"] else event
-        drift = np.array([_number(measured, "drift_x_deg"), _number(measured, "drift_y_deg")])
-        shift = drift * recording.screen.px_per_deg if settings.correct_drift else np.zeros(2)
-        if settings.correct_drift and np.isnan(shift).any():
-            remarks.append(Remark(about, f"trial {event['trial']}: no drift was measured, so none is corrected"))
-            shift = np.zeros(2)
+        before = dot if _number(dot, "trial") == event["trial"] else {}
+        drift = _drift(before or event, event, stimulus, recording.screen)
         near = (time_s >= onset - MARGIN_S) & (time_s <= onset + shown + MARGIN_S)
-        found = detect(time_s[near], x_px[near] - shift[0], y_px[near] - shift[1], recording.screen,
-                       recording.rate_hz, settings)  # fmt: skip
+        found = detect(time_s[near], x_px[near], y_px[near], recording.screen, recording.rate_hz, settings)
         repeat = str(event.get("exposure", "first")) == "repeat"
         # "repeated": cut short and shown again; a part of the viewing time is no whole one.
         cut_short = str(event.get("status", "complete")) in ("aborted", "repeated")
         left_out = "repeat" if repeat else "interrupted" if cut_short else ""
-        rows = _on_picture(found, event, stimulus, onset, shown, left_out, settings)
+        # Fixations are moved after they were found: which they are does not depend on the correction.
+        known = not np.isnan([drift["drift_x_px"], drift["drift_y_px"]]).any()
+        shift = (drift["drift_x_px"], drift["drift_y_px"]) if settings.correct_drift and known else (0.0, 0.0)
+        rows = _on_picture(found, event, stimulus, onset, shown, left_out, settings, shift)
+        of_trial = {"participant": recording.participant, "run": recording.run, "trial": int(event["trial"]),
+                    "stimulus": stimulus.name}  # fmt: skip
         for order, row in enumerate(rows, start=1):
-            row |= {"participant": recording.participant, "run": recording.run, "trial": int(event["trial"]),
-                    "stimulus": stimulus.name, "fixation": order, "eye": eye}  # fmt: skip
+            row |= of_trial | {"fixation": order, "eye": eye}
         during = (time_s >= onset) & (time_s < onset + shown)
-        # Samples that never came are lost as surely as those without a position.
-        tracked = float((~np.isnan(x_px[during])).sum() / max(round(shown * recording.rate_hz), 1))
         trials.append(
-            {"participant": recording.participant, "run": recording.run, "trial": int(event["trial"]),
-             "stimulus": stimulus.name, "status": str(event.get("status", "complete")),
-             "exposure": "repeat" if repeat else "first", "shown_s": shown, "tracked_share": min(tracked, 1.0),
-             "drift_deg": _number(measured, "drift_deg")}
+            of_trial
+            | {"status": str(event.get("status", "complete")), "exposure": "repeat" if repeat else "first",
+               "shown_s": shown, "dropped_frames": _dropped_frames(before, event)}
+            | _viewing(time_s[during] - onset, ~np.isnan(x_px[during]), shown, recording.rate_hz, settings)
+            | _validated(recording, eye, onset)
+            | drift
             | _verdict(rows, left_out)
         )  # fmt: skip
         fixations += rows
-    remarks += _trial_remarks(trials)
+    unmeasured = [str(t["trial"]) for t in trials if np.isnan([t["drift_x_px"], t["drift_y_px"]]).any()]
+    if settings.correct_drift and unmeasured:
+        text = f"no drift was measured in {len(unmeasured)} of {len(trials)} trials, and none is corrected there"
+        remarks.append(Remark(about, f"{text} ({', '.join(unmeasured)})"))
     if not trials:
         kinds = ", ".join(sorted(set(recording.events["trial_type"].astype(str)))) or "none"
         remarks.append(
@@ -176,6 +182,29 @@ def fixations_of_run(
     return RunFixations(
         _table(fixations, FIXATION_COLUMNS), _table(trials, TRIAL_COLUMNS), _quality(recording, eye), tuple(remarks)
     )
+
+
+def with_other_correction(
+    fixations: pd.DataFrame, trials: pd.DataFrame, stimuli: Sequence[Stimulus], *, corrected: bool
+) -> pd.DataFrame:
+    """The fixations that would be used if drift were treated the other way, moved by the drift on their trial's dot.
+
+    `corrected`: whether the tables' fixations are corrected; the result is then not. A trial without a figure of drift
+    stays as it is. Trials that are left out stay so, but for those that have fixations off the picture only: moved,
+    they may lie on it. Empty where no drift is known.
+    """
+    sizes = {s.name: (s.width_px, s.height_px) for s in stimuli}
+    keys = ["participant", "run", "trial", "stimulus"]
+    measured = trials[trials["why"].isin(["", NONE_ON_PICTURE])][[*keys, "drift_x_px", "drift_y_px"]]
+    moved = fixations[fixations["why"].isin(["", "outside"])].merge(measured, on=keys, how="inner")
+    if moved[["drift_x_px", "drift_y_px"]].isna().all(axis=None):
+        return moved.iloc[:0]
+    sign = 1 if corrected else -1
+    for axis in ("x_px", "y_px"):
+        moved[axis] = moved[axis] + sign * moved[f"drift_{axis}"].fillna(0.0)
+    width, height = (moved["stimulus"].map({name: size[i] for name, size in sizes.items()}) for i in (0, 1))
+    inside = (moved["x_px"] >= 0) & (moved["x_px"] < width) & (moved["y_px"] >= 0) & (moved["y_px"] < height)
+    return moved[inside].assign(used=True, why="")[list(FIXATION_COLUMNS)].reset_index(drop=True)
 
 
 def fixations_of_import(
@@ -209,11 +238,9 @@ def fixations_of_import(
             )  # fmt: skip
         trials.append(
             {"participant": run.participant, "run": run.run, "trial": number, "stimulus": stimulus.name,
-             "status": "complete", "exposure": "first", "shown_s": np.nan, "tracked_share": np.nan,
-             "drift_deg": np.nan} | _verdict(kept, "")
+             "status": "complete", "exposure": "first", "passed": "n/a"} | _verdict(kept, "")
         )  # fmt: skip
         fixations += kept
-    remarks += _trial_remarks(trials)
     return RunFixations(
         _table(fixations, FIXATION_COLUMNS), _table(trials, TRIAL_COLUMNS), _table([], QUALITY_COLUMNS), tuple(remarks)
     )
@@ -339,7 +366,10 @@ def _spans_by_clustering(
         "maxMergeTime": settings.merge_ms, "minFixDur": settings.shortest_ms,
     }  # fmt: skip
     data = pd.DataFrame({"time": time_s * 1000, "average_X": x, "average_Y": y})
-    found, _, _ = I2MC(data, options, logging=False)
+    with warnings.catch_warnings():
+        # It also describes what it found, and a fixation of one sample has no precision; that is not used here.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        found, _, _ = I2MC(data, options, logging=False)
     if not found:
         return []
     return [(int(a), int(b)) for a, b in zip(found["start"], found["end"], strict=True)]
@@ -401,7 +431,7 @@ def _eye(
         )
     if len(recording.eyes) == 1:
         return recording.eyes[0], []
-    errors = {e: _validation(recording, e, "accuracy_deg") for e in recording.eyes}
+    errors = {e: _figure(recording.validation.get(e), "accuracy_deg") for e in recording.eyes}
     validated = [e for e in recording.eyes if not np.isnan(errors[e])]
     if validated:
         return min(validated, key=lambda e: errors[e]), []
@@ -410,9 +440,63 @@ def _eye(
     return eye, [Remark(about, f"neither eye has a validation; the {eye} eye is analysed: more of it was seen")]
 
 
+def _drift(measured: dict[str, Any], picture: dict[str, Any], stimulus: Stimulus, screen: Screen) -> dict[str, float]:
+    """Gaze less dot as the event has it, in degrees, and in px of the picture; NaN where it was not measured."""
+    x_deg, y_deg = _number(measured, "drift_x_deg"), _number(measured, "drift_y_deg")
+    return {
+        "drift_x_deg": x_deg, "drift_y_deg": y_deg, "drift_deg": _number(measured, "drift_deg"),
+        "drift_x_px": x_deg * screen.px_per_deg * stimulus.width_px / _number(picture, "picture_width_px"),
+        "drift_y_px": y_deg * screen.px_per_deg * stimulus.height_px / _number(picture, "picture_height_px"),
+    }  # fmt: skip
+
+
+def _dropped_frames(dot: dict[str, Any], picture: dict[str, Any]) -> float:
+    """Of a trial's dot and picture together; NaN where neither says."""
+    frames = [n for n in (_number(dot, "dropped_frames"), _number(picture, "dropped_frames")) if not np.isnan(n)]
+    return sum(frames) if frames else np.nan
+
+
+def _viewing(
+    time_s: FloatArray, seen: NDArray[np.bool_], shown_s: float, rate_hz: float, settings: FixationSettings
+) -> dict[str, float]:
+    """How much of a picture's time has gaze. time_s (n,): of the samples that came, from the picture's onset."""
+    expected = round(shown_s * rate_hz)
+    if expected < 1:
+        return {"samples_expected": 0.0}
+    # Samples that never came are lost as surely as those without a position. A window may hold one more than expected.
+    lost = 1 - min(int(seen.sum()), expected) / expected
+    edges = np.concatenate([[-1 / rate_hz], time_s[seen], [shown_s]])
+    gaps_s = np.diff(edges) - 1 / rate_hz
+    blink_s = float(gaps_s[gaps_s * 1000 > settings.gap_ms + 1e-6].sum())
+    return {
+        "samples_expected": float(expected), "loss_percent": round(100 * lost, 4),
+        "blink_percent": round(min(100 * blink_s / shown_s, 100 * lost), 4),
+        "effective_hz": round(float(seen.sum()) / shown_s, 4),
+    }  # fmt: skip
+
+
+def _validated(recording: Recording, eye: Eye | Literal["mean"], onset_s: float) -> dict[str, object]:
+    """The last validation before a time, of the eye that is analysed; without any, the accuracy is not known."""
+    eyes = recording.eyes if eye == "mean" else (eye,)
+    last = [_validation_before(recording, e, onset_s) for e in eyes]
+    accuracy = np.mean([_figure(v, "accuracy_deg") for v in last])
+    verdicts = [_passed(v) for v in last]
+    return {"accuracy_deg": round(float(accuracy), 4),
+            "passed": next(v for v in ("n/a", "no", "overridden", "yes") if v in verdicts)}  # fmt: skip
+
+
+def _validation_before(recording: Recording, eye: Eye, onset_s: float) -> Mapping[str, Any] | None:
+    """Of the validations that the sidecar lists, the last that began before; where it lists none, the only one."""
+    listed = recording.sidecars.get(eye, {}).get("Validations")
+    if not listed:
+        return recording.validation.get(eye)
+    before = [v for v in listed if float(v.get("onset_s", 0.0)) <= onset_s]
+    return before[-1] if before else None
+
+
 def _on_picture(
     found: list[Fixation], event: dict[str, object], stimulus: Stimulus, onset: float, shown: float, left_out: str,
-    settings: FixationSettings,
+    settings: FixationSettings, shift_px: tuple[float, float],
 ) -> list[dict[str, object]]:  # fmt: skip
     left, top = _number(event, "picture_x_px"), _number(event, "picture_y_px")
     scale_x = stimulus.width_px / _number(event, "picture_width_px")
@@ -422,7 +506,8 @@ def _on_picture(
         start, end = fixation.onset_s - onset, fixation.onset_s + fixation.duration_s - onset
         if end <= 0 or start >= shown:
             continue
-        x, y = (fixation.x_px - left) * scale_x, (fixation.y_px - top) * scale_y
+        x = (fixation.x_px - left) * scale_x - shift_px[0]
+        y = (fixation.y_px - top) * scale_y - shift_px[1]
         under_way = start < 0
         why = left_out
         if not why and under_way and settings.drop_first:
@@ -443,44 +528,43 @@ def _verdict(rows: list[dict[str, object]], left_out: str) -> dict[str, object]:
     n_used = sum(bool(r["used"]) for r in rows)
     why = left_out
     if not why and not rows:
-        why = "no fixation"
+        why = NO_FIXATION
     elif not why and n_used == 0:
-        why = "no fixation on the picture"
+        why = NONE_ON_PICTURE
     return {
         "n_fixations": len(rows), "n_used": n_used, "outside_share": outside / total if total > 0 else np.nan,
         "included": not why, "why": why,
     }  # fmt: skip
 
 
-def _trial_remarks(trials: list[dict[str, object]]) -> list[Remark]:
-    return [
-        Remark(
-            f"sub-{t['participant']} run-{t['run']}, trial {t['trial']} ({t['stimulus']})",
-            f"{TRIAL_REASONS.get(str(t['why']), t['why'])}; the trial is left out",
-        )
-        for t in trials
-        if t["why"]
-    ]
-
-
 def _quality(recording: Recording, used: Eye | Literal["mean"]) -> pd.DataFrame:
     numbers = ("accuracy_deg", "accuracy_worst_deg", "rms_s2s_deg", "sd_deg", "loss_percent", "effective_hz")
-    rows = []
+    rows: list[dict[str, object]] = []
     for eye in recording.eyes:
-        validation = recording.validation.get(eye) or {}
-        passed = validation.get("passed")
-        overridden = bool(validation.get("overridden_by"))
-        verdict = "n/a" if passed is None else "yes" if passed else "overridden" if overridden else "no"
+        last, sidecar = recording.validation.get(eye), recording.sidecars.get(eye, {})
+        every = sidecar.get("Validations") or ([] if last is None else [last])
+        by = [str(v["overridden_by"]) for v in every if v.get("overridden_by")]
         rows.append(
             {"participant": recording.participant, "run": recording.run, "eye": eye, "used": used in (eye, "mean"),
-             "passed": verdict, "rate_hz": recording.rate_hz}
-            | {name: _validation(recording, eye, name) for name in numbers}
+             "passed": _passed(last), "rate_hz": recording.rate_hz,
+             "calibrations": _figure(sidecar, "CalibrationCount"), "validations": len(every),
+             "overridden": len(by), "overridden_by": ", ".join(dict.fromkeys(by))}
+            | {name: _figure(last, name) for name in numbers}
         )  # fmt: skip
     return _table(rows, QUALITY_COLUMNS)
 
 
-def _validation(recording: Recording, eye: Eye, name: str) -> float:
-    value = (recording.validation.get(eye) or {}).get(name)
+def _passed(validation: Mapping[str, Any] | None) -> str:
+    """A validation's verdict on an eye: yes, no, overridden (it failed and was accepted all the same), or n/a."""
+    passed = (validation or {}).get("passed")
+    if passed is None:
+        return "n/a"
+    return "yes" if passed else "overridden" if (validation or {}).get("overridden_by") else "no"
+
+
+def _figure(values: Mapping[str, Any] | None, name: str) -> float:
+    """A number of a sidecar, NaN where it is not known."""
+    value = (values or {}).get(name)
     return float(value) if isinstance(value, int | float) else np.nan
 
 

@@ -5,6 +5,7 @@
     replication   the best sigma of each head, one-way ANOVA over heads and Tukey's HSD, as published; its p values
                   treat every participant and picture as a replicate, see REPLICATION_WARNING
     lift          the model's attention on the object; the same for everybody, so its intervals are over pictures alone
+    other_drift   the sound reading of the primary measure with the correction of drift that the study did not choose
 
 Nothing here draws or writes. Not here yet: ceilings from other viewers, permuted pictures, mixed models.
 """
@@ -236,13 +237,18 @@ class Lift:
 
 @dataclass(frozen=True)
 class Inference:
-    """All that is said of a study; `primary` is the measure set beforehand, `remarks` what had to be left out."""
+    """All that is said of a study; `primary` is the measure set beforehand, `remarks` what had to be left out.
+
+    `other_drift`: the layers shown, by the primary measure, with the correction of drift that the study did not choose;
+    empty where no drift is known.
+    """
 
     primary: str
     level: float
     sound: tuple[Sound, ...]
     replication: tuple[Replication, ...]
     lifts: tuple[Lift, ...]
+    other_drift: tuple[Sound, ...]
     remarks: tuple[Remark, ...]
 
     def primary_of(self, model: str, layer: int) -> Sound:
@@ -264,6 +270,10 @@ class Inference:
     def replications_of(self, reading: Sound) -> tuple[Replication, ...]:
         """The published analysis of the layer that `reading` is of, by measure."""
         return tuple(r for r in self.replication if (r.model, r.layer) == (reading.model, reading.layer))
+
+    def other_drift_of(self, reading: Sound) -> Sound | None:
+        """The layer that `reading` is of, with the other choice of the correction of drift."""
+        return next((s for s in self.other_drift if (s.model, s.layer) == (reading.model, reading.layer)), None)
 
     def lifts_of(self, reading: Sound) -> tuple[Lift, ...]:
         """Attention on the object in the layer that `reading` is of."""
@@ -369,8 +379,23 @@ def infer(results: Results) -> Inference:
         sound=tuple(sound),
         replication=tuple(replication),
         lifts=lifts(results.attention_table),
+        other_drift=tuple(o for s in closest_layers(sound) for o in _with_other_drift(results, s)),
         remarks=tuple(remarks),
     )
+
+
+def _with_other_drift(results: Results, reading: Sound) -> tuple[Sound, ...]:
+    """A sound reading once more, over the fixations with the other choice of the correction, if there are any."""
+    table = results.other_drift
+    part = table[(table["model"] == reading.model) & (table["layer"] == reading.layer)]
+    if part.empty:
+        return ()
+    cells = to_cells(part, reading.measure)
+    try:
+        return (sound_reading(cells, reading.model, reading.layer, reading.measure, reading.sigma, reading.sigma_unit,
+                              primary=True)[0],)  # fmt: skip
+    except DataError:
+        return ()
 
 
 def read_inference(results_folder: Path) -> Inference:

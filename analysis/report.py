@@ -18,12 +18,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import figures, wording
+from analysis.exclusion import in_words
 from analysis.figures import REFERENCE_LABELS, head_label
 from analysis.inference import REPLICATION_WARNING, SIGMA_WARNING, Estimate, Inference, read_inference
 from analysis.looks import Chooser, Look, colour_bar, data_uri, make_looks
 from analysis.measures import MEASURES
 from analysis.results import Results, model_folder, part_of, read_results, results_folder
-from analysis.wording import REASONS, cell, known_mean, known_median, layer_label, sigma_text
+from analysis.wording import cell, known_mean, known_median, known_total, layer_label, sigma_text
 from shared.stimuli import read_stimuli
 from shared.study import to_toml
 
@@ -151,6 +152,7 @@ def render(
         replication_warning=REPLICATION_WARNING,
         replication=wording.replication_sentences(inference),
         sound_sentences=wording.sound_sentences(results, inference),
+        drift_sentences=wording.drift_sentences(results, inference),
         methods=wording.methods(results),
         settings=to_toml(results.study),
         provenance=provenance,
@@ -192,6 +194,8 @@ def make_tables(results: Results, inference: Inference) -> dict[str, Table]:
     ]
     tables = [
         _participants(results),
+        _eyes(results),
+        _trials(results),
         _trials_left_out(results),
         _table(
             inference, "heads", "Heads at the fixed sigma", heads,
@@ -211,6 +215,7 @@ def make_tables(results: Results, inference: Inference) -> dict[str, Table]:
             "Positive: the first is closer to people. Intervals and p values are simultaneous over a measure's pairs.",
             long=True,
         ),
+        _drift_correction(results, inference),
         *_replication_tables(inference),
         _table(
             inference, "lift", "Attention on the object", lifts,
@@ -276,35 +281,112 @@ def _replication_tables(inference: Inference) -> list[Table]:
     ]
 
 
+def _drift_correction(results: Results, inference: Inference) -> Table:
+    """Each head without and with the correction of drift side by side, whichever of the two is the main analysis."""
+    corrected, rows = results.study.fixations.correct_drift, []
+    for s in inference.shown():
+        other = inference.other_drift_of(s)
+        if other is None:
+            continue
+        plain, moved = (other, s) if corrected else (s, other)
+        for h in s.heads:
+            pair = [
+                (name, reading.head(h.map).gain or reading.head(h.map).value)
+                for name, reading in (("without", plain), ("with", moved))
+            ]
+            row: dict[str, Any] = {"model": s.model, "layer": s.layer, "measure": s.measure, "map": head_label(h.map)}
+            for name, e in pair:
+                row |= {name: e.mean, f"{name}, low": e.low, f"{name}, high": e.high}
+            rows.append(row | {"difference": pair[1][1].mean - pair[0][1].mean})
+    of = "Score" if inference.main().best.gain is None else "Gain over chance"
+    which = "without and with (main)" if corrected else "without (main) and with"
+    note = f"The main analysis is the one {'with' if corrected else 'without'} it. Low and high: 95 % intervals."
+    return _table(inference, "drift-correction", f"{of} {which} the correction of drift", rows, note)
+
+
 def _participants(results: Results) -> Table:
     rows = []
+    by_person = dict(list(results.quality.groupby("participant", sort=True)))
     for person, trials in results.trials.groupby("participant", sort=True):
-        eyes = results.quality[(results.quality["participant"] == person) & results.quality["used"]]
+        eyes = by_person.get(person, results.quality.iloc[:0])
+        used = eyes[eyes["used"]]
+        # What holds for a run stands in the row of each of its eyes.
+        runs = eyes.drop_duplicates("run")
+        by = sorted({str(v) for v in eyes["overridden_by"].dropna() if v})
         rows.append(
-            {"participant": str(person), "trials": len(trials), "included": int(trials["included"].sum())}
-            | {"fixations used": int(trials["n_used"].sum()), "tracked (%)": known_mean(100 * trials["tracked_share"])}
-            | {"off picture (%)": known_mean(100 * trials["outside_share"])}
-            | {"drift (°)": known_median(trials["drift_deg"]), "accuracy (°)": known_mean(eyes["accuracy_deg"])}
-            | {"worst (°)": known_mean(eyes["accuracy_worst_deg"]), "RMS-S2S (°)": known_mean(eyes["rms_s2s_deg"])}
-            | {"SD (°)": known_mean(eyes["sd_deg"]), "loss (%)": known_mean(eyes["loss_percent"])}
-            | {"passed": ", ".join(sorted({str(v) for v in eyes["passed"].dropna()})) or None}
+            {"participant": str(person), "trials used": int(trials["included"].sum())}
+            | {"left out": int((~trials["included"]).sum())}
+            | {"loss (%)": known_mean(trials["loss_percent"]), "blinks (%)": known_mean(trials["blink_percent"])}
+            | {
+                "off picture (%)": known_mean(100 * trials["outside_share"]),
+                "drift (°)": known_median(trials["drift_deg"]),
+            }
+            | {"accuracy (°)": known_mean(used["accuracy_deg"]), "RMS-S2S (°)": known_mean(used["rms_s2s_deg"])}
+            | {"passed": ", ".join(sorted({str(v) for v in used["passed"].dropna()})) or None}
+            | {"overridden by": ", ".join(by), "calibrations": known_total(runs["calibrations"])}
+            | {"fixations": int(trials["n_used"].sum())}
         )
     table = pd.DataFrame(rows)
-    measured = len(results.quality) > 0
-    note = (
-        "Validation of the eye whose gaze was analysed, mean over runs; drift: median over trials." if measured else ""
-    )
+    table["overridden by"] = table["overridden by"] if table["overridden by"].any() else None
+    note = "Loss, blinks (gaps too long to be bridged) and gaze off the picture: means over trials; drift: median."
+    if len(results.quality):
+        note += " Accuracy and precision: validation of the eye whose gaze was analysed, mean over runs."
+    return _summarised("participants", "Participants", table, note, "participants")
+
+
+def _eyes(results: Results) -> Table:
+    names = {
+        "accuracy_deg": "accuracy (°)", "accuracy_worst_deg": "worst (°)", "rms_s2s_deg": "RMS-S2S (°)",
+        "sd_deg": "SD (°)", "loss_percent": "loss (%)", "effective_hz": "effective (Hz)", "rate_hz": "rate (Hz)",
+        "used": "analysed",
+        "overridden": "verdicts overridden", "overridden_by": "by",
+    }  # fmt: skip
+    table = results.quality.rename(columns=names)
+    table["by"] = table["by"].replace("", None)
+    note = "The last validation of each run that was accepted; verdicts are of all its validations."
+    return _summarised("eyes", "Validation of each eye", table, note, "eyes")
+
+
+def _trials(results: Results) -> Table:
+    """Every trial with its quality; a file, and no part of the page."""
+    table = results.trials.rename(columns={"stimulus": "picture"})
+    table["why"] = _why(results, table["why"])
+    table["outside_percent"] = 100 * table.pop("outside_share")
+    return Table("trials", "Every trial", table, table.iloc[:0])
+
+
+def _summarised(name: str, title: str, whole: pd.DataFrame, note: str, of: str) -> Table:
+    """A table with a row each; of many, the page has the least, the most and the quantiles of every number."""
     # What is known of nobody is no column of the page.
-    return Table("participants", "Participants", table, table.dropna(axis="columns", how="all"), note)
+    shown = whole.dropna(axis="columns", how="all")
+    if len(whole) <= MOST_ROWS:
+        return Table(name, title, whole, shown, note)
+    quantiles = shown.select_dtypes("number").astype(float).quantile([0, 0.05, 0.5, 0.95, 1])
+    whole_numbers = [c for c in quantiles if (quantiles[c] % 1 == 0).all()]
+    quantiles = quantiles.astype(dict.fromkeys(whole_numbers, int))
+    quantiles.insert(0, f"of {len(whole):,} {of}", ["least", "5 %", "median", "95 %", "most"])
+    return Table(name, f"{title}, summarised", whole, quantiles, f"{note} Each of the {len(whole):,} is in the CSV.")
 
 
 def _trials_left_out(results: Results) -> Table:
     gone = results.trials[~results.trials["included"] | (results.trials["n_used"] == 0)]
-    table = gone[["participant", "run", "trial", "stimulus", "status", "n_used", "why"]].reset_index(drop=True)
-    table["why"] = [REASONS.get(why, why) if why else "no fixation on the picture" for why in table["why"].fillna("")]
-    table = table.rename(columns={"stimulus": "picture", "n_used": "fixations used"})
-    note = f"The first {MOST_ROWS}; all are in the CSV." if len(table) > MOST_ROWS else ""
-    return Table("trials-left-out", "Trials left out", table, table.head(MOST_ROWS), note)
+    columns = ["participant", "run", "trial", "stimulus", "status", "loss_percent", "drift_deg", "accuracy_deg", "why"]
+    table = gone[columns].reset_index(drop=True)
+    table["why"] = _why(results, table["why"])
+    names = {
+        "stimulus": "picture",
+        "loss_percent": "loss (%)",
+        "drift_deg": "drift (°)",
+        "accuracy_deg": "accuracy (°)",
+    }
+    table = table.rename(columns=names)
+    note = f"The first {MOST_ROWS} of {len(table):,}; all are in the CSV." if len(table) > MOST_ROWS else ""
+    shown = table.head(MOST_ROWS).dropna(axis="columns", how="all")
+    return Table("trials-left-out", "Trials left out", table, shown, note)
+
+
+def _why(results: Results, why: pd.Series) -> list[str]:
+    return [in_words(reason, results.study.exclusion) if reason else "" for reason in why.fillna("")]
 
 
 # Figures.
@@ -317,6 +399,9 @@ def make_plates(results: Results, inference: Inference) -> dict[str, Plate]:
     quality = figures.draw_quality(results.quality, results.trials, study.limits)
     if quality is not None:
         plates.append(_plate("quality", quality, wording.quality_words(results)))
+    tiles = figures.draw_trials(results.trials, study.limits, study.exclusion)
+    if tiles is not None:
+        plates.append(_plate("trials", tiles, wording.trials_words(results)))
     for s in inference.shown():
         suffix = "" if s.model == main.model else f"-{model_folder(s.model)}"
         label = layer_label(results, s.model, s.layer)

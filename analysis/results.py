@@ -1,7 +1,7 @@
 """What an analysis leaves in `derivatives/beholder/`, and how it is written and read: names, columns, types.
 
     fixations.parquet                               one row a fixation                        FIXATION_COLUMNS
-    trials.csv                                      one row a participant, run and picture    TRIAL_COLUMNS
+    trials.csv                                      one row a picture shown: its quality      TRIAL_COLUMNS
     quality.csv                                     one row a participant, run and eye        QUALITY_COLUMNS
     recordings.json                                 how wide each picture was shown, in degrees; who was simulated
     attention/<model>/layer-<NN>.npz                one array (heads, rows, columns) a picture, as the model gave it
@@ -38,25 +38,36 @@ FloatArray = NDArray[np.float64]
 
 # x_px and y_px are px of the picture (origin upper left); onset_s counts from picture onset. `used` is false where the
 # fixation is left out of the maps, and `why` says so: "dot" (under way at onset), "outside" (off the picture),
-# "repeat" (the picture had been seen before), "interrupted" (its time was cut short).
+# "repeat" (the picture had been seen before), "interrupted" (its time was cut short), or a limit of
+# `analysis.exclusion`.
 FIXATION_COLUMNS = {
     "participant": "str", "run": "int64", "trial": "int64", "stimulus": "str", "fixation": "int64", "eye": "str",
     "onset_s": "float64", "duration_s": "float64", "x_px": "float64", "y_px": "float64", "used": "bool", "why": "str",
 }  # fmt: skip
 
-# `included` is false where nothing of the trial went into a map, and `why` says so. tracked_share: of the samples
-# while the picture was shown; outside_share: of the fixated time; drift_deg: on the dot before it. NaN is "not known".
+# Of the eye whose gaze was analysed, while the picture stood: samples_expected by rate and time, loss_percent of them
+# (blinks are within), blink_percent in gaps too long to be bridged, effective_hz samples with gaze a second.
+# accuracy_deg and passed: the last validation before it. drift: gaze less dot, in degrees and in px of the picture.
+# dropped_frames: of its dot and its picture. outside_share: of the fixated time. `included` is false where nothing of
+# the trial went into a map, and `why` says so: a reason of `analysis.fixations`, or a limit of `analysis.exclusion`.
+# NaN is "not known".
 TRIAL_COLUMNS = {
     "participant": "str", "run": "int64", "trial": "int64", "stimulus": "str", "status": "str", "exposure": "str",
-    "shown_s": "float64", "tracked_share": "float64", "n_fixations": "int64", "n_used": "int64",
-    "outside_share": "float64", "drift_deg": "float64", "included": "bool", "why": "str",
+    "shown_s": "float64", "samples_expected": "float64", "loss_percent": "float64", "blink_percent": "float64",
+    "effective_hz": "float64", "passed": "str", "accuracy_deg": "float64", "drift_x_deg": "float64",
+    "drift_y_deg": "float64", "drift_deg": "float64", "drift_x_px": "float64", "drift_y_px": "float64",
+    "dropped_frames": "float64", "n_fixations": "int64", "n_used": "int64", "outside_share": "float64",
+    "included": "bool", "why": "str",
 }  # fmt: skip
 
-# Validation, per eye; `used` marks the eye whose gaze was analysed. NaN is "not known" (imported fixations have none).
+# The last validation that was accepted, per eye; `used` marks the eye whose gaze was analysed. `overridden` counts the
+# validations of the run that failed and were accepted all the same, `overridden_by` says by whom. NaN is "not known"
+# (imported fixations have no validation).
 QUALITY_COLUMNS = {
     "participant": "str", "run": "int64", "eye": "str", "used": "bool", "passed": "str", "accuracy_deg": "float64",
     "accuracy_worst_deg": "float64", "rms_s2s_deg": "float64", "sd_deg": "float64", "loss_percent": "float64",
-    "effective_hz": "float64", "rate_hz": "float64",
+    "effective_hz": "float64", "rate_hz": "float64", "calibrations": "float64", "validations": "int64",
+    "overridden": "int64", "overridden_by": "str",
 }  # fmt: skip
 
 # The model's attention on a picture: `map` is head-01 ... or mean. Masses are shares of all patches' attention;
@@ -70,10 +81,12 @@ ATTENTION_COLUMNS = {
 # `participant` is a label or "pooled" (all participants' map, each weighing the same). `map` is head-01 ..., mean, or a
 # reference: centre, uniform, object (uniform within the mask), shuffled-head-01 ... and shuffled-mean (the same
 # picture's gaze against that head on other pictures, mean over these). A measure that is not defined is null.
+# `drift_corrected` is as the study set it, at every sigma and for every measure; the rows with the other choice are the
+# same fixations, moved by the drift on their trial's dot: participants' alone, primary measure and fixed sigma alone.
 ALIGNMENT_COLUMNS = {
     "participant": "str", "run": "int64", "stimulus": "str", "model": "str", "layer": "int64", "map": "str",
     "smooth": "str", "sigma": "float64", "sigma_unit": "str", "window_start_s": "float64", "window_end_s": "float64",
-    "n_fixations": "int64",
+    "drift_corrected": "bool", "n_fixations": "int64",
 }  # fmt: skip
 POOLED = "pooled"
 KEY, REMARKS = "beholder_key", "beholder_remarks"
@@ -117,7 +130,10 @@ class Summary:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that inference, figures and report read; tables have the columns above."""
+    """Everything that inference, figures and report read; tables have the columns above.
+
+    `alignment` has drift corrected or not as the study set it; `other_drift` are the rows with the other choice.
+    """
 
     study_folder: Path
     study: Study
@@ -127,6 +143,7 @@ class Results:
     quality: pd.DataFrame
     attention_table: pd.DataFrame
     alignment: pd.DataFrame
+    other_drift: pd.DataFrame
 
     def attention(self, model: str, layer: int) -> dict[str, NDArray[np.float32]]:
         """Attention maps (heads, rows, columns) by stimulus, not renormalised."""
@@ -264,15 +281,19 @@ def read_results(study_folder: Path) -> Results:
     try:
         summary = TypeAdapter(Summary).validate_json((folder / "summary.json").read_bytes())
         partitions = sorted((folder / "alignment").glob("*/*/*.parquet"))
+        alignment = pd.concat([pd.read_parquet(p) for p in partitions], ignore_index=True)
+        study = read_study(folder)
+        as_set = alignment["drift_corrected"] == study.fixations.correct_drift
         return Results(
             study_folder=study_folder,
-            study=read_study(folder),
+            study=study,
             summary=summary,
             fixations=read_table(folder / "fixations.parquet", FIXATION_COLUMNS),
             trials=read_table(folder / "trials.csv", TRIAL_COLUMNS),
             quality=read_table(folder / "quality.csv", QUALITY_COLUMNS),
             attention_table=read_table(folder / "attention.csv", ATTENTION_COLUMNS),
-            alignment=pd.concat([pd.read_parquet(p) for p in partitions], ignore_index=True),
+            alignment=alignment[as_set].reset_index(drop=True),
+            other_drift=alignment[~as_set].reset_index(drop=True),
         )
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
         raise DataError(

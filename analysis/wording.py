@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis import figures
+from analysis.exclusion import LIMITS, counted, rules
 from analysis.figures import UNITS, head_label
-from analysis.inference import LEVEL, Estimate, HeadEffect, Inference, Lift, Replication, Sound, is_head
+from analysis.inference import LEVEL, Estimate, HeadEffect, Inference, Lift, MapReading, Replication, Sound, is_head
 from analysis.measures import MEASURES
 from analysis.results import ModelSummary, Results
 from shared.study import Study
@@ -24,13 +26,6 @@ from shared.study import Study
 REFERENCES_FILE = Path(__file__).resolve().parent / "templates" / "references.bib"
 MINUS = "\u2212"
 REFERENCE_WORDS = {"centre": "a centre bias", "uniform": "an even spread", "object": "an even spread over the object"}
-REASONS = {
-    "dot": "under way when the picture appeared",
-    "outside": "off the picture",
-    "repeat": "picture seen before",
-    "interrupted": "viewing cut short",
-    "": "no reason given",
-}
 
 
 @dataclass(frozen=True)
@@ -80,7 +75,7 @@ def p_value(p: float | None) -> str:
 
 
 def cell(value: Any, column: str = "") -> str:
-    """A table's cell as it is read: three decimals at most, p values as printed, what is not known as n/a."""
+    """A table's cell as it is read: three decimals at most, one of per cent, p values as printed, unknown as n/a."""
     if unknown(value):
         return "n/a"
     if isinstance(value, bool | np.bool_):
@@ -90,6 +85,8 @@ def cell(value: Any, column: str = "") -> str:
     if column == "measure":
         return str(value).upper()
     if column.startswith("df") and isinstance(value, float | np.floating):
+        return number(float(value), 1)
+    if column.endswith("(%)"):
         return number(float(value), 1)
     if isinstance(value, float | np.floating):
         size = abs(float(value))
@@ -139,6 +136,11 @@ def known_mean(values: pd.Series) -> float | None:
 def known_median(values: pd.Series) -> float | None:
     """The median of what is known, or None where nothing is."""
     return float(values.median()) if values.notna().any() else None
+
+
+def known_total(values: pd.Series) -> int | None:
+    """The sum of counts that are known, or None where none is."""
+    return int(values.sum()) if values.notna().any() else None
 
 
 # Names.
@@ -249,12 +251,12 @@ def _beside_other_heads(main: Sound, several_layers: bool) -> str:
 def _notes(results: Results, inference: Inference, main: Sound) -> Iterable[tuple[str, str]]:
     best = f"{head_label(main.best.map)} of {layer_label(results, main.model, main.layer)}"
     if results.summary.simulated:
-        programmed = results.summary.observers.rstrip(".") or "not stated"
+        programmed = results.summary.observers.rstrip(".") or "not stated in the data"
         yield (
             "Simulated, not people."
             if results.summary.simulated >= results.summary.participants
             else "Partly simulated.",
-            f"What they were programmed to do: {programmed}. What was found: {best} is the closest.",
+            f"How their gaze was made: {programmed}. What was found: {best} is the closest.",
         )
     for model in results.summary.models:
         if model.stand_in:
@@ -331,7 +333,9 @@ def left_out(results: Results, main: Sound | None = None) -> str:
         (fixations[~fixations["used"]], fixations, "fixation"),
     ):
         if len(rows):
-            parts.append(f"{len(rows):,} of {plural(len(all_rows), word)} ({_reasons(rows['why'])})")
+            parts.append(
+                f"{len(rows):,} of {plural(len(all_rows), word)} ({counted(rows['why'], results.study.exclusion)})"
+            )
     text = f"{listed(parts)}." if parts else "nothing: every trial and every fixation went into the maps."
     if main is not None:
         n, of = main.best.value.participants, kept["participant"].nunique()
@@ -344,10 +348,53 @@ def left_out(results: Results, main: Sound | None = None) -> str:
     return text
 
 
-def _reasons(why: pd.Series) -> str:
-    found = why.fillna("").value_counts()
-    ordered = sorted(found.items(), key=lambda pair: (-int(pair[1]), str(pair[0])))
-    return ", ".join(f"{REASONS.get(str(reason), reason)}: {n:,}" for reason, n in ordered)
+def limits_sentence(results: Results) -> str:
+    """The study's limits, set before the maps are made, and what they left out; that there are none is said too."""
+    said = rules(results.study.exclusion)
+    if not said:
+        return "The study sets no limits to loss, drift or accuracy: no trial was left out by any."
+    # What has no samples has no figure to be judged by.
+    unknown = int(results.trials["loss_percent"].isna().sum())
+    text = f"By the study's limits {listed(said)} are left out before maps are made: "
+    n = int(results.trials["why"].isin(LIMITS).sum())
+    text += f"{f'{n:,}' if n else 'none'} of {plural(len(results.trials), 'trial')}."
+    if unknown:
+        text += f" {plural(unknown, 'trial')} without samples {'has' if unknown == 1 else 'have'} no loss to judge by."
+    return text
+
+
+def drift_sentences(results: Results, inference: Inference) -> list[str]:
+    """How large drift was, and what its correction does to the heads' reading; nothing where none was measured."""
+    every, limit = results.trials["drift_deg"], results.study.limits.drift_deg
+    known = every.dropna()
+    if known.empty:
+        return []
+    missing = len(every) - len(known)
+    texts = [
+        f"Drift, measured on the dot of {len(known):,} of {plural(len(every), 'trial')}, has a median of "
+        f"{number(float(known.median()))}° and is at most {number(float(known.quantile(0.9)))}° in 90 % of them; "
+        f"{plural(int((known > limit).sum()), 'trial')} drifted by more than {limit:g}°, and "
+        f"{'none is' if missing == 0 else plural(missing, 'trial') + (' is' if missing == 1 else ' are')} without a "
+        "figure."
+    ]
+    main = inference.main()
+    other = inference.other_drift_of(main)
+    if other is not None:
+        moved = max(abs(_gain_or_score(b) - _gain_or_score(other.head(b.map))) for b in main.heads)
+        corrected = results.study.fixations.correct_drift
+        of = "gain over chance" if main.best.gain is not None else "score"
+        same = main.ranked[0] == other.ranked[0]
+        closest = f"{head_label(other.ranked[0])} {'stays' if same else 'would be'} the closest"
+        texts.append(
+            f"The main analysis {'corrects' if corrected else 'does not correct'} it. "
+            f"{'Without' if corrected else 'With'} the correction {closest}, and no head's {of} differs by more than "
+            f"{number(moved)}{' ' + MEASURES[main.measure].unit if MEASURES[main.measure].unit else ''}."
+        )
+    return texts
+
+
+def _gain_or_score(head: MapReading) -> float:
+    return head.value.mean if head.gain is None else head.gain.mean
 
 
 def counts(results: Results) -> dict[str, Any]:
@@ -363,7 +410,8 @@ def counts(results: Results) -> dict[str, Any]:
         "fixations_kept": int(fixations["used"].sum()),
         "empty": int((included["n_used"] == 0).sum()),
         "per_trial": float(included["n_used"].mean()) if len(included) else 0.0,
-        "tracked": known_mean(100 * trials["tracked_share"]),
+        "lost": known_mean(trials["loss_percent"]),
+        "limits": limits_sentence(results),
         "outside": known_mean(100 * trials["outside_share"]),
         "validated": bool(quality["accuracy_deg"].notna().any()),
         "left_out": left_out(results),
@@ -519,17 +567,37 @@ def quality_words(results: Results) -> tuple[str, str]:
     return caption, f"{alt}{limits.accuracy_mean_deg:g} degrees: {', '.join(over) if over else 'nobody'}."
 
 
+def trials_words(results: Results) -> tuple[str, str]:
+    """Caption and alternative text of the figure of loss and drift by trial."""
+    trials = results.trials
+    many = trials["participant"].nunique() > figures.MOST_PARTICIPANTS
+    caption = "Loss while the picture stood, and drift on the dot before it, trial by trial in the order seen. "
+    caption += (
+        "Line: median over participants; band: 5 to 95 % of them; dots: the largest; dashed: the study's limit."
+        if many
+        else "One tile a trial, one row a participant; ×: left out of the maps; white: not known."
+    )
+    alt = "Loss and drift by participant and trial. "
+    for column, unit, what in (("loss_percent", " %", "loss"), ("drift_deg", " degrees", "drift")):
+        known = trials[column].dropna()
+        if len(known):
+            median, largest = number(float(known.median()), 1), number(float(known.max()), 1)
+            alt += f"Median {what} {median}{unit}, largest {largest}{unit}. "
+    return caption, alt + f"{int((~trials['included']).sum()):,} of {plural(len(trials), 'trial')} left out."
+
+
 # Methods.
 
 
 def methods(results: Results) -> list[str]:
     """The methods as a paper would have them, from the settings; only what was done."""
     imported = "imported fixations" in results.summary.source
-    recorded = "recorded" in results.summary.source or not imported
+    recorded = "record" in results.summary.source or not imported
     return [
         *(_recording_words(results) if recorded else []),
         *(["Fixations were imported as given, without samples." if not recorded else
            "Some fixations were imported as given, without samples."] if imported else []),
+        limits_sentence(results),
         *_map_words(results),
         *(_model_words(results, m) for m in results.summary.models),
         *_comparison_words(results.study),
@@ -540,11 +608,12 @@ def _recording_words(results: Results) -> list[str]:
     s, summary = results.study, results.summary
     simulated = summary.simulated >= summary.participants > 0
     who = viewers(results, summary.participants)
-    texts = [
-        f"{who[0].upper()}{who[1:]} viewed "
-        f"{plural(summary.stimuli, 'picture')}, each for {s.protocol.picture_s:g} s "
-        f"after a dot of {s.protocol.dot_s:g} s."
-    ]
+    # Of samples that came out of a tracker's own files nobody here knows the protocol.
+    ours = "imported recordings" not in summary.source
+    timed = f", each for {s.protocol.picture_s:g} s after a dot of {s.protocol.dot_s:g} s" if ours else ""
+    texts = [f"{who[0].upper()}{who[1:]} viewed {plural(summary.stimuli, 'picture')}{timed}."]
+    if not ours:
+        texts.append("Recordings were imported from the tracker's own files; their protocol is described elsewhere.")
     if s.screen is not None:
         size = f" Pictures spanned {s.pictures.size_deg:g}° ({s.pictures.size_of})." if s.pictures.size_deg else ""
         texts.append(
@@ -556,7 +625,7 @@ def _recording_words(results: Results) -> list[str]:
         texts.append(
             f"{'Synthetic gaze' if simulated else 'Gaze'} was sampled at {listed([f'{r:g}' for r in rates])} Hz."
         )
-    if results.quality["accuracy_deg"].notna().any():
+    if ours and results.quality["accuracy_deg"].notna().any():
         texts.append(
             f"Calibration had {s.protocol.calibration_points} points, validation {s.protocol.validation_points} "
             "others; accuracy, precision and loss were determined with ETDQualitizer (Niehorster et al. 2026)."
@@ -572,7 +641,8 @@ def _recording_words(results: Results) -> list[str]:
         f"Fixations were found {how}, merged below {f.merge_ms:g} ms and {f.merge_deg:g}°, and dropped below "
         f"{f.shortest_ms:g} ms; gaps up to {f.gap_ms:g} ms were interpolated and {f.blink_margin_ms:g} ms around "
         f"blinks removed. The fixation under way at picture onset was {'left out' if f.drop_first else 'kept'}; "
-        f"drift was {'corrected by the dot before each picture' if f.correct_drift else 'not corrected'}."
+        f"drift was {'corrected by the dot before each picture' if f.correct_drift else 'not corrected'}"
+        f"{', and the primary measure computed both ways' if len(results.other_drift) else ''}."
     )
     return texts
 
@@ -638,7 +708,7 @@ def references(results: Results) -> str:
     keys |= {"carrasco2025", "tukey1949", "dosovitskiy2021"}
     if "ssim" in study.alignment.measures:
         keys.add("wang2004")
-    if "imported" not in source or "recorded" in source:
+    if "imported fixations" not in source or "record" in source:
         keys |= {"niehorster2026", "krakowczyk2023"}
         keys |= {"salvucci2000"} if study.fixations.method != "i2mc" else set()
         keys |= {"hessels2017"} if study.fixations.method in ("i2mc", "auto") else set()

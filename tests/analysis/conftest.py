@@ -61,6 +61,7 @@ class MadeUp:
     shuffled: bool = True
     uniform_cc: bool = False
     effect: float = 1.0
+    drift_kl: float = 0.125  # by so much heads come closer where drift is corrected
     name: str = "Made-up <study> & test"
     size_px: tuple[int, int] = (240, 180)
     picture_names: str = "object-{:02d}"
@@ -195,11 +196,13 @@ def _viewing(
             used = 0 if lost else int(n - 1 - outside[1:].sum())
             measured = 1.0 if made.geometry else np.nan
             status, why = ("aborted", "aborted") if lost else ("complete", "")
-            tracked, drift = measured * float(rng.uniform(0.9, 1)), measured * float(rng.gamma(4, 0.12))
+            loss, drift = measured * float(rng.uniform(0, 10)), measured * float(rng.gamma(4, 0.12))
             outside_share = float(outside.mean())
             trials.append(
-                (person, 1, trial, name, status, "first", 10.0, tracked, n, used, outside_share, drift, not lost, why)
-            )
+                (person, 1, trial, name, status, "first", 10.0, 2500 * measured, loss, loss / 2, 250 - 2.5 * loss,
+                 "yes" if made.geometry else "n/a", 0.5 * measured, drift, 0 * measured, drift, 9 * drift, 0 * measured,
+                 0 * measured, n, used, outside_share, not lost, why)
+            )  # fmt: skip
     return pd.DataFrame(trials, columns=list(TRIAL_COLUMNS)), pd.DataFrame(fixations, columns=list(FIXATION_COLUMNS))
 
 
@@ -210,7 +213,26 @@ def _quality(people: list[str], made: MadeUp, rng: np.random.Generator) -> pd.Da
             accuracy = float(rng.gamma(9, 0.05)) + (0.9 if i == 1 else 0)
             passed = "no" if accuracy > 1 else "yes"
             rms, sd, loss = float(rng.gamma(9, 0.008)), float(rng.gamma(9, 0.02)), float(rng.gamma(3, 1.2))
-            rows.append((person, 1, eye, eye == "left", passed, accuracy, accuracy * 1.6, rms, sd, loss, 249.0, 250.0))
+            rows.append(
+                (
+                    person,
+                    1,
+                    eye,
+                    eye == "left",
+                    passed,
+                    accuracy,
+                    accuracy * 1.6,
+                    rms,
+                    sd,
+                    loss,
+                    249.0,
+                    250.0,
+                    1,
+                    1,
+                    0,
+                    "",
+                )
+            )
     return pd.DataFrame(rows, columns=list(QUALITY_COLUMNS))
 
 
@@ -268,7 +290,7 @@ def _comparisons(
             wide = sigma if made.geometry else sigma / 2
             row: dict[str, object] = {"participant": who, "run": 1, "stimulus": name, "model": model, "layer": layer}
             row |= {"smooth": "human", "sigma": sigma, "sigma_unit": study.maps.sigma_unit}
-            row |= {"window_start_s": 0.0, "window_end_s": 10.0, "n_fixations": 25}
+            row |= {"window_start_s": 0.0, "window_end_s": 10.0, "drift_corrected": False, "n_fixations": 25}
             for m, gain in maps.items():
                 optimum = 4.0 if m.startswith("shuffled") else 2.4
                 height = 0.3 - 0.08 * (wide - optimum) ** 2
@@ -280,6 +302,9 @@ def _comparisons(
                 if m == "uniform" and not made.uniform_cc:
                     values["cc"] = np.nan
                 rows.append(row | {"map": m} | values)
+                if made.geometry and who != "pooled" and sigma == study.maps.sigma:
+                    moved = {"kl": values["kl"] - made.drift_kl * m.startswith("head-")}
+                    rows.append(row | {"map": m, "drift_corrected": True} | moved)
     return pd.DataFrame(rows)
 
 

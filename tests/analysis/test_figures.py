@@ -10,6 +10,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
@@ -87,14 +88,41 @@ def test_participants_beyond_a_limit_are_red_and_the_limit_is_drawn(results: Res
     used = results.quality[results.quality["used"]]
     limit = results.study.limits.accuracy_mean_deg
     marks = [line for line in accuracy.lines if line.get_marker() == "o"]
-    red = [float(m.get_xdata()[0]) for m in marks if m.get_markerfacecolor() == figures.VERMILION]
+    red = [float(x) for m in marks if m.get_markerfacecolor() == figures.VERMILION for x in m.get_xdata()]
     assert sorted(red) == sorted(used.loc[used["accuracy_deg"] > limit, "accuracy_deg"])
     assert any(list(line.get_xdata()) == [limit, limit] for line in accuracy.lines)
 
 
 def test_imported_fixations_have_no_figure_of_quality_where_nothing_is_known(results: Results) -> None:
-    unknown = results.trials.assign(tracked_share=np.nan, drift_deg=np.nan)
+    unknown = results.trials.assign(loss_percent=np.nan, drift_deg=np.nan)
     assert figures.draw_quality(results.quality.iloc[:0], unknown, results.study.limits) is None
+    assert figures.draw_trials(unknown, results.study.limits, results.study.exclusion) is None
+
+
+def test_every_trial_has_its_tile_and_those_left_out_are_crossed(results: Results) -> None:
+    figure = figures.draw_trials(results.trials, results.study.limits, results.study.exclusion)
+    assert figure is not None
+    loss, drift = figure.axes[:2]
+    drawn = np.asarray(loss.images[0].get_array())
+    rows = results.trials.sort_values(["participant", "run", "trial"])
+    np.testing.assert_allclose(drawn.ravel(), rows["loss_percent"])
+    np.testing.assert_allclose(np.asarray(drift.images[0].get_array()).ravel(), rows["drift_deg"])
+    # The made-up study lost the first trial of its last participant.
+    [crosses] = [line for line in loss.lines if line.get_marker() == "x"]
+    assert (list(crosses.get_xdata()), list(crosses.get_ydata())) == ([1], [5])
+
+
+def test_of_many_participants_the_spread_of_their_trials_is_drawn(results: Results) -> None:
+    one = results.trials[results.trials["participant"] == "01"]
+    many = pd.concat([one.assign(participant=f"{i:04d}", loss_percent=i / 10) for i in range(1001)])
+    figure = figures.draw_trials(many, results.study.limits, results.study.exclusion)
+    assert figure is not None
+    loss = figure.axes[0]
+    assert not loss.images
+    median, most = (line.get_ydata() for line in loss.lines[:2])
+    np.testing.assert_allclose(median, 50.0)
+    np.testing.assert_allclose(most, 100.0)
+    assert any(list(line.get_ydata()) == [50.0, 50.0] for line in loss.lines[2:]), "the limit"
 
 
 def test_tiles_show_every_head_of_every_layer(inference: Inference) -> None:

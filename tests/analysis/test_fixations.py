@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.fixations import Fixation, detect, fixations_of_import, fixations_of_run, method_for
+from analysis.fixations import (
+    Fixation,
+    detect,
+    fixations_of_import,
+    fixations_of_run,
+    method_for,
+    with_other_correction,
+)
 from shared.dataset import Recording, Run
 from shared.errors import DataError
 from shared.gaze import no_samples
@@ -187,22 +194,62 @@ def test_gaze_off_the_picture_is_counted_reported_and_not_used() -> None:
     x, y = looking((960, 540, 2.2), (100, 100, 3.0))
     run = fixations_of_run(recording(x, y), [PICTURE], DEFAULT)
     assert not run.trials["included"].iloc[0]
-    assert "no fixation on the picture" in str(run.remarks[0])
+    assert run.trials["why"].iloc[0] == "no fixation on the picture"
 
 
-def test_a_trial_without_gaze_is_left_out_and_said() -> None:
+def test_a_trial_without_gaze_is_left_out_and_has_lost_every_sample() -> None:
     x = np.full(1250, np.nan)
     run = fixations_of_run(recording(x, x.copy()), [PICTURE], DEFAULT)
-    assert run.trials["why"].iloc[0] == "no fixation" and run.trials["tracked_share"].iloc[0] == 0.0
-    assert any("sub-01 run-1, trial 1 (a)" in str(r) for r in run.remarks)
+    trial = run.trials.iloc[0]
+    assert trial["why"] == "no fixation"
+    assert (trial["samples_expected"], trial["loss_percent"], trial["blink_percent"]) == (500, 100.0, 100.0)
+    assert trial["effective_hz"] == 0.0
 
 
-def test_a_picture_seen_before_or_cut_short_is_left_out_by_name_and_said() -> None:
+def test_a_trials_loss_counts_what_was_lost_while_its_picture_stood_and_how_much_of_it_in_blinks() -> None:
+    x, y = looking((960, 540, 5.0))
+    x[:400] = np.nan  # on the dot: no loss of the picture's
+    x[600:650] = np.nan  # 200 ms: too long to be bridged
+    x[700:710] = np.nan  # 40 ms: bridged
+    x[800:950:10] = np.nan  # single samples
+    rows = recording(x, y)
+    trial = fixations_of_run(rows, [PICTURE], DEFAULT).trials.iloc[0]
+    assert trial["loss_percent"] == pytest.approx(100 * 75 / 500)
+    assert trial["blink_percent"] == pytest.approx(100 * 50 / 500, abs=1e-6)
+    assert trial["effective_hz"] == pytest.approx(425 / 2)
+    # Rows that the tracker left out count the same.
+    absent = Recording(**{**vars(rows), "samples": rows.samples[~np.isnan(x) | (np.arange(1250) == 0)]})
+    again = fixations_of_run(absent, [PICTURE], DEFAULT).trials.iloc[0]
+    assert (again["loss_percent"], again["blink_percent"]) == (trial["loss_percent"], trial["blink_percent"])
+
+
+def test_frames_dropped_on_the_dot_and_on_the_picture_are_the_trials() -> None:
+    x, y = looking((960, 540, 5.0))
+    plain, late = recording(x, y), recording(x, y, dropped_frames=3.0)
+    late.events.loc[0, "dropped_frames"] = 2.0
+    assert fixations_of_run(late, [PICTURE], DEFAULT).trials["dropped_frames"].iloc[0] == 5.0
+    assert np.isnan(fixations_of_run(plain, [PICTURE], DEFAULT).trials["dropped_frames"].iloc[0])
+
+
+def test_a_trial_has_the_last_validation_before_it_and_a_run_says_whose_verdicts_were_overridden() -> None:
+    x, y = looking((960, 540, 5.0))
+    early = {"onset_s": 0.1, "accepted": True, "overridden_by": "E. F.", "passed": False, "accuracy_deg": 1.4}
+    late = {"onset_s": 3.0, "accepted": True, "overridden_by": None, "passed": True, "accuracy_deg": 0.3}
+    sidecar = {"Validations": [early, late], "CalibrationCount": 2}
+    values = vars(recording(x, y)) | {"eyes": ("left",), "validation": {"left": late}, "sidecars": {"left": sidecar}}
+    run = fixations_of_run(Recording(**values), [PICTURE], DEFAULT)
+    trial, quality = run.trials.iloc[0], run.quality.iloc[0]
+    assert (trial["accuracy_deg"], trial["passed"]) == (1.4, "overridden"), "the picture came up at 2 s"
+    assert (quality["accuracy_deg"], quality["passed"]) == (0.3, "yes")
+    assert (quality["calibrations"], quality["validations"], quality["overridden"]) == (2, 2, 1)
+    assert quality["overridden_by"] == "E. F."
+
+
+def test_a_picture_seen_before_or_cut_short_is_left_out_by_name() -> None:
     x, y = looking((960, 540, 2.5), (760, 440, 2.5))
     for status in ("aborted", "repeated"):
         run = fixations_of_run(recording(x, y, status=status), [PICTURE], DEFAULT)
         assert set(run.fixations["why"]) == {"interrupted"} and not run.trials["included"].any()
-        assert "cut short; the trial is left out" in str(run.remarks[0])
     assert set(fixations_of_run(recording(x, y, exposure="repeat"), [PICTURE], DEFAULT).fixations["why"]) == {"repeat"}
 
 
@@ -217,6 +264,32 @@ def test_drift_is_corrected_only_where_the_study_says_so() -> None:
     unknown = fixations_of_run(recording(x, y, drift_x_deg=np.nan), [PICTURE],
                                DEFAULT.model_copy(update={"correct_drift": True}))  # fmt: skip
     assert any("no drift was measured" in str(r) for r in unknown.remarks)
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_the_other_choice_of_the_correction_is_what_that_choice_would_have_given(corrected: bool) -> None:
+    # The second fixation lies off the picture until it is moved, the third only then.
+    x, y = looking((960, 540, 2.2), (1362, 540, 0.8), (575, 540, 0.8), (900, 500, 1.2))
+    settings = [DEFAULT.model_copy(update={"correct_drift": c}) for c in (corrected, not corrected)]
+    ours, theirs = (fixations_of_run(recording(x, y), [PICTURE], s) for s in settings)
+    moved = with_other_correction(ours.fixations, ours.trials, [PICTURE], corrected=corrected)
+    expected = theirs.fixations[theirs.fixations["used"]].reset_index(drop=True)
+    assert len(expected) == 2 and set(expected["x_px"]) != set(ours.fixations.query("used")["x_px"])
+    pd.testing.assert_frame_equal(moved, expected)
+
+
+def test_a_trial_that_has_gaze_on_its_picture_only_once_it_is_moved_has_its_part_in_the_other_choice() -> None:
+    x, y = looking((960, 540, 2.2), (1362, 540, 2.8))
+    run = fixations_of_run(recording(x, y), [PICTURE], DEFAULT)
+    assert not run.trials["included"].any()
+    moved = with_other_correction(run.fixations, run.trials, [PICTURE], corrected=False)
+    assert len(moved) == 1 and moved["used"].all() and moved["x_px"].iloc[0] < PICTURE.width_px
+
+
+def test_without_any_figure_of_drift_there_is_no_other_choice() -> None:
+    x, y = looking((960, 540, 2.5), (760, 440, 2.5))
+    run = fixations_of_run(recording(x, y, drift_x_deg=np.nan, drift_y_deg=np.nan), [PICTURE], DEFAULT)
+    assert with_other_correction(run.fixations, run.trials, [PICTURE], corrected=False).empty
 
 
 def test_an_eye_that_was_not_recorded_is_refused_with_the_remedy() -> None:

@@ -21,7 +21,7 @@ from analysis.inference import Inference, read_inference
 from analysis.looks import LEVELS, map_png, people_map
 from analysis.report import write_report
 from analysis.results import Results, read_results, results_folder, write_json
-from analysis.wording import finding, number, references
+from analysis.wording import finding, methods, number, references
 from shared.errors import DataError
 from shared.stimuli import read_stimuli
 
@@ -394,3 +394,89 @@ def test_inference_is_read_not_computed_again(small_study: Path) -> None:
     write_json(replace(found, sound=tuple(changed if s == main else s for s in found.sound)), folder / "inference.json")
     assert "7.77 nats" in Page(write_report(small_study).read_text("utf-8")).text
     assert read_results(small_study).summary.participants == 6
+
+
+# How well it was measured.
+
+
+def test_limits_of_the_study_are_named_where_quality_and_methods_stand(page: Page) -> None:
+    sentence = "trials with more than 50 % of samples lost while the picture stood and participants with less than 50 %"
+    assert page.text.count(sentence) == 2
+    assert page.text.index("Who, and how well measured") < page.text.index(sentence)
+    assert "left out before maps are made: none of 24 trials." in page.text
+
+
+def test_a_trial_that_a_limit_left_out_is_counted_on_the_first_screen_and_listed(small_study: Path) -> None:
+    table = results_folder(small_study) / "trials.csv"
+    trials = pd.read_csv(table, dtype=str, keep_default_na=False)
+    trials.loc[2, ["included", "why", "n_used", "loss_percent"]] = ["False", "loss", "0", "61.5"]
+    trials.to_csv(table, index=False)
+    made = Page(write_report(small_study).read_text("utf-8"))
+    top = made.text[: made.text.index("Who, and how well measured")]
+    assert "2 of 24 trials (aborted: 1, loss over 50 %: 1)" in top
+    listed = pd.read_csv(results_folder(small_study) / "tables" / "trials-left-out.csv", dtype=str)
+    assert listed.iloc[0][["participant", "trial", "loss (%)", "why"]].tolist() == ["01", "3", "61.5", "loss over 50 %"]
+    every = pd.read_csv(results_folder(small_study) / "tables" / "trials.csv", dtype=str)
+    assert len(every) == 24 and every["why"][2] == "loss over 50 %"
+
+
+def test_overridden_verdicts_are_named_with_who_overrode_them(small_study: Path) -> None:
+    table = results_folder(small_study) / "quality.csv"
+    quality = pd.read_csv(table, dtype=str, keep_default_na=False)
+    quality.loc[2, ["passed", "overridden", "overridden_by"]] = ["overridden", "1", "K. L."]
+    quality.to_csv(table, index=False)
+    words = Page(write_report(small_study).read_text("utf-8")).text
+    people = pd.read_csv(results_folder(small_study) / "tables" / "participants.csv", dtype=str)
+    assert people["overridden by"].fillna("").tolist() == ["", "K. L.", "", "", "", ""]
+    assert words.count("K. L.") == 2, "once by participant, once by eye"
+
+
+def test_each_heads_gain_stands_without_and_with_the_correction_of_drift(page: Page, made_up_folder: Path) -> None:
+    table = pd.read_csv(results_folder(made_up_folder) / "tables" / "drift-correction.csv")
+    heads = pd.read_csv(results_folder(made_up_folder) / "tables" / "heads.csv").query("measure == 'kl'")
+    main = table.merge(heads, on=["model", "layer", "map"])
+    assert len(table) == 8 and len(main) == 8, "of each model the layer that is shown"
+    np.testing.assert_allclose(main["without"], main["gain"], rtol=1e-5)
+    np.testing.assert_allclose(main["without, high"], main["gain high"], rtol=1e-5)
+    # The made-up study has heads 0.125 nats closer where drift is corrected.
+    np.testing.assert_allclose(table["with"] - table["without"], 0.125, atol=1e-4)
+    assert (
+        "The main analysis is the one without it" in page.text
+        and "Gain over chance without (main) and with" in page.text
+    )
+    assert re.search(
+        r"head 4 stays the closest, and no head's gain over chance differs by more than 0\.1[23] nats", page.text
+    )
+
+
+def test_how_large_drift_was_is_said_with_what_has_no_figure(small_study: Path) -> None:
+    table = results_folder(small_study) / "trials.csv"
+    trials = pd.read_csv(table, dtype=str, keep_default_na=False)
+    trials["drift_deg"] = [f"{v:g}" for v in np.arange(24) / 10]
+    trials.loc[:1, "drift_deg"] = "n/a"
+    trials.to_csv(table, index=False)
+    words = Page(write_report(small_study).read_text("utf-8")).text
+    # 0.2 to 2.3 degrees in steps of 0.1.
+    assert "on the dot of 22 of 24 trials, has a median of 1.25° and is at most 2.09° in 90 % of them" in words
+    assert "8 trials drifted by more than 1.5°, and 2 trials are without a figure" in words
+
+
+@pytest.mark.slow
+def test_a_thousand_participants_are_summarised_and_none_is_dropped_in_silence(make_study: Callable[..., Path]) -> None:
+    folder = make_study(participants=1000, pictures=2, heads=2, sigmas=2)
+    made = Page(write_report(folder).read_text("utf-8"))
+    assert "Participants, summarised" in made.text and "Each of the 1,000 is in the CSV." in made.text
+    assert "of 1,000 participants" in made.text and "of 2,000 eyes" in made.text
+    assert len(made.of("tr")) < 200
+    tables = results_folder(folder) / "tables"
+    assert len(pd.read_csv(tables / "participants.csv")) == 1000
+    assert len(pd.read_csv(tables / "trials.csv")) == 2000
+
+
+def test_methods_claim_no_protocol_for_recordings_that_another_program_made(results: Results) -> None:
+    ours = " ".join(methods(results))
+    assert "after a dot of" in ours and "Calibration had" in ours
+    theirs = replace(results, summary=replace(results.summary, source="imported recordings"))
+    said = " ".join(methods(theirs))
+    assert "after a dot of" not in said and "Calibration had" not in said
+    assert "Recordings were imported" in said and "Fixations were found" in said

@@ -1,5 +1,6 @@
 """The whole analysis on small studies: same bytes, nothing computed twice, nothing lost in silence."""
 
+import gzip
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ from experiment.simulation import simulate
 from shared.dataset import create_study, write_fixations
 from shared.errors import DataError, StudyError, WeightsError
 from shared.study import (
+    ExclusionSettings,
     MapSettings,
     ModelSettings,
     ProtocolSettings,
@@ -34,7 +36,7 @@ from shared.study import (
 SMALL = Study(
     study=StudySettings(name="Small"),
     tracker=TrackerSettings(rate_hz=120.0),
-    protocol=ProtocolSettings(dot_s=1.0, picture_s=2.0),
+    protocol=ProtocolSettings(dot_s=2.0, picture_s=2.0),
     maps=MapSettings(longer_side_px=48, sigma_from=0.5, sigma_to=2.0, sigma_step=0.5, sigma=1.0),
     models=ModelSettings(names=["offline"], input_px=112),
 )
@@ -231,7 +233,8 @@ def gaze(n: int, seed: int, off: bool = False) -> pd.DataFrame:
 def test_somebody_who_never_looked_at_the_pictures_is_said_and_left_out(tmp_path: Path) -> None:
     study = imported(tmp_path, {"01": gaze(5, 1), "02": gaze(5, 2), "03": gaze(5, 3, off=True)})
     done = analyze(study, workers=1)
-    assert sum("no fixation on the picture" in r.text for r in done.remarks) == 4
+    [said] = [r for r in done.remarks if "no fixation on the picture" in r.text]
+    assert said.about == "sub-03 run-1" and all(f"{i + 1} (scene-{i})" in said.text for i in range(4))
     assert "03" not in set(read_results(study).alignment["participant"])
 
 
@@ -390,7 +393,9 @@ def test_a_report_that_was_interrupted_is_made_again(
 def test_a_session_that_waits_in_its_journal_is_said(analysed: Path, tmp_path: Path) -> None:
     study = copy(analysed, tmp_path)
     (study / ".beholder" / "journal" / "sub-09_run-1").mkdir(parents=True)
-    assert any(r.about == "sub-09 run-1" and "not in this analysis" in r.text for r in find(study).remarks)
+    [said] = [r for r in find(study).remarks if r.about == "sub-09 run-1"]
+    assert "not in this analysis" in said.text and 'next "beholder run" in this study recovers it' in said.text
+    assert str(study) not in said.text, "a path has no place in a report"
 
 
 def test_a_layer_that_is_not_there_is_refused_with_those_that_are(simulated: Path, tmp_path: Path) -> None:
@@ -413,6 +418,183 @@ def test_every_picture_serves_equally_often_as_anothers_shuffled_picture() -> No
     assert all(uses.count(name) == 3 for name in names)
     assert all(name not in others for name, others in partners.items())
     assert partners == shuffled_partners(names[::-1], 3, seed=5)
+
+
+# What the study's limits leave out, and what is said of it.
+
+
+def without_gaze(study: Path, participant: str, eyes: tuple[str, ...] = ("eye1", "eye2"), *, trial: int | None = None,
+                 share: float = 1.0) -> None:  # fmt: skip
+    """Take the first `share` of the gaze out of the time of a trial's picture, or of all."""
+    [events] = (study / f"sub-{participant}").rglob("*_events.tsv")
+    shown = pd.read_csv(events, sep="\t").query("trial_type == 'picture'")
+    for eye in eyes:
+        [file] = (study / f"sub-{participant}").rglob(f"*_recording-{eye}_physio.tsv.gz")
+        rows = pd.read_csv(file, sep="\t", header=None, na_values="n/a")
+        time_s = rows[0] - rows[0].iloc[0]
+        for _, picture in shown[shown["trial"] == trial].iterrows() if trial else shown.iterrows():
+            end = picture["onset"] + share * picture["duration"]
+            rows.loc[(time_s >= picture["onset"]) & (time_s < end), [1, 2, 3]] = np.nan
+        with gzip.open(file, "wt") as out:
+            rows.to_csv(out, sep="\t", header=False, index=False, na_rep="n/a", float_format="%.6f")
+
+
+def limits(study: Path, **values: float | None) -> None:
+    settings = read_study(study)
+    write_study(settings.model_copy(update={"exclusion": ExclusionSettings(**values)}), study)
+
+
+def test_a_trial_over_a_limit_is_in_no_map_and_is_said_on_the_page(analysed: Path, tmp_path: Path) -> None:
+    study = copy(analysed, tmp_path)
+    without_gaze(study, "02", trial=3, share=0.6)
+    done = analyze(study, workers=1)
+    results = read_results(study)
+    [lost] = results.trials.query("participant == '02' and trial == 3").to_dict("records")
+    assert (lost["why"], lost["included"], lost["n_used"]) == ("loss", False, 0) and 60 <= lost["loss_percent"] < 68
+    assert lost["n_fixations"] > 0, "there was gaze, and it is left out all the same"
+    table = results.alignment[results.alignment["stimulus"] == lost["stimulus"]]
+    assert set(table["participant"]) == {"01", "03", "pooled"}
+    assert set(results.other_drift[results.other_drift["stimulus"] == lost["stimulus"]]["participant"]) == {"01", "03"}
+    assert any("left out 1 of 12 trials (loss over 50 %: 1)" in r.text for r in done.remarks)
+    page = done.report.read_text("utf-8")
+    assert "1 of 12 trials (loss over 50 %: 1)" in page[: page.index("Who, and how well measured")]
+    assert (
+        "By the study&#39;s limits trials with more than 50 % of samples lost"
+        in page[page.index('<h2 id="h-methods') :]
+    )
+    # Without the limit it is back; the pictures that it does not concern are not compared again.
+    limits(study, trial_loss_percent=100.0)
+    again = analyze(study, workers=1)
+    assert (again.computed["fixations"], again.computed["alignment"]) == (1, 1)
+    assert read_results(study).trials["included"].all()
+    assert "50 % of samples lost" not in again.report.read_text("utf-8")
+
+
+def test_somebody_of_whom_too_little_is_left_is_left_out_altogether(analysed: Path, tmp_path: Path) -> None:
+    study = copy(analysed, tmp_path)
+    for trial in (1, 2, 3):
+        without_gaze(study, "02", trial=trial)
+    done = analyze(study, workers=1)
+    results = read_results(study)
+    assert sorted(results.trials.query("participant == '02'")["why"]) == ["loss", "loss", "loss", "participant"]
+    assert "02" not in set(results.alignment["participant"])
+    assert "1 participant altogether (02)" in done.report.read_text("utf-8")
+
+
+def test_where_the_limits_leave_nothing_one_sentence_says_so(analysed: Path, tmp_path: Path) -> None:
+    study = copy(analysed, tmp_path)
+    limits(study, accuracy_deg=0.001)
+    with pytest.raises(
+        DataError, match=r"nothing of .* is left .* 12 of 12 trials \(validation error over 0.001°: 12\)"
+    ):
+        analyze(study, workers=1)
+
+
+def test_a_limit_to_loss_leaves_imported_fixations_alone(tmp_path: Path) -> None:
+    study = imported(tmp_path, {"01": gaze(5, 1), "02": gaze(5, 2)})
+    limits(study, trial_loss_percent=0.0, trial_drift_deg=0.01, accuracy_deg=0.01)
+    page = analyze(study, workers=1).report.read_text("utf-8")
+    assert read_results(study).trials["included"].all()
+    assert "8 trials without samples have no loss to judge by" in page
+
+
+def test_the_primary_measure_is_there_with_and_without_the_correction_of_drift(analysed: Path, tmp_path: Path) -> None:
+    study = copy(analysed, tmp_path)
+    settings = read_study(study)
+    corrected = settings.fixations.model_copy(update={"correct_drift": True})
+    write_study(settings.model_copy(update={"fixations": corrected}), study)
+    analyze(study, workers=1)
+    plain, moved = read_results(analysed), read_results(study)
+    keys = ["participant", "stimulus", "map"]
+
+    def kl(table: pd.DataFrame) -> pd.Series:
+        at = table[(table["sigma"] == 1.0) & (table["participant"] != "pooled")]
+        return at.set_index(keys)["kl"].sort_index()
+
+    # What stands beside the main analysis is what the other setting makes the main analysis. trials.csv has six digits.
+    pd.testing.assert_series_equal(kl(plain.other_drift), kl(moved.alignment), atol=1e-4)
+    pd.testing.assert_series_equal(kl(moved.other_drift), kl(plain.alignment), atol=1e-4)
+    assert (kl(plain.alignment) - kl(moved.alignment)).abs().max() > 0.01
+    assert plain.other_drift[["cc", "sim", "ssim"]].isna().all(axis=None)
+    for study_, main in ((analysed, "without (main) and with"), (study, "without and with (main)")):
+        page = (results_folder(study_) / "report.html").read_text("utf-8")
+        assert f"Gain over chance {main} the correction of drift" in page
+    ours, theirs = (pd.read_csv(results_folder(s) / "tables" / "drift-correction.csv") for s in (analysed, study))
+    pd.testing.assert_frame_equal(ours, theirs, atol=1e-4)
+
+
+def test_what_inference_had_to_leave_out_is_told_with_the_other_remarks(analysed: Path, tmp_path: Path) -> None:
+    study = copy(analysed, tmp_path)
+    without_gaze(study, "02", trial=3)
+    for done in (analyze(study, workers=1), analyze(study, workers=1)):
+        assert any("lack comparisons and are left out of the intervals" in r.text for r in done.remarks)
+
+
+# A mouse in the place of the eyes: marked as simulated, without a truth file.
+
+
+RATES_HZ = [60.0, pytest.param(30.0, marks=pytest.mark.slow), pytest.param(120.0, marks=pytest.mark.slow)]
+
+
+def mouse(study: Path, *, rate_hz: float = 60.0, still: bool = False, participants: int = 1) -> Path:
+    """Have some people only, their recordings as a mouse's: no truth, and gaze that may never move."""
+    shutil.rmtree(study / "sourcedata", ignore_errors=True)
+    for number in range(participants + 1, 4):
+        shutil.rmtree(study / f"sub-{number:02d}", ignore_errors=True)
+    table = pd.read_csv(study / "participants.tsv", sep="\t", dtype=str, keep_default_na=False).iloc[:participants]
+    table.to_csv(study / "participants.tsv", sep="\t", index=False)
+    for sidecar in study.rglob("*_physio.json"):
+        values = json.loads(sidecar.read_text())
+        step = values["SamplingFrequency"] / rate_hz
+        sidecar.write_text(json.dumps(values | {"ManufacturersModelName": "mouse", "SamplingFrequency": rate_hz}))
+        file = sidecar.with_suffix(".tsv.gz")
+        rows = pd.read_csv(file, sep="\t", header=None, na_values="n/a")
+        rows = rows.iloc[np.unique(np.rint(np.arange(0, len(rows), step)).astype(int)[:-1])]
+        if still:
+            rows[[1, 2]] = 700.0
+        with gzip.open(file, "wt") as out:
+            rows.to_csv(out, sep="\t", header=False, index=False, na_rep="n/a", float_format="%.6f")
+    return study
+
+
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+def test_a_mouse_is_analysed_and_never_called_eyes(simulated: Path, tmp_path: Path, rate_hz: float) -> None:
+    study = mouse(copy(simulated, tmp_path), rate_hz=rate_hz)
+    done = analyze(study, workers=1)
+    page = done.report.read_text("utf-8")
+    assert "1 simulated observer, moving a mouse by hand in the place of their eyes," in page
+    assert "Simulated, not people." in page and "no interval, as there is one participant" in page
+    assert "cannot be tested with so few heads, participants or pictures" in page
+    assert read_results(study).trials["included"].all()
+
+
+def test_a_mouse_on_one_picture_gives_a_report_with_its_cautions(simulated: Path, tmp_path: Path) -> None:
+    study = copy(simulated, tmp_path)
+    for number in (1, 2, 3):
+        (study / "stimuli" / "images" / f"scene-{number}.png").unlink()
+    page = analyze(mouse(study), workers=1).report.read_text("utf-8")
+    assert "on 1 object:" in page and "how far above chance that is cannot be said" in page
+
+
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+def test_a_mouse_that_never_moves_is_refused_in_one_sentence(simulated: Path, tmp_path: Path, rate_hz: float) -> None:
+    study = mouse(copy(simulated, tmp_path), rate_hz=rate_hz, still=True)
+    with pytest.raises(DataError, match=r"no fixation on any picture.*trials\.csv"):
+        analyze(study, workers=1)
+    # Where the fixation under way at the onset counts, it is one long fixation a picture.
+    settings = read_study(study)
+    kept = settings.fixations.model_copy(update={"drop_first": False})
+    write_study(settings.model_copy(update={"fixations": kept}), study)
+    analyze(study, workers=1)
+    trials = read_results(study).trials
+    assert trials["included"].all() and (trials["n_fixations"] == 1).all()
+
+
+def test_a_session_that_lost_every_trial_is_refused_in_one_sentence(simulated: Path, tmp_path: Path) -> None:
+    study = mouse(copy(simulated, tmp_path))
+    without_gaze(study, "01")
+    with pytest.raises(DataError, match=r"4 of 4 trials \(loss over 50 %: 4\)"):
+        analyze(study, workers=1)
 
 
 # What every stage gives for a fixed input: some of its numbers, within what machines differ by. If a change makes this
