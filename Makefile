@@ -11,7 +11,7 @@ ifeq ($(VERSION),3.10)
 EXTRAS := experiment,tobii,test
 CHECKED := tests/test_beholder.py tests/shared tests/experiment tests/crash tests/stimuli shared experiment stimuli
 else
-EXTRAS := analysis,offline,dev
+EXTRAS := analysis,offline,experiment,vendors,dev
 CHECKED :=
 endif
 
@@ -38,8 +38,12 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 endif
 
+# The recorder is measured for as many minutes; the display under a virtual screen, where there is no other.
+MINUTES ?= 1
 bench: $(VENV)/.dev
 	$(BIN)/python tests/benchmarks/bench_sweep.py
+	$(BIN)/python tests/benchmarks/bench_recorder.py --minutes $(MINUTES)
+	$(BIN)/python tests/benchmarks/bench_display.py
 
 stimuli: $(VENV)-stimuli/.made
 	$(VENV)-stimuli/bin/python -m stimuli.render $(if $(PREVIEW),--preview --out preview)

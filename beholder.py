@@ -17,12 +17,30 @@ if TYPE_CHECKING:
 
     from rich.progress import TaskID
 
+    from analysis.importing_gaze import ImportedGaze, NewStudy
+    from experiment.preflight import Check
+    from experiment.session import Outcome
     from shared.errors import Remark
 
 StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.", show_default=False)]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Processes at work; by default one a core.", show_default=False)
 ]
+Source = Annotated[
+    Path,
+    typer.Argument(metavar="SOURCE", help="A file, or a folder of them, one participant each.", show_default=False),
+]
+Images = Annotated[Path | None, typer.Option(help="Folder of the pictures, for a new study.")]
+ScreenPx = Annotated[str, typer.Option(metavar="WxH", help="Px of the screen, for a new study: 1920x1080.")]
+ScreenCm = Annotated[str, typer.Option(metavar="WxH", help="Its size in cm, for a new study: 53x29.8.")]
+DistanceCm = Annotated[
+    float | None, typer.Option(min=5, max=1000, help="From the eyes to the screen in cm, for a new study.")
+]
+PicturePlace = Annotated[
+    str, typer.Option(help="centred or filled: where pictures stood if no message says so, for a new study.")
+]
+Participant = Annotated[str | None, typer.Option(help="The participant's label; by default as the file is called.")]
+RunNumber = Annotated[int, typer.Option("--run", min=1, help="Number of the participant's run.")]
 DEMO_SEED = 1
 STOPPED_BY_CTRL_C = 130  # the exit code that typer gives, as shells do
 
@@ -74,6 +92,9 @@ def new(
 ) -> None:
     """Make a study folder: pictures, and a commented study.toml that holds every choice.
 
+    Regions of your own pictures are optional: masks/bag-01.png (a label map), masks/bag-01/handle.png (one PNG a part),
+    or a COCO file beside the pictures.
+
     Examples: beholder new my-study   |   beholder new my-study --stimuli photographs/
     """
     from shared.dataset import create_study
@@ -81,7 +102,7 @@ def new(
     from shared.study import new_study
 
     pictures = stimuli or bundled_folder()
-    create_study(study_folder, new_study(study_folder.resolve().name, pictures), pictures)
+    _show(create_study(study_folder, new_study(study_folder.resolve().name, pictures), pictures))
     _say(f"{study_folder} is ready: write your screen's measures into {study_folder / 'study.toml'}, then try")
     _say(f'"beholder doctor {study_folder}" or "beholder simulate {study_folder} --participants 30".')
 
@@ -94,25 +115,57 @@ def doctor(
 ) -> None:
     """Is this computer fit to run and to analyse? One line a check, with the remedy.
 
+    With a study, its window is opened for two seconds, to measure the screen.
+
     Examples: beholder doctor   |   beholder doctor my-study
     """
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from experiment.lab import doctor as examine
 
-    from experiment.preflight import checks
-
-    table = Table(box=None, pad_edge=False)
-    for column in ("", "what", "found", "remedy"):
-        table.add_column(column, overflow="fold")
-    colours = {"fit": "green", "doubtful": "yellow", "unfit": "red"}
-    found = checks(study_folder)
-    for check in found:
-        colour = colours[check.verdict]
-        table.add_row(f"[{colour}]{check.verdict}[/{colour}]", check.what, escape(check.found), escape(check.remedy))
-    Console().print(table)
+    found = examine(study_folder)
+    _print_checks(found)
     if any(check.verdict == "unfit" for check in found):
         raise typer.Exit(1)
+
+
+@app.command()
+def run(
+    study_folder: StudyFolder,
+    participant: Annotated[
+        str | None, typer.Option(help="A label of letters and digits, such as 01; asked for if left out.")
+    ] = None,
+    tracker: Annotated[
+        str | None, typer.Option(help="mouse, tobii, eyelink or synthetic; by default the study's.", show_default=False)
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a session that ended early.")] = False,
+    another_run: Annotated[
+        int | None,
+        typer.Option("--run", min=1, help="The next run's number: show all again to one who is complete."),
+    ] = None,
+    override: Annotated[
+        str | None, typer.Option(metavar="REASON", help="Run although something is unfit; the reason is kept.")
+    ] = None,
+    windowed: Annotated[bool, typer.Option("--windowed", help="A window on the desktop, to try things out.")] = False,
+) -> None:
+    """A participant's session: form, calibration, validation, and the pictures, recorded from first to last.
+
+    This terminal is the operator's; a session that was interrupted goes on with --resume.
+
+    Examples: beholder run my-study --participant 01 --tracker mouse   |
+    beholder run my-study --participant 01 --resume   |
+    beholder run my-study --participant 01 --override "a pilot on my laptop"
+    """
+    from experiment.lab import run_in_lab
+    from shared.errors import StudyError
+
+    if participant is None:
+        if not sys.stdin.isatty():
+            raise StudyError("nobody is named: say who it is with --participant, such as --participant 01.")
+        participant = str(typer.prompt("Participant's label, such as 01"))
+    outcome = run_in_lab(
+        study_folder, participant, tracker=tracker, resume=resume, another_run=another_run, override=override,
+        windowed=windowed, say=lambda text: print(text, file=sys.stderr), report=_print_checks,
+    )  # fmt: skip
+    _conclude_session(study_folder, participant, outcome)
 
 
 @app.command()
@@ -154,6 +207,56 @@ def import_fixations(
     _show(result.remarks)
     _say(f"{result.fixations} fixations of {len(result.participants)} participants on {result.stimuli} pictures are "
          f'in {result.study_folder}; next: "beholder analyze {result.study_folder}".')  # fmt: skip
+
+
+@importing.command("asc")
+def import_asc(
+    source: Source, study_folder: StudyFolder, images: Images = None, screen_px: ScreenPx = "",
+    screen_cm: ScreenCm = "", distance_cm: DistanceCm = None, picture_place: PicturePlace = "",
+    participant: Participant = None, run: RunNumber = 1,
+) -> None:  # fmt: skip
+    """Import EyeLink recordings that edf2asc converted, with samples and events; makes STUDY where there is none.
+
+    Messages say what was shown: [messages] in study.toml. What nobody says of the screen stays unknown.
+
+    Example: beholder import asc recordings/ my-study --images photographs/ --screen-cm 53x29.8 --distance-cm 60
+    """
+    from analysis import importing_gaze
+
+    new = _new_study(images, screen_px, screen_cm, distance_cm, picture_place)
+    _imported(importing_gaze.import_asc(source, study_folder, new, participant=participant, run=run))
+
+
+@importing.command("edf")
+def import_edf(
+    source: Source, study_folder: StudyFolder, images: Images = None, screen_px: ScreenPx = "",
+    screen_cm: ScreenCm = "", distance_cm: DistanceCm = None, picture_place: PicturePlace = "",
+    participant: Participant = None, run: RunNumber = 1,
+) -> None:  # fmt: skip
+    """Import EyeLink EDF files; needs the package eyelinkio.
+
+    Example: beholder import edf recordings/ my-study
+    """
+    from analysis import importing_gaze
+
+    new = _new_study(images, screen_px, screen_cm, distance_cm, picture_place)
+    _imported(importing_gaze.import_edf(source, study_folder, new, participant=participant, run=run))
+
+
+@importing.command("tobii")
+def import_tobii(
+    source: Source, study_folder: StudyFolder, images: Images = None, screen_px: ScreenPx = "",
+    screen_cm: ScreenCm = "", distance_cm: DistanceCm = None, picture_place: PicturePlace = "",
+    participant: Participant = None, run: RunNumber = 1,
+) -> None:  # fmt: skip
+    """Import Tobii recordings: an export of Pro Lab (TSV), Titta's HDF5, or a table with the SDK's columns.
+
+    Example: beholder import tobii export.tsv my-study --images photographs/ --screen-cm 53x29.8 --distance-cm 65
+    """
+    from analysis import importing_gaze
+
+    new = _new_study(images, screen_px, screen_cm, distance_cm, picture_place)
+    _imported(importing_gaze.import_tobii(source, study_folder, new, participant=participant, run=run))
 
 
 @app.command()
@@ -279,6 +382,55 @@ def _analyze(study_folder: Path, models: Sequence[str], weights: Path | None, wo
         done = ", ".join(f"{name} {n} (kept {result.reused.get(name, 0)})" for name, n in result.computed.items())
         _say(f"Computed in {result.seconds:.0f} s: {done}")
     _say(str(result.report))
+
+
+def _conclude_session(study_folder: Path, participant: str, outcome: Outcome) -> None:
+    """Say what was kept and what to type next; the exit code is 0 only where all was done."""
+    for failure in outcome.failures:
+        print(f"beholder: {failure}", file=sys.stderr)
+    command = f"beholder run {study_folder} --participant {participant}"
+    for path in outcome.files:
+        _say(f"  {path}")
+    if outcome.status == "complete":
+        _say(f'Participant {participant} is complete; next: "beholder analyze {study_folder}".')
+    elif outcome.files:
+        print(f'beholder: the session ended early: {outcome.reason}; go on with "{command} --resume".', file=sys.stderr)
+    else:
+        print(f'beholder: the session ended before anything was kept: {outcome.reason}; begin anew with "{command}".',
+              file=sys.stderr)  # fmt: skip
+    if outcome.status != "complete" or outcome.failures:
+        raise typer.Exit(1)
+
+
+def _print_checks(found: Sequence[Check]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("", "what", "found", "remedy"):
+        table.add_column(column, overflow="fold")
+    colours = {"fit": "green", "doubtful": "yellow", "unfit": "red"}
+    for check in found:
+        colour = colours[check.verdict]
+        table.add_row(f"[{colour}]{check.verdict}[/{colour}]", check.what, escape(check.found), escape(check.remedy))
+    Console().print(table)
+
+
+def _new_study(
+    images: Path | None, screen_px: str, screen_cm: str, distance_cm: float | None, picture_place: str
+) -> NewStudy:
+    from analysis.importing_gaze import NewStudy, place_of, size_of
+
+    px = size_of("--screen-px", screen_px)
+    return NewStudy(images, px and (round(px[0]), round(px[1])), size_of("--screen-cm", screen_cm), distance_cm,
+                    place_of(picture_place))  # fmt: skip
+
+
+def _imported(result: ImportedGaze) -> None:
+    _show(result.remarks)
+    _say(f"{result.samples} samples of {len(result.participants)} participants, {result.pictures} pictures shown, are "
+         f'in {result.study_folder}; next: "beholder analyze {result.study_folder}".')  # fmt: skip
 
 
 class _Bars:

@@ -1,14 +1,15 @@
-"""How well gaze is measured: where the targets stand, the validation's figures and verdict, and the drift check.
+"""How well gaze is measured: the targets, a calibration of our own, the validation's figures and verdict, and drift.
 
-Calibrating itself is the tracker's; here is what is computed from samples afterwards. Accuracy, precision, loss and
-effective rate are ETDQualitizer's (Niehorster et al. 2026, doi:10.3758/s13428-026-03039-4). Nothing here draws, waits
-or writes.
+Calibrating is the tracker's business; for one whose vendor has no calibration there is `fit_correction`. Accuracy,
+precision, loss and effective rate are ETDQualitizer's (Niehorster et al. 2026, doi:10.3758/s13428-026-03039-4). But for
+`show_target`, which animates a target on a display, nothing here draws, waits or writes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from math import ceil, cos, pi, sin
 from typing import Any
 
@@ -17,17 +18,25 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
-from experiment.devices import Point
+from experiment.devices import Display, Dot, Point
+from shared.errors import TrackerError
 from shared.gaze import Eye, Samples, position
 from shared.screen import Screen
 from shared.study import LimitSettings
 
 FloatArray = NDArray[np.float64]
 
+# A target draws the eye to its middle by shrinking; both sizes are of its outer disc.
+TARGET_COLOUR = "#202020"
+TARGET_FROM_DEG, TARGET_TO_DEG, TARGET_SHRINKS_S = 1.2, 0.5, 0.6
+# In a validation it stands before the eye is taken to have settled on it.
+VALIDATION_SHRINKS_S = 0.4
 # The eye needs up to half a second to find a target and to settle on it.
 SETTLED_AFTER_S, MEASURED_UNTIL_S = 0.5, 1.5
 # Drift check: fixations on the dot.
 DRIFT_SHORTEST_S, DRIFT_NEAR_DEG, DRIFT_TOTAL_S = 0.15, 3.0, 0.5
+# So many samples of a target are kept to be drawn.
+_CLOUD = 60
 _DISPERSION_DEG, _SMOOTHED_OVER_S, _BRIDGED_GAP_S = 1.0, 0.03, 0.075
 
 
@@ -59,6 +68,149 @@ def _on_screen(screen: Screen, size_deg: float, places: Sequence[tuple[float, fl
         x_px, y_px = screen.to_px(np.array(x * half_x), np.array(y * half_y))
         points.append(Point(number, round(float(x_px), 2), round(float(y_px), 2)))
     return tuple(points)
+
+
+def target(screen: Screen, point: Point, diameter_deg: float = TARGET_TO_DEG) -> Dot:
+    """A target as it is drawn: a disc with a small one of the background's colour in its middle."""
+    inner_px = 0.25 * TARGET_TO_DEG * screen.px_per_deg
+    return Dot(point.x_px, point.y_px, diameter_deg * screen.px_per_deg, TARGET_COLOUR, inner_px)
+
+
+def show_target(display: Display, point: Point) -> float:
+    """Show a calibration target: it shrinks for 0.6 s, then stands; returns when it began to stand."""
+    return animate_target(display, point, TARGET_SHRINKS_S)[1]
+
+
+def animate_target(display: Display, point: Point, shrinks_s: float) -> tuple[float, float]:
+    """Show a target that shrinks for `shrinks_s`, then stands; returns its onset, and when it began to stand.
+
+    The display paces it: one frame shows it smaller, the next is `hold`'s. A virtual display takes it in a step or two.
+    """
+    onset_s = stands_s = display.show([target(display.screen, point, TARGET_FROM_DEG)])
+    until_s, share = onset_s + shrinks_s, 0.0
+    while share < 1:
+        display.hold(until_s)
+        now_s = display.clock.now_s()
+        share = 1.0 if now_s >= until_s else (now_s - onset_s) / shrinks_s
+        diameter_deg = TARGET_FROM_DEG + share * (TARGET_TO_DEG - TARGET_FROM_DEG)
+        stands_s = display.show([target(display.screen, point, diameter_deg)])
+    return onset_s, stands_s
+
+
+def stand(display: Display, until_s: float) -> None:
+    """Let what is shown stand until `until_s` of the display's clock."""
+    while display.clock.now_s() < until_s:
+        display.hold(until_s)
+
+
+# -------------------------------------------------------------------------------------- a calibration of our own
+
+# A target on which gaze scatters so much, or lies so far off, was not looked at.
+FARTHEST_DEG, LARGEST_SD_DEG = 8.0, 2.0
+FEWEST_POINTS = 4
+# A fit whose terms can hardly be told apart would blow noise up: its design's condition number, gaze scaled to 1.
+_WORST_CONDITION = 30.0
+
+
+@dataclass(frozen=True)
+class Correction:
+    """From measured gaze to corrected gaze, a polynomial in degrees; of one eye, or of both alike.
+
+    `terms_x` and `terms_y` are the coefficients of 1, x, y (and, of the second order, x^2, xy, y^2) for azimuth and
+    elevation. `failed` are the targets that were not used, counted from 0 as they were given. `residual_deg` is what
+    the fit leaves of the error: the root of its mean square over the targets used. Without `success` nothing changes.
+    """
+
+    success: bool
+    failed: tuple[int, ...]
+    message: str
+    terms_x: tuple[float, ...] = (0.0, 1.0, 0.0)
+    terms_y: tuple[float, ...] = (0.0, 0.0, 1.0)
+    residual_deg: float | None = None
+
+    def degrees(self, gaze_deg: FloatArray) -> FloatArray:
+        """Corrected gaze, (n, 2) azimuth and elevation in degrees, of measured gaze (n, 2); NaN stays NaN."""
+        design = _design(np.asarray(gaze_deg, np.float64), len(self.terms_x))
+        return np.stack([design @ np.array(self.terms_x), design @ np.array(self.terms_y)], axis=1)
+
+    def apply(self, samples: Samples, screen: Screen, eyes: Sequence[Eye] = ("left", "right")) -> Samples:
+        """Samples (n,) with the positions of these eyes corrected; the others, times and pupils are as they were."""
+        corrected = samples.copy()
+        for eye in eyes:
+            gaze_deg = np.stack(screen.to_degrees(*position(samples, eye)), axis=1)
+            x_px, y_px = screen.to_px(*self.degrees(gaze_deg).T)
+            corrected[f"{eye}_x_px"], corrected[f"{eye}_y_px"] = x_px, y_px
+        return corrected
+
+    def to_bytes(self) -> bytes:
+        """As `Calibration.data` keeps it."""
+        return (json.dumps(asdict(self), indent=1) + "\n").encode()
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Correction:
+        """The inverse. Raises TrackerError where the data are none of ours."""
+        try:
+            values = json.loads(data)
+            values.update({name: tuple(values[name]) for name in ("failed", "terms_x", "terms_y")})
+            return Correction(**values)
+        except (ValueError, TypeError, KeyError) as error:
+            raise TrackerError(f"the calibration kept is not one of Beholder's ({error}): calibrate again.") from None
+
+
+def gaze_on_target(samples: Samples, eye: Eye, screen: Screen) -> tuple[float, float, float]:
+    """Median azimuth and elevation of one eye, and their SD over both axes, in degrees; NaN where it was not seen.
+
+    samples: (n,), those of the time that the target stood.
+    """
+    azimuth, elevation = screen.to_degrees(*position(samples, eye))
+    seen = ~(np.isnan(azimuth) | np.isnan(elevation))
+    if not seen.any():
+        return np.nan, np.nan, np.nan
+    azimuth, elevation = azimuth[seen], elevation[seen]
+    return float(np.median(azimuth)), float(np.median(elevation)), float(np.hypot(azimuth.std(), elevation.std()))
+
+
+def fit_correction(targets_deg: FloatArray, gaze_deg: FloatArray, sd_deg: FloatArray | None = None) -> Correction:
+    """The correction that brings gaze onto the targets, by least squares in degrees.
+
+    targets_deg, gaze_deg: (n, 2) azimuth and elevation, a row a target; sd_deg: (n,) how much gaze scattered there. A
+    target fails where its gaze is missing, more than 8 degrees off, or of an SD over 2 degrees. With 9 good targets the
+    fit is of the second order, with fewer affine. Fewer than 4, or targets or gaze that lie on a line, are no success.
+    """
+    targets_deg, gaze_deg = np.asarray(targets_deg, np.float64), np.asarray(gaze_deg, np.float64)
+    scatter = np.zeros(len(gaze_deg)) if sd_deg is None else np.asarray(sd_deg, np.float64)
+    # Comparisons with NaN are false: what is missing is not good.
+    good = (np.hypot(*(gaze_deg - targets_deg).T) <= FARTHEST_DEG) & (scatter <= LARGEST_SD_DEG)
+    failed = tuple(int(i) for i in np.flatnonzero(~good))
+    if good.sum() < FEWEST_POINTS:
+        few = f"gaze was found on {int(good.sum())} of {len(good)} targets, and {FEWEST_POINTS} are needed"
+        return Correction(False, failed, few)
+    terms = 6 if good.sum() >= 9 else 3
+    scale_deg = float(np.abs(targets_deg[good]).max()) or 1.0
+    design = _design(gaze_deg[good] / scale_deg, terms)
+    if not _well_posed(design) or not _well_posed(_design(targets_deg[good] / scale_deg, 3)):
+        return Correction(False, failed, "gaze hardly moved from target to target")
+    powers = np.array([0, 1, 1, 2, 2, 2][:terms])
+    found, *_ = np.linalg.lstsq(design, targets_deg[good], rcond=None)
+    residuals_deg = np.hypot(*(design @ found - targets_deg[good]).T)
+    unscaled = found / scale_deg ** powers[:, None]
+    return Correction(
+        success=True,
+        failed=failed,
+        message=f"{int(good.sum())} of {len(good)} targets",
+        terms_x=tuple(float(v) for v in unscaled[:, 0]),
+        terms_y=tuple(float(v) for v in unscaled[:, 1]),
+        residual_deg=round(float(np.sqrt(np.mean(residuals_deg**2))), 6),
+    )
+
+
+def _design(gaze: FloatArray, terms: int) -> FloatArray:
+    x, y = gaze.T
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y][:terms], axis=1)
+
+
+def _well_posed(design: FloatArray) -> bool:
+    return bool(np.linalg.cond(design) <= _WORST_CONDITION)
 
 
 # ---------------------------------------------------------------------------------------------------- validation
@@ -100,16 +252,25 @@ class EyeQuality:
 
 
 @dataclass(frozen=True)
+class PointGaze:
+    """Where gaze was on a target, to be drawn: its median, and some of its samples (n, 2), in px of the screen."""
+
+    median_px: tuple[float, float]
+    cloud_px: FloatArray
+
+
+@dataclass(frozen=True)
 class Validation:
-    """A validation of all recorded eyes; it passed where every eye did."""
+    """A validation of all recorded eyes; it passed where every eye did. `gaze` is there by eye and target's number."""
 
     begun_s: float
     eyes: dict[Eye, EyeQuality]
+    gaze: Mapping[Eye, Mapping[int, PointGaze]] = field(default_factory=dict, compare=False)
 
     @property
     def passed(self) -> bool:
-        """Whether every eye is within the study's limits."""
-        return all(eye.passed for eye in self.eyes.values())
+        """Whether every eye is within the study's limits; without any eye it is not."""
+        return bool(self.eyes) and all(eye.passed for eye in self.eyes.values())
 
     def to_json(self) -> dict[str, Any]:
         """As the journal keeps it."""
@@ -148,6 +309,15 @@ def point_quality(samples: Samples, eye: Eye, point: Point, screen: Screen, rate
         effective_hz=round(float(ETDQualitizer.effective_frequency(azimuth, elevation, duration_s)), 4),
         samples=int(seen.sum()),
     )
+
+
+def point_gaze(samples: Samples, eye: Eye) -> PointGaze | None:
+    """One eye's samples on a target, thinned; None where it was never seen."""
+    x_px, y_px = position(samples, eye)
+    seen = np.stack([x_px, y_px], axis=1)[~(np.isnan(x_px) | np.isnan(y_px))]
+    if not len(seen):
+        return None
+    return PointGaze((float(np.median(seen[:, 0])), float(np.median(seen[:, 1]))), seen[:: ceil(len(seen) / _CLOUD)])
 
 
 def eye_quality(points: Sequence[PointQuality], limits: LimitSettings) -> EyeQuality:

@@ -60,7 +60,25 @@ class Bitmap:
     y_px: float
 
 
-Shape = Dot | Picture | Text | Bitmap
+@dataclass(frozen=True)
+class Button:
+    """A labelled rectangle, centred on a point: clicking it does what its key does ("space", "a", "7")."""
+
+    text: str
+    key: str
+    x_px: float
+    y_px: float
+    width_px: float
+    height_px: float
+    colour: str = "#d9d9d9"
+    text_colour: str = "#202020"
+
+    def holds(self, x_px: float, y_px: float) -> bool:
+        """Whether a point lies on it."""
+        return abs(x_px - self.x_px) <= self.width_px / 2 and abs(y_px - self.y_px) <= self.height_px / 2
+
+
+Shape = Dot | Picture | Text | Bitmap | Button
 
 
 # What comes back from the window.
@@ -68,7 +86,9 @@ Shape = Dot | Picture | Text | Bitmap
 
 @dataclass(frozen=True)
 class Key:
-    """A key pressed in the participant's window: its name in lower case ("space", "escape", "a")."""
+    """A key pressed in the participant's window: what it types ("a", "7"), or its name ("space", "escape", "return",
+    "backspace", "up"), in lower case.
+    """
 
     name: str
     at_s: float
@@ -104,7 +124,7 @@ class Clock(Protocol):
 
 
 class Display(Protocol):
-    """The participant's screen."""
+    """The participant's screen. All but `pointer_px` is called from the main thread."""
 
     clock: Clock
     screen: Screen
@@ -112,11 +132,20 @@ class Display(Protocol):
     def show(self, scene: Sequence[Shape]) -> float:
         """Draw the scene on the background and flip; returns the time of the flip (its onset) on `clock`."""
 
+    def hold(self, until_s: float) -> None:
+        """Let time pass with the scene standing: until `until_s`, or a frame's time if that is sooner.
+
+        A real display flips the same scene once more, which is how a late frame is seen; a virtual one jumps.
+        """
+
+    def late_frames(self) -> int:
+        """Frames of the screen that were missed since the last call: flips that came later than the next frame."""
+
     def events(self) -> list[WindowEvent]:
         """What happened in the window since the last call, oldest first; never blocks."""
 
     def pointer_px(self) -> tuple[float, float]:
-        """Where the mouse pointer is."""
+        """Where the mouse pointer is; may be called from any thread, a thousand times a second."""
 
     def capture(self) -> Image.Image:
         """What is on the screen now."""
@@ -220,7 +249,12 @@ class Tracker(Protocol):
         """Reach the tracker and set it as asked; raises TrackerError where it cannot do that, never less."""
 
     def calibrate(self, display: Display, points: Sequence[Point], redo: Calibration | None = None) -> Calibration:
-        """Show the targets and calibrate; with `redo`, only `points` are collected anew and joined to it."""
+        """Show the targets, each animated, and calibrate; with `redo`, `points` are collected anew and joined to it.
+
+        The display that is handed over attends to the session: its `show` and `hold`, to be called every frame, move
+        gaze to the recorder, tell the operator, and raise where the session is to end, which is to be let through.
+        Points that gave no data are in `failed`; without enough of the others `success` is False, never less.
+        """
 
     def start(self) -> None:
         """Begin to record; again after each `stop` (a calibration in mid-session stands between the two)."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil
+from typing import Protocol
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
-from experiment.devices import Bitmap, Clock, Dot, Key, Picture, Shape, Text, WindowEvent
+from experiment.devices import Bitmap, Button, Clock, Dot, Key, Picture, Shape, Text, WindowEvent
 from experiment.session import Command, Status
 from shared.screen import Screen
 from shared.stimuli import open_picture
@@ -39,8 +40,15 @@ class VirtualClock:
         self._now_s = max(self._now_s, time_s)
 
 
+class Participant(Protocol):
+    """Somebody in front of the screen."""
+
+    def answer(self, onset_s: float, scene: Sequence[Shape]) -> Sequence[WindowEvent]:
+        """The keys and clicks that answer a scene, at their times."""
+
+
 class HeadlessDisplay:
-    """A display that nobody sees: flips come at the frames of `refresh_hz` of the virtual clock.
+    """A display that nobody sees: flips come at the frames of `refresh_hz` of its clock, by default a virtual one.
 
     `participant` answers what is shown; `watcher` is told of each scene and its onset; `events` come at their times.
     """
@@ -49,12 +57,13 @@ class HeadlessDisplay:
         self,
         screen: Screen,
         refresh_hz: float,
-        participant: ScriptedParticipant | None = None,
+        participant: Participant | None = None,
         watcher: Watcher = lambda onset_s, scene: None,
         events: Sequence[WindowEvent] = (),
         background: str = "#ffffff",
+        clock: Clock | None = None,
     ) -> None:
-        self.clock: Clock = VirtualClock()
+        self.clock = VirtualClock() if clock is None else clock
         self.screen = screen
         self.closed = False
         self._refresh_hz = refresh_hz
@@ -75,6 +84,14 @@ class HeadlessDisplay:
         if self._participant is not None:
             self._coming = sorted([*self._coming, *self._participant.answer(onset_s, scene)], key=lambda e: e.at_s)
         return onset_s
+
+    def hold(self, until_s: float) -> None:
+        """Be at that time: nothing is drawn meanwhile."""
+        self.clock.sleep_until_s(until_s)
+
+    def late_frames(self) -> int:
+        """None: a virtual clock never comes late."""
+        return 0
 
     def events(self) -> list[WindowEvent]:
         """Those whose time has come."""
@@ -99,11 +116,22 @@ class HeadlessDisplay:
                 size = (round(shape.rect.width_px), round(shape.rect.height_px))
                 image.paste(open_picture(shape.file).resize(size), (round(shape.rect.x_px), round(shape.rect.y_px)))
             elif isinstance(shape, Text):
-                draw.text((shape.x_px, shape.y_px), shape.text, fill=shape.colour, anchor="mm")
+                font = ImageFont.load_default(max(1.0, shape.height_px))
+                draw.text((shape.x_px, shape.y_px), shape.text, shape.colour, font, "mm", align="center")
             elif isinstance(shape, Bitmap):
                 left, top = shape.x_px - shape.image.width / 2, shape.y_px - shape.image.height / 2
                 image.paste(shape.image, (round(left), round(top)))
+            else:
+                self._draw_button(draw, shape)
         return image
+
+    @staticmethod
+    def _draw_button(draw: ImageDraw.ImageDraw, button: Button) -> None:
+        across_px, down_px = button.width_px / 2, button.height_px / 2
+        corners = (button.x_px - across_px, button.y_px - down_px, button.x_px + across_px, button.y_px + down_px)
+        draw.rectangle(corners, fill=button.colour)
+        font = ImageFont.load_default(max(1.0, 0.45 * button.height_px))
+        draw.text((button.x_px, button.y_px), button.text, button.text_colour, font, "mm")
 
     def close(self) -> None:
         """Nothing is left to close."""
@@ -122,11 +150,13 @@ class ScriptedParticipant:
 
     def answer(self, onset_s: float, scene: Sequence[Shape]) -> list[Key]:
         """The keys that answer a scene, at their times; none where there is no text."""
-        texts = [shape.text for shape in scene if isinstance(shape, Text)]
+        # Its lines end where the screen wants it.
+        texts = [" ".join(shape.text.split()) for shape in scene if isinstance(shape, Text)]
         # A question is drawn anew with each letter that is typed: it is being answered already.
         if not texts or onset_s < self._busy_until_s:
             return []
-        answers = [answer for question, answer in self._answers.items() if texts[0].startswith(question)]
+        asked = [(" ".join(question.split()), answer) for question, answer in self._answers.items()]
+        answers = [answer for question, answer in asked if texts[0].startswith(question)]
         names = answers[0]() if answers else ["space"]
         keys = [Key(name, onset_s + READING_S + TYPING_S * i) for i, name in enumerate(names)]
         self._busy_until_s = keys[-1].at_s

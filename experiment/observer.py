@@ -155,7 +155,12 @@ class Observer:
         self.fixations: list[Fixation] = [Fixation(-NEVER_S, 0.0, x_px, y_px, "idle")]
 
     def see(self, at_s: float, scene: Sequence[Shape]) -> None:
-        """The scene that stands on the screen from `at_s` on: the eyes answer it after their latency."""
+        """The scene that stands on the screen from `at_s` on: the eyes answer it after their latency.
+
+        A target that only shrinks, where it was, is the same one: they stay on their way to it.
+        """
+        if _targets(scene) and _targets(scene) == _targets(self._scene):
+            return
         self._extend(at_s)
         self._scene = tuple(scene)
         self._drawn = []
@@ -214,6 +219,10 @@ class Observer:
         azimuth, elevation = self._screen.to_degrees(np.array(dot.x_px), np.array(dot.y_px))
         x_px, y_px = self._screen.to_px(azimuth + x_deg, elevation + y_deg)
         return float(x_px), float(y_px)
+
+
+def _targets(scene: Sequence[Shape]) -> list[tuple[float, float]]:
+    return [(shape.x_px, shape.y_px) for shape in scene if isinstance(shape, Dot) and shape.inner_px > 0]
 
 
 def on_picture(fixation: Fixation, rect: Rect, width_px: int, height_px: int) -> tuple[float, float]:

@@ -49,21 +49,31 @@ def picture_order(study: Study, stimuli: Sequence[Stimulus], participant: str) -
 
 
 def plan_session(
-    study: Study, stimuli: Sequence[Stimulus], participant: str, earlier: Sequence[tuple[int, pd.DataFrame]]
+    study: Study,
+    stimuli: Sequence[Stimulus],
+    participant: str,
+    earlier: Sequence[tuple[int, pd.DataFrame]],
+    *,
+    again: bool = False,
 ) -> Plan:
     """The next session of a participant, given the run numbers and events tables of the earlier ones.
 
-    A resumed session is the next run; it has every trial without a complete picture, in the same order. A picture of
-    which any was shown is a repeat. Raises StudyError where the earlier trials do not follow this order: then the
-    pictures or the seed have been changed since.
+    It is the next run, and has every trial without a complete picture, in the same order; none where all are complete,
+    unless the participant is to see them all `again`. From then on only the runs since count as that second pass. A
+    picture of which any was shown is a repeat. Raises StudyError where the earlier trials do not follow this order:
+    then the pictures or the seed have been changed since.
     """
     order = picture_order(study, stimuli, participant)
+    every = range(1, len(order) + 1)
     complete: set[int] = set()
     seen: set[str] = set()
-    for run, events in earlier:
+    for run, events in sorted(earlier, key=lambda pair: pair[0]):
+        if complete == {*every}:
+            # A run after a complete pass can only have been begun as another one.
+            complete = set()
         shown = events[events["trial_type"] == "picture"]
         for number, stim_file, status in zip(shown["trial"], shown["stim_file"], shown["status"], strict=True):
-            if not 1 <= number <= len(order) or order[number - 1].stim_file != stim_file:
+            if number not in every or order[number - 1].stim_file != stim_file:
                 raise StudyError(
                     f"run {run} of participant {participant} showed {stim_file} in trial {number}, where the study now "
                     "has another picture: put the pictures and the seed back as they were, or take a new label."
@@ -71,6 +81,8 @@ def plan_session(
             seen.add(stim_file)
             if status == "complete":
                 complete.add(int(number))
+    if again and complete == {*every}:
+        complete = set()
     trials = tuple(
         Trial(number, stimulus, "repeat" if stimulus.stim_file in seen else "first")
         for number, stimulus in enumerate(order, start=1)
@@ -79,29 +91,50 @@ def plan_session(
     return Plan(participant, 1 + max((run for run, _ in earlier), default=0), trials, len(order))
 
 
-def plan_from_disk(study_folder: Path, participant: str, *, resume: bool) -> Plan:
+def plan_from_disk(
+    study_folder: Path, participant: str, *, resume: bool = False, another_run: int | None = None
+) -> Plan:
     """The plan for the next session of this participant, from what the study folder holds.
 
-    Raises StudyError where there are runs and `resume` is not set, where there are none and it is, where nothing is
-    left to do, or where a journal has to be recovered first.
+    A first session needs no switch; `resume` goes on with one that has pictures left; `another_run` shows all pictures
+    again to a participant who is complete, and names that run, so that nobody is measured twice by a slip. Raises
+    StudyError, with what to type, where the switches do not fit what is there, where a session of this participant is
+    running, or where a crash left one that could not be recovered (`shared.dataset.recover` comes before this).
     """
     if not participant.isalnum() or not participant.isascii():
         raise StudyError(f'participant "{participant}": a label is made of letters and digits, such as 01.')
     for state in journals(study_folder):
+        if state.participant == participant and state.running:
+            raise StudyError(
+                f"participant {participant} is being recorded now ({state.folder}): end that session first."
+            )
         if state.participant == participant:
-            what = "is being recorded now" if state.running else "was left by a crash: recover it first"
-            raise StudyError(f"{state.folder} {what}.")
+            raise StudyError(
+                f"{state.folder} was left by a crash and could not be recovered: move it out of the study folder, keep "
+                "it, and start again."
+            )
     study, (stimuli, _) = read_study(study_folder), read_stimuli(study_folder / "stimuli")
     of_participant = [run for run in runs(study_folder, with_gaze=False) if run.participant == participant]
     earlier = [(run.run, read_events(run.events_file)) for run in of_participant]
-    if earlier and not resume:
-        raise StudyError(f"participant {participant} has a session already: resume it, or take another label.")
-    if resume and not earlier:
-        raise StudyError(f"participant {participant} has no session to resume: check the label.")
     plan = plan_session(study, stimuli, participant, earlier)
-    if not plan.trials:
-        raise StudyError(f"participant {participant} has seen all {plan.pictures} pictures: nothing is left to do.")
-    return plan
+    command = f"beholder run {study_folder} --participant {participant}"
+    if not earlier:
+        if resume or another_run not in (None, 1):
+            raise StudyError(f'participant {participant} has no session to resume or repeat: begin with "{command}".')
+        return plan
+    if plan.trials:
+        if another_run is not None or not resume:
+            raise StudyError(
+                f"participant {participant} has a session already, with {len(plan.trials)} of {plan.pictures} pictures "
+                f'left: go on with "{command} --resume", or take another label.'
+            )
+        return plan
+    if another_run != plan.run or resume:
+        raise StudyError(
+            f"participant {participant} has seen all {plan.pictures} pictures, nothing is left to do: to show them all "
+            f'again, as another run, "{command} --run {plan.run}".'
+        )
+    return plan_session(study, stimuli, participant, earlier, again=True)
 
 
 def picture_rect(screen: Screen, stimulus: Stimulus, pictures: PictureSettings) -> Rect:

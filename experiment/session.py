@@ -5,33 +5,45 @@
 It knows the display, the tracker and the operator through their Protocols only, so a lab's session and a simulated one
 are the same program. Times are of the display's clock. Everything is handed to the recorder at once; whatever ends the
 session (its last trial, stop, Escape, a closed window, Ctrl-C, an exception), it leaves through one door, which closes
-the tracker and publishes what was recorded. Gaze is judged in `experiment.calibration`, not here.
+the tracker and publishes what was recorded. Gaze comes through `experiment.gaze_stream`, is judged in
+`experiment.calibration`, and screens are composed in `experiment.screens`, not here.
 """
 
 from __future__ import annotations
 
+import io
+import re
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal, Protocol
 
-import numpy as np
+from PIL import Image
 
 from experiment.calibration import (
     MEASURED_UNTIL_S,
     SETTLED_AFTER_S,
+    VALIDATION_SHRINKS_S,
     Drift,
+    PointGaze,
     PointQuality,
     Validation,
+    animate_target,
     calibration_points,
     drift,
     eye_quality,
+    point_gaze,
     point_quality,
     validation_points,
 )
 from experiment.devices import (
     Calibration,
+    Click,
     Closed,
     Display,
     Dot,
@@ -39,32 +51,48 @@ from experiment.devices import (
     Notice,
     Picture,
     Point,
-    Text,
+    Shape,
     Tracker,
     TrackerInfo,
+    WindowEvent,
 )
+from experiment.gaze_stream import GazeStream
 from experiment.observer import generator
 from experiment.plan import Plan, Trial, picture_rect
 from experiment.recorder import Recorder
-from shared.dataset import OLDEST_AGE, beholder_version, publish, read_participants
-from shared.errors import DataError, StudyError, TrackerError
-from shared.gaze import Eye, Samples, no_samples, position
+from experiment.screens import (
+    LONGEST_ANSWER,
+    RATINGS,
+    calibration_picture,
+    check_screen,
+    check_size_px,
+    checked_answer,
+    choice_screen,
+    choices,
+    pressed_button,
+    rating_screen,
+    read_texts,
+    text_screen,
+    typed_screen,
+    validation_picture,
+)
+from shared.dataset import beholder_version, publish, read_participants
+from shared.errors import BeholderError, StudyError, TrackerError
+from shared.gaze import Eye
 from shared.journal import JournalWriter, Record
 from shared.screen import Screen
 from shared.study import Study
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-TARGET_COLOUR, DOT_COLOUR = "#202020", "#e00000"
-TARGET_DEG = 0.6
-TEXT_DEG = 0.8
-LONGEST_ANSWER = 40
+DOT_COLOUR = "#e00000"
+# Who presses a key before having seen the screen does not answer it.
+EARLY_S = 0.2
 # The last samples of a window are still on their way when it ends.
 ARRIVAL_S = 0.1
-CLOSING_TEXT_S = 2.0
+# The thanks stand until they are answered, or nobody is there any more.
+CLOSING_TEXT_S = 30.0
+# A file that is kept beside the recording is waited for so long.
+LONGEST_WRITE_S = 1.0
+AT_THE_WINDOW = "participant's window"
 
 
 # ------------------------------------------------------------------------------------------------- the operator
@@ -74,8 +102,9 @@ CLOSING_TEXT_S = 2.0
 class Status:
     """What the operator sees: where the session is and how well the eyes are tracked.
 
-    `asking` is a calibration's or validation's outcome that waits for accept, repeat or redo; `proposal` a sentence
-    that advises a recalibration.
+    `left_s` is of the phase, `session_left_s` of all dots and pictures to come. `asking` is a calibration's or
+    validation's outcome that waits for accept, repeat or redo; `proposal` a sentence that advises a recalibration;
+    `notices` what must be known at once, each told once. `heading` says who is recorded with what.
     """
 
     now_s: float
@@ -88,6 +117,8 @@ class Status:
     proposal: str = ""
     asking: Validation | CalibrationOutcome | None = None
     notices: tuple[str, ...] = ()
+    heading: str = ""
+    session_left_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +159,10 @@ class Stopped(Exception):  # noqa: N818
     """The session is to end now; the message says why."""
 
 
+class _Refused(Stopped):
+    """The participant does not consent: nothing of theirs is kept."""
+
+
 class _Interrupted(Exception):  # noqa: N818
     """The trial under way is to be broken off: to pause, to calibrate anew, or to skip it."""
 
@@ -138,12 +173,16 @@ class _Interrupted(Exception):  # noqa: N818
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a session ended: what it published, and what failed on the way out, in sentences."""
+    """How a session ended: what it published, and what failed on the way out, in sentences.
+
+    `interrupted` says that Ctrl-C was pressed, be it when all was recorded already.
+    """
 
     status: Literal["complete", "aborted"]
     reason: str
     files: tuple[Path, ...]
     failures: tuple[str, ...]
+    interrupted: bool = False
 
 
 def run_session(
@@ -158,59 +197,111 @@ def run_session(
     pump_every_s: float = 0.01,
     ask_form: bool | None = None,
     keep_aborted: bool = True,
+    system_time: Callable[[], float] | None = None,
+    preflight: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Run a planned session and publish what it recorded.
 
-    `sync_every_s` is the journal's; `pump_every_s` how often gaze is fetched while waiting. The form is asked where
-    the participant is not in participants.tsv yet, unless `ask_form` says otherwise. With `keep_aborted` False what a
-    session recorded that did not end as planned stays in its journal (a simulation is done anew).
+    `sync_every_s` is the journal's; `pump_every_s` how often gaze is fetched while waiting, which a display's frames
+    may make seldomer. The form is asked where the participant is not in participants.tsv yet, unless `ask_form` says
+    otherwise. With `keep_aborted` False what a session recorded that did not end as planned stays in its journal (a
+    simulation is done anew). `system_time` reads the system's clock in seconds; None where there is none to watch.
+    `preflight` is what was found before the session, and is kept beside the events.
 
-    Escape, stop, a closed window and Ctrl-C are an aborted outcome. Raises StudyError where a picture does not fit,
-    TrackerError where the tracker cannot be reached or is lost, and whatever else went wrong, once through the door.
+    Escape, stop, a closed window, Ctrl-C and a refused consent are an aborted outcome; the last leaves nothing on disk.
+    Raises StudyError where a picture does not fit, TrackerError where the tracker cannot be reached or is lost,
+    DataError where the disk takes no more, and whatever else went wrong, once through the door.
     """
-    reason, complete = "", False
+    reason, refused = "", False
+    session: _Session | None = None
     failures: list[str] = []
     files: list[Path] = []
     leave: list[Callable[[], object]] = [display.close]
-    try:
-        if ask_form is None:
-            ask_form = plan.participant not in read_participants(study_folder).index
-        for trial in plan.trials:
-            picture_rect(display.screen, trial.stimulus, study.pictures)
-        leave = [lambda: tracker.close(study_folder / ".beholder"), display.close]
-        info = tracker.connect(study.tracker, display.screen)
-        writer = JournalWriter(study_folder, _header(study, plan, display.screen, info))
-        recorder = Recorder(writer, info.rate_hz, sync_every_s)
-        session = _Session(study, plan, display, tracker, operator, recorder, info, writer.files, pump_every_s)
-        leave = [
-            session.abort_open_events,
-            session.read_clocks,
-            session.stop_recording,
-            lambda: failures.extend(tracker.close(writer.files).failures),
-            recorder.close,
-            display.close,
-            lambda: files.extend(publish(writer.folder) if complete or keep_aborted else ()),
-        ]
-        session.run(ask_form)
-        complete = True
-    except Stopped as stopped:
-        reason = str(stopped)
-    except KeyboardInterrupt:
-        reason = "interrupted by Ctrl-C"
-    finally:
-        # The one door: each step is taken, whatever became of the ones before.
-        for step in leave:
-            try:
-                step()
-            except Exception as failure:
-                failures.append(str(failure))
-        error = sys.exc_info()[1]
-        if error is not None and failures and sys.version_info >= (3, 11):
-            error.add_note("On the way out: " + "; ".join(failures))
-    return Outcome("aborted" if reason else "complete", reason, tuple(files), tuple(failures))
+
+    def complete() -> bool:
+        return session is not None and session.complete
+
+    def save(journal: Path) -> None:
+        if complete() or keep_aborted or refused:
+            # A journal without gaze or events, as one refused is, leaves the data set as it is and goes.
+            files.extend(publish(journal))
+        if refused:
+            journal.with_name(f"{journal.name}.lock").unlink(missing_ok=True)
+
+    with _CtrlC() as ctrl_c:
+        try:
+            if ask_form is None:
+                ask_form = plan.participant not in read_participants(study_folder).index
+            for trial in plan.trials:
+                picture_rect(display.screen, trial.stimulus, study.pictures)
+            leave = [lambda: tracker.close(study_folder / ".beholder"), display.close]
+            info = tracker.connect(study.tracker, display.screen)
+            writer = JournalWriter(study_folder, _header(study, plan, display.screen, info, preflight))
+            leave = [lambda: tracker.close(writer.files), writer.close, display.close]
+            recorder = Recorder(writer, info.rate_hz, sync_every_s)
+            session = _Session(
+                study_folder, study, plan, display, tracker, operator, recorder, info, writer.files, pump_every_s,
+                system_time, watch_disk=sync_every_s is not None,
+            )  # fmt: skip
+            leave = [
+                session.abort_open_events,
+                session.gaze.read_clocks,
+                session.gaze.stop,
+                lambda: failures.extend(tracker.close(writer.files).failures),
+                recorder.close,
+                display.close,
+                lambda: save(writer.folder),
+            ]
+            session.run(ask_form)
+        except Stopped as stopped:
+            reason, refused = str(stopped), isinstance(stopped, _Refused)
+        except KeyboardInterrupt:
+            reason, ctrl_c.pressed = "" if complete() else "interrupted by Ctrl-C", True
+        finally:
+            ctrl_c.leaving = True
+            # The one door: each step is taken, whatever became of the ones before.
+            for step in leave:
+                try:
+                    step()
+                except Exception as failure:
+                    failures.append(str(failure))
+            error = sys.exc_info()[1]
+            if error is not None and failures and sys.version_info >= (3, 11):
+                error.add_note("On the way out: " + "; ".join(failures))
+    return Outcome("aborted" if reason else "complete", reason, tuple(files), tuple(failures), ctrl_c.pressed)
 
 
-def _header(study: Study, plan: Plan, screen: Screen, info: TrackerInfo) -> dict[str, Any]:
+class _CtrlC:
+    """Ctrl-C ends the session once: pressed again, or while it leaves already, it is only noted.
+
+    Elsewhere than in the main thread, and where somebody else listens to the signal, nothing is changed.
+    """
+
+    def __init__(self) -> None:
+        self.leaving = self.pressed = False
+        self._mine = False
+
+    def __enter__(self) -> _CtrlC:
+        in_main = threading.current_thread() is threading.main_thread()
+        if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._heard)
+            self._mine = True
+        return self
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:
+        self.pressed = True
+        if not self.leaving:
+            self.leaving = True
+            raise KeyboardInterrupt
+
+    def __exit__(self, *_: object) -> None:
+        if self._mine:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _header(
+    study: Study, plan: Plan, screen: Screen, info: TrackerInfo, preflight: Mapping[str, Any] | None
+) -> dict[str, Any]:
     return {
         "participant": plan.participant,
         "run": plan.run,
@@ -219,6 +310,7 @@ def _header(study: Study, plan: Plan, screen: Screen, info: TrackerInfo) -> dict
         "instructions": read_texts(study.study.language)["instructions"].format(pictures=len(plan.trials)),
         "screen": asdict(screen),
         "tracker": asdict(info),
+        **({} if preflight is None else {"preflight": dict(preflight)}),
     }
 
 
@@ -227,6 +319,7 @@ class _Session:
 
     def __init__(
         self,
+        study_folder: Path,
         study: Study,
         plan: Plan,
         display: Display,
@@ -236,10 +329,13 @@ class _Session:
         info: TrackerInfo,
         files: Path,
         pump_every_s: float,
+        system_time: Callable[[], float] | None,
+        *,
+        watch_disk: bool,
     ) -> None:
-        self.study, self.plan = study, plan
+        self.study_folder, self.study, self.plan = study_folder, study, plan
         self.display, self.tracker, self.operator, self.recorder = display, tracker, operator, recorder
-        self.eyes, self.rate_hz, self.pump_every_s = info.eyes, info.rate_hz, pump_every_s
+        self.eyes, self.rate_hz = info.eyes, info.rate_hz
         self.clock, self.screen = display.clock, display.screen
         self.files = files
         self.texts = read_texts(study.study.language)
@@ -247,52 +343,72 @@ class _Session:
         if study.screen is None or study.pictures.size_deg is None:
             raise StudyError("study.toml has no [screen], or no [pictures] size_deg: a session needs the geometry.")
         self.size_deg, self.refresh_hz = study.pictures.size_deg, study.screen.refresh_hz
-        self.keys: list[Key] = []
+        # A display that is given less than a frame's time sleeps instead of drawing the next one.
+        self.step_s = max(pump_every_s, 1.5 / self.refresh_hz)
+        self.complete = False
+        # Texts, questions and decisions: what is shown, and since when it can be answered.
+        self.scene: Sequence[Shape] = ()
+        self.heard_from_s = 0.0
+        self.inputs: list[Key | Click] = []
         self.commands: list[Command] = []
-        self.kept: list[Samples] = []
-        self.recording = False
-        self.clock_offset_s = 0.0
+        self.gaze = GazeStream(
+            tracker, recorder, self.clock, self.rate_hz, system_time, self.record, self.tell
+        )  # fmt: skip
+        # A simulation waits for its disk: how fast that is must not stand in its data.
+        self.disk_watched, self.disk_trouble = watch_disk, ""
+        # Events and trials.
         self.open_events: list[int] = []
         self.events_begun = 0
+        self.standing: tuple[int, int] = (0, 0)
+        self.waiting: list[Trial] = list(plan.trials)
         self.drifts_over = 0
-        self.picture_begun = False
-        self.latest_s = float("-inf")
-        self.status = Status(0.0, "form", None, plan.pictures, None, None, None)
+        self.picture_begun = self.in_trial = False
+        self.until_s: float | None = None
+        simulated = " (simulated)" if info.simulated else ""
+        heading = f"participant {plan.participant}, run {plan.run}, {info.model}{simulated}"
+        self.status = Status(0.0, "form", None, plan.pictures, None, None, None, heading=heading)
 
     # The course.
 
     def run(self, ask_form: bool) -> None:
         """From the form to the thanks."""
+        self.gaze.read_system_clock()
         self.say("welcome")
         if ask_form:
             self.ask_form()
         self.say("instructions", pictures=len(self.plan.trials))
         self.say("calibration")
         self.calibrate_and_validate()
-        waiting = list(self.plan.trials)
         shown = 0
-        while waiting:
-            trial = waiting[0]
+        while self.waiting:
+            trial = self.waiting[0]
             try:
                 self.trial(trial)
             except _Interrupted as interrupted:
+                self.in_trial, self.until_s = False, None
                 if self.picture_begun:
-                    waiting[0] = replace(trial, exposure="repeat")
+                    self.waiting[0] = replace(trial, exposure="repeat")
                 if interrupted.kind == "skip":
-                    del waiting[0]
+                    del self.waiting[0]
                 elif interrupted.kind == "pause":
                     self.pause("pause")
                 else:
                     self.calibrate_and_validate()
                 continue
-            del waiting[0]
+            del self.waiting[0]
+            self.in_trial, self.until_s = False, None
             shown += 1
             self.propose_recalibration()
             every = self.study.protocol.break_every
-            if waiting and every and shown % every == 0:
+            if self.waiting and every and shown % every == 0:
                 self.pause("break")
-        self.display.show([self.text(self.texts["end"])])
-        self.wait_until(self.clock.now_s() + CLOSING_TEXT_S, interrupting=False)
+        self.wait_until(self.clock.now_s() + ARRIVAL_S, interrupting=False)
+        self.gaze.read_clocks()
+        self.gaze.stop()
+        self.complete = True
+        # All is recorded: whoever leaves now has a complete session.
+        with suppress(Stopped):
+            self.take_leave("end")
 
     def abort_open_events(self) -> None:
         """What was under way when the session ended was cut short."""
@@ -302,59 +418,56 @@ class _Session:
     def trial(self, trial: Trial) -> None:
         """Dot, picture, rating; raises _Interrupted where the operator breaks it off."""
         protocol, stimulus = self.study.protocol, trial.stimulus
-        self.picture_begun = False
+        self.picture_begun, self.in_trial = False, True
         self.status = replace(self.status, trial=trial.number)
         self.message(f"TRIALID {trial.number}")
-        self.read_clocks()
+        self.gaze.read_clocks()
         x_px, y_px = self.screen.centre_px
         rect = picture_rect(self.screen, stimulus, self.study.pictures)
         of_trial = {"trial": trial.number, "stim_file": stimulus.stim_file}
         red_dot = Dot(x_px, y_px, protocol.dot_diameter_deg * self.screen.px_per_deg, DOT_COLOUR)
-        shown: list[int] = []
         try:
-            self.kept = []
+            self.gaze.keep_from_now()
             dot_s = self.display.show([red_dot])
-            shown.append(self.begin_event("dot", dot_s, trial=trial.number, dropped_frames=0))
+            dot = self.begin_shown("dot", dot_s, 0, trial=trial.number)
             self.phase("dot", until_s=dot_s + protocol.dot_s)
             self.wait_for_frame(dot_s + protocol.dot_s)
+            missed = self.display.late_frames()
             onset_s = self.display.show([Picture(stimulus.file, rect)])
             self.picture_begun = True
-            self.end_event(shown[0], "complete", onset_s)
+            self.end_event(dot, "complete", onset_s, {"dropped_frames": missed})
             self.message(f"{stimulus.stim_file} onset", onset_s)
-            shown.append(
-                self.begin_event(
-                    "picture",
-                    onset_s,
-                    **of_trial,
-                    exposure=trial.exposure,
-                    picture_x_px=rect.x_px,
-                    picture_y_px=rect.y_px,
-                    picture_width_px=rect.width_px,
-                    picture_height_px=rect.height_px,
-                    dropped_frames=self.frames_late(onset_s - dot_s - protocol.dot_s),
-                )
+            picture = self.begin_shown(
+                "picture",
+                onset_s,
+                self.frames_late(onset_s - dot_s - protocol.dot_s),
+                **of_trial,
+                exposure=trial.exposure,
+                picture_x_px=rect.x_px,
+                picture_y_px=rect.y_px,
+                picture_width_px=rect.width_px,
+                picture_height_px=rect.height_px,
             )
             # Computed while the picture stands, so that it delays nothing.
             self.wait_until(onset_s + min(ARRIVAL_S, protocol.picture_s))
-            self.check_drift(shown[0], red_dot, dot_s, onset_s)
+            self.check_drift(dot, red_dot, dot_s, onset_s)
             self.phase("picture", until_s=onset_s + protocol.picture_s)
             self.wait_for_frame(onset_s + protocol.picture_s)
             end_s = self.display.show([])
-            self.end_event(shown[1], "complete", end_s)
+            self.end_event(picture, "complete", end_s)
             self.message(f"{stimulus.stim_file} offset", end_s)
-            self.read_clocks()
+            self.gaze.read_clocks()
         except _Interrupted as interrupted:
-            status = "aborted" if interrupted.kind == "skip" else "repeated"
             end_s = self.display.show([])
-            for number in [number for number in shown if number in self.open_events]:
-                self.end_event(number, status, end_s)
+            for number in list(self.open_events):
+                self.end_event(number, "aborted" if interrupted.kind == "skip" else "repeated", end_s)
             raise
         if protocol.rating:
             self.rate(of_trial)
 
     def check_drift(self, event: int, dot: Dot, dot_s: float, end_s: float) -> None:
         """The drift check on a trial's dot; n/a leaves the count of trials in a row as it is."""
-        samples = self.samples_between(dot_s + SETTLED_AFTER_S, end_s)
+        samples = self.gaze.between(dot_s + SETTLED_AFTER_S, end_s)
         found = drift(samples, self.screen, dot.x_px, dot.y_px, self.rate_hz)
         self.status = replace(self.status, last_drift=found)
         if found is None:
@@ -388,27 +501,26 @@ class _Session:
             self.calibrate_and_validate()
 
     def rate(self, of_trial: dict[str, Any]) -> None:
-        """Ask how much the picture was liked, until a key from 1 to 7."""
-        shown_s = self.display.show([self.text(self.texts["rating"])])
+        """Ask how much the picture was liked, from 1 to 7."""
+        shown_s = self.present(rating_screen(self.screen, self.texts["rating"]))
         event = self.begin_event("rating", shown_s, **of_trial)
         self.phase("rating")
-        key = self.wait_for_key(lambda key: key.name in "1234567")
-        self.end_event(event, "complete", extra={"rating": int(key.name)})
+        rating = self.wait_for(RATINGS)
+        self.end_event(event, "complete", extra={"rating": int(rating)})
         self.display.show([])
 
     def pause(self, kind: Literal["pause", "break"]) -> None:
-        """A break ends with the participant's space bar, or the operator's resume; a pause with the latter alone."""
-        shown_s = self.display.show([self.text(self.texts[kind])])
+        """A break ends with the participant's space bar or click, or the operator's resume; a pause with the latter."""
+        button = self.texts["buttons"]["continue"] if kind == "break" else ""
+        shown_s = self.present(text_screen(self.screen, self.texts[kind], button))
         event = self.begin_event("pause", shown_s)
         self.phase(kind)
-        # What was asked for or pressed before does not end it.
+        # What was asked for before does not end it.
         self.take_commands("resume")
-        self.keys.clear()
         while True:
-            self.wait_until(self.clock.now_s() + self.pump_every_s, interrupting=False)
-            pressed = [key for key in self.keys if key.name == "space"]
-            self.keys.clear()
-            if self.take_commands("resume") or (kind == "break" and pressed):
+            self.wait_until(self.clock.now_s() + self.step_s, interrupting=False)
+            pressed = self.pressed(anywhere="space")
+            if self.take_commands("resume") or (kind == "break" and pressed == "space"):
                 break
         self.end_event(event, "complete", self.display.show([]))
 
@@ -421,7 +533,10 @@ class _Session:
         measured: Validation | None = None
         while True:
             measured = self.validate(again, measured)
-            answer = self.decide(measured, ("accept", "repeat", "redo"))
+            numbers = sorted({point.number for eye in measured.eyes.values() for point in eye.points})
+            picture = validation_picture(measured, self.screen, self.study.limits, check_size_px(self.screen))
+            self.keep_file(f"validation-{self.events_begun}.png", _png(picture))
+            answer = self.decide(measured, picture, numbers)
             accepted = answer.kind == "accept"
             override = answer.by if accepted and not measured.passed else None
             self.record("validation", {**measured.to_json(), "accepted": accepted, "overridden_by": override})
@@ -436,15 +551,16 @@ class _Session:
     def calibrate(self) -> None:
         """Have the tracker calibrate itself, again where it fails and the operator wants so."""
         points = calibration_points(self.screen, self.size_deg, self.study.protocol.calibration_points)
-        self.stop_recording()
+        self.gaze.stop()
         targets, before = points, None
         while True:
             self.phase("calibration")
             event = self.begin_event("calibration", self.clock.now_s())
-            done = self.tracker.calibrate(self.display, targets, before)
-            self.end_event(event, "complete" if done.success else "aborted")
+            self.inputs.clear()
+            done = self.tracker.calibrate(_Attended(self), targets, before)
+            self.end_event(event, "complete" if done.success else "aborted", self.display.show([]))
             if done.data:
-                (self.files / f"calibration-{event}.bin").write_bytes(done.data)
+                self.keep_file(f"calibration-{event}.bin", done.data)
             self.record(
                 "calibration",
                 {
@@ -456,111 +572,213 @@ class _Session:
             )
             if done.success:
                 break
-            answer = self.decide(CalibrationOutcome(done), ("accept", "repeat", "redo"))
+            picture = calibration_picture(done, points, self.screen, check_size_px(self.screen))
+            self.keep_file(f"calibration-{event}.png", _png(picture))
+            answer = self.decide(CalibrationOutcome(done), picture, [point.number for point in points])
             if answer.kind == "accept":
                 break
             redo = answer.kind == "redo"
             targets = tuple(point for point in points if not redo or point.number in answer.points)
             before = done if redo else None
-        self.tracker.start()
-        self.recording = True
-        self.read_clocks()
+        self.gaze.start()
 
     def validate(self, only: tuple[int, ...] = (), before: Validation | None = None) -> Validation:
         """Show the targets in an order of chance and measure; with `only`, the others are kept from `before`."""
         points = validation_points(self.screen, self.size_deg, self.study.protocol.validation_points)
         shown = [point for point in points if not only or point.number in only]
         self.phase("validation")
-        self.read_clocks()
-        self.kept = []
+        self.gaze.read_clocks()
+        self.gaze.keep_from_now()
         begun_s = self.clock.now_s()
         event = self.begin_event("validation", begun_s)
         onsets: list[tuple[Point, float]] = []
-        size_px = TARGET_DEG * self.screen.px_per_deg
         for i in self.rng.permutation(len(shown)):
             point = shown[i]
-            onset_s = self.display.show([Dot(point.x_px, point.y_px, size_px, TARGET_COLOUR, size_px / 4)])
+            onset_s, _ = animate_target(_Attended(self), point, VALIDATION_SHRINKS_S)
             self.message(f"VALIDATE {point.number} {point.x_px:.0f} {point.y_px:.0f}", onset_s)
             onsets.append((point, onset_s))
             self.wait_until(onset_s + MEASURED_UNTIL_S, interrupting=False)
         self.wait_until(self.clock.now_s() + ARRIVAL_S, interrupting=False)
         self.end_event(event, "complete", self.display.show([]))
+        kept = before if before is not None and only else Validation(begun_s, {})
         measured: dict[Eye, dict[int, PointQuality]] = {
-            eye: {p.number: p for p in before.eyes[eye].points} if before is not None and only else {}
-            for eye in self.eyes
+            eye: {p.number: p for p in kept.eyes[eye].points} if eye in kept.eyes else {} for eye in self.eyes
         }
+        gaze: dict[Eye, dict[int, PointGaze]] = {eye: dict(kept.gaze.get(eye, {})) for eye in self.eyes}
         for point, onset_s in onsets:
-            samples = self.samples_between(onset_s + SETTLED_AFTER_S, onset_s + MEASURED_UNTIL_S)
+            samples = self.gaze.between(onset_s + SETTLED_AFTER_S, onset_s + MEASURED_UNTIL_S)
             for eye in self.eyes:
                 measured[eye][point.number] = point_quality(samples, eye, point, self.screen, self.rate_hz)
+                gaze[eye].pop(point.number, None)
+                if (seen := point_gaze(samples, eye)) is not None:
+                    gaze[eye][point.number] = seen
         eyes = {
             eye: eye_quality([of_eye[number] for number in sorted(of_eye)], self.study.limits)
             for eye, of_eye in measured.items()
         }
-        return Validation(begun_s, eyes)
+        return Validation(begun_s, eyes, gaze)
 
-    def decide(self, asking: Validation | CalibrationOutcome, allowed: tuple[str, ...]) -> Command:
-        """Wait for the operator's answer."""
-        self.take_commands(*allowed)
+    def decide(self, asking: Validation | CalibrationOutcome, picture: Image.Image, numbers: Sequence[int]) -> Command:
+        """Show the outcome, and wait for an answer: from the operator, or by key or click from the window."""
+        self.take_commands("accept", "repeat", "redo")
+        self.present(check_screen(self.screen, picture, numbers, asking.passed))
         self.status = replace(self.status, asking=asking)
-        while True:
-            self.pump(interrupting=False)
+        answer: Command | None = None
+        while answer is None:
             # Asked once more at each pump: a console may have been closed and opened in between.
-            if answers := self.take_commands(*allowed):
-                self.status = replace(self.status, asking=None)
-                return answers[0]
-            self.clock.sleep_until_s(self.clock.now_s() + self.pump_every_s)
+            self.pump(interrupting=False)
+            for command in self.take_commands("accept", "repeat", "redo"):
+                if command.kind != "redo" or set(command.points) & {*numbers}:
+                    answer = command
+                    break
+            else:
+                answer = _decision(self.pressed(), numbers)
+            if answer is None:
+                self.display.hold(self.clock.now_s() + self.step_s)
+        self.status = replace(self.status, asking=None)
+        self.display.show([])
+        return answer
+
+    def keep_file(self, name: str, data: bytes) -> None:
+        """A file beside the recording; a disk that refuses it, or does not answer, costs no more than that file."""
+        failed: list[str] = []
+
+        def write() -> None:
+            try:
+                (self.files / name).write_bytes(data)
+            except OSError as error:
+                failed.append(str(error.strerror))
+
+        # Whoever waits for a disk cannot be stopped; this thread can be left behind.
+        thread = threading.Thread(target=write, name="file", daemon=True)
+        thread.start()
+        thread.join(LONGEST_WRITE_S)
+        if thread.is_alive():
+            failed.append("the disk does not answer")
+        if failed:
+            self.tell(Notice(f"{name} could not be written ({failed[0]}): the session goes on without it"))
 
     # Participants' texts and answers.
 
-    def text(self, text: str) -> Text:
-        """Lines in the middle of the screen."""
-        return Text(text, *self.screen.centre_px, TEXT_DEG * self.screen.px_per_deg)
+    def present(self, scene: Sequence[Shape]) -> float:
+        """Show a screen that is to be answered: what was pressed before it was seen does not count; its onset."""
+        self.scene = scene
+        self.inputs.clear()
+        onset_s = self.display.show(scene)
+        self.heard_from_s = onset_s + EARLY_S
+        return onset_s
+
+    def pressed(self, anywhere: str | None = None) -> str | None:
+        """The next key that was pressed, or that of the button that was clicked; a click `anywhere` else is that."""
+        while self.inputs:
+            event = self.inputs.pop(0)
+            if event.at_s < self.heard_from_s:
+                continue
+            if isinstance(event, Key):
+                return "return" if event.name == "enter" else event.name
+            if (key := pressed_button(self.scene, event.x_px, event.y_px) or anywhere) is not None:
+                return key
+        return None
+
+    def wait_for(
+        self, wanted: Collection[str] | None = None, anywhere: str | None = None, until_s: float = float("inf")
+    ) -> str:
+        """The next key of these (any where None); others are dropped. Empty where none came in time."""
+        while True:
+            while (key := self.pressed(anywhere)) is not None:
+                if wanted is None or key in wanted:
+                    return key
+            now_s = self.clock.now_s()
+            if now_s >= until_s:
+                return ""
+            self.wait_until(min(until_s, now_s + self.step_s), interrupting=False)
 
     def say(self, name: str, **values: Any) -> None:
-        """Show a text until the space bar is pressed."""
-        self.display.show([self.text(self.texts[name].format(**values))])
+        """Show a text until the space bar is pressed, or a click."""
+        text = self.texts[name].format(**values)
+        self.present(text_screen(self.screen, text, self.texts["buttons"]["continue"]))
         self.phase(name)
-        self.wait_for_key(lambda key: key.name == "space")
+        self.wait_for(("space",), anywhere="space")
+
+    def take_leave(self, name: str) -> None:
+        """The last text: until any key or click, or nobody is there any more."""
+        shown_s = self.present(text_screen(self.screen, self.texts[name], self.texts["buttons"]["continue"]))
+        self.phase(name, until_s=shown_s + CLOSING_TEXT_S)
+        self.wait_for(anywhere="space", until_s=shown_s + CLOSING_TEXT_S)
 
     def ask_form(self) -> None:
-        """The study's form, one question a screen; an empty answer is n/a."""
-        answers = {}
-        for question in self.study.protocol.form:
-            wrong = ""
-            while True:
-                answer = self.typed(self.texts["form"].get(question, f"{question}:"), wrong)
-                try:
-                    answers[question] = checked_answer(question, answer)
-                    break
-                except ValueError:
-                    wrong = self.texts["form_wrong"].format(rule=self.texts["rule"][question])
+        """The study's form, one question a screen, consent first; raises Stopped where that is refused.
+
+        Nothing is written down before the last answer is given: until then each can be gone back to.
+        """
+        self.phase("form")
+        # A stable sort: the others stay in the study's order.
+        questions = sorted(self.study.protocol.form, key=lambda question: question != "consent")
+        answers: dict[str, str] = {}
+        at = 0
+        while at < len(questions):
+            question = questions[at]
+            options = choices(question, self.texts, self.study.protocol.groups)
+            ask = self.choose if options else self.typed
+            answer = ask(question, answers.get(question, ""), at > 0)
+            if answer is None:
+                at -= 1
+                continue
+            answers[question] = answer
+            if (question, answer) == ("consent", "no"):
+                self.take_leave("refused")
+                raise _Refused("the participant did not consent: nothing was kept")
+            at += 1
         self.record("form", answers)
 
-    def typed(self, question: str, remark: str) -> str:
-        """What the participant types, until return."""
-        answer = ""
-        self.phase("form")
+    def question(self, name: str) -> str:
+        """A question as it is asked; one that Beholder does not know asks with its own name."""
+        asked: str = self.texts["form"].get(name, f"{name}:")
+        return asked
+
+    def choose(self, question: str, before: str, may_return: bool) -> str | None:
+        """An answer by its key or button; None to go back."""
+        options = choices(question, self.texts, self.study.protocol.groups)
+        may_skip = question != "consent"
+        self.present(
+            choice_screen(
+                self.screen, self.texts, self.question(question), options, before,
+                may_skip=may_skip, may_return=may_return,
+            )
+        )  # fmt: skip
+        key = self.wait_for([*options, *["return"] * may_skip, *["up"] * may_return])
+        if key == "up":
+            return None
+        return checked_answer(question, options[key][0] if key in options else "")
+
+    def typed(self, question: str, before: str, may_return: bool) -> str | None:
+        """What is typed or clicked until return, asked again where it breaks its rule; None to go back."""
+        answer, remark, seen = before.replace("n/a", ""), "", False
         while True:
-            lines = [question, answer + "_", remark or self.texts["form_hint"]]
-            self.display.show([self.text("\n\n".join(lines))])
-            key = self.wait_for_key(lambda key: True)
-            if key.name in ("return", "enter"):
-                return answer
-            if key.name == "backspace":
+            scene = typed_screen(
+                self.screen, self.texts, self.question(question), answer, remark,
+                digits=question == "age", may_return=may_return,
+            )  # fmt: skip
+            if seen:
+                # The same question with a letter more: what was typed meanwhile counts.
+                self.scene = scene
+                self.display.show(scene)
+            else:
+                self.present(scene)
+            seen = True
+            key = self.wait_for()
+            if key == "up" and may_return:
+                return None
+            if key == "return":
+                try:
+                    return checked_answer(question, answer)
+                except ValueError:
+                    remark = self.texts["form_wrong"].format(rule=self.texts["rule"][question])
+            elif key == "backspace":
                 answer = answer[:-1]
             else:
-                letter = " " if key.name == "space" else key.name
+                letter = " " if key == "space" else key
                 answer = (answer + letter)[:LONGEST_ANSWER] if len(letter) == 1 else answer
-
-    def wait_for_key(self, wanted: Callable[[Key], bool]) -> Key:
-        """The next key of that kind; others are dropped."""
-        while True:
-            while self.keys:
-                key = self.keys.pop(0)
-                if wanted(key):
-                    return key
-            self.wait_until(self.clock.now_s() + self.pump_every_s, interrupting=False)
 
     # Time, gaze and the journal.
 
@@ -573,31 +791,30 @@ class _Session:
         return max(0, round(late_s * self.refresh_hz))
 
     def wait_until(self, time_s: float, *, interrupting: bool = True) -> None:
-        """Until `time_s`, fetching gaze and heeding window and operator meanwhile."""
+        """Until `time_s`, the scene standing, fetching gaze and heeding window and operator meanwhile."""
         while True:
             self.pump(interrupting)
             now_s = self.clock.now_s()
             if now_s >= time_s:
                 return
-            self.clock.sleep_until_s(min(time_s, now_s + self.pump_every_s))
+            self.display.hold(min(time_s, now_s + self.step_s))
 
     def pump(self, interrupting: bool = True) -> None:
         """Everything that must not wait: gaze to the recorder, keys, the operator.
 
         Raises Stopped, TrackerError where the tracker is lost, and, while a trial is `interrupting`, _Interrupted.
         """
-        self.fetch()
+        self.gaze.fetch()
         for event in self.display.events():
             if isinstance(event, Closed):
+                self.tell(Notice("the window was closed, or its screen is gone"))
                 raise Stopped("the window was closed")
-            if isinstance(event, Key):
-                if event.name == "escape":
-                    raise Stopped("Escape was pressed")
-                self.keys.append(event)
-        now_s = self.clock.now_s()
-        self.status = replace(self.status, now_s=now_s)
-        self.operator.show(self.status)
-        self.status = replace(self.status, notices=())
+            if isinstance(event, Key) and event.name == "escape":
+                raise Stopped("Escape was pressed")
+            self.inputs.append(event)
+        self.gaze.watch_system_clock()
+        self.watch_disk()
+        self.inform()
         self.commands += self.operator.commands()
         for command in self.commands:
             if command.kind == "stop":
@@ -608,65 +825,69 @@ class _Session:
                     self.commands.remove(command)
                     raise _Interrupted(command.kind)
 
-    def fetch(self) -> None:
-        """Move what the tracker has into the recorder."""
-        if not self.recording:
-            return
-        batch = self.tracker.read()
-        samples, notices = self.advancing(batch.samples), list(batch.notices)
-        if (left_out := len(batch.samples) - len(samples)) > 0:
-            notices.append(Notice(f"the time of {left_out} samples did not advance: they are left out"))
-        if len(samples):
-            self.recorder.samples(samples)
-            self.kept.append(samples)
-            seen = ~np.isnan(position(samples, "mean")[0])
-            self.status = replace(self.status, tracked_percent=100 * float(seen.mean()))
-        for event in batch.events:
-            self.record("tracker", asdict(event))
-        for notice in notices:
-            self.record("notice", {"text": notice.text, "fatal": notice.fatal})
+    def inform(self) -> None:
+        """Show the operator where the session is."""
+        now_s = self.clock.now_s()
+        protocol = self.study.protocol
+        left_s = None if self.until_s is None else max(0.0, self.until_s - now_s)
+        session_left_s = (len(self.waiting) - self.in_trial) * (protocol.dot_s + protocol.picture_s)
+        if self.in_trial and left_s is not None:
+            session_left_s += left_s + protocol.picture_s * (self.status.phase == "dot")
+        self.status = replace(
+            self.status, now_s=now_s, left_s=left_s, session_left_s=session_left_s,
+            tracked_percent=self.gaze.tracked_percent,
+        )  # fmt: skip
+        self.operator.show(self.status)
+        self.status = replace(self.status, notices=())
+
+    def tell(self, notice: Notice) -> None:
+        """A notice: for the operator at once, and for the data set, which holds no path of this computer.
+
+        Raises TrackerError where it is a fatal one.
+        """
+        self.status = replace(self.status, notices=(*self.status.notices, notice.text))
+        try:
+            self.record("notice", {"text": self.without_paths(notice.text), "fatal": notice.fatal})
             if notice.fatal:
                 raise TrackerError(notice.text)
-            self.status = replace(self.status, notices=(*self.status.notices, notice.text))
+        except BeholderError:
+            # The session ends by it: this is the last that is shown.
+            self.inform()
+            raise
 
-    def advancing(self, samples: Samples) -> Samples:
-        """Those later than all before them; a sample that repeats or turns back time is none."""
-        times = samples["time_s"]
-        latest = np.maximum.accumulate(np.concatenate([[self.latest_s], times]))
-        kept: Samples = samples[times > latest[:-1]]
-        self.latest_s = float(latest[-1])
-        return kept
+    def without_paths(self, text: str) -> str:
+        """A text in which the study's folder has no more than its name."""
+        for folder in {str(self.study_folder), str(self.study_folder.resolve())}:
+            text = text.replace(folder, self.study_folder.name) if len(folder) > 1 else text
+        return text
 
-    def stop_recording(self) -> None:
-        """End the tracker's recording, and fetch the last of it."""
-        if self.recording:
-            self.tracker.stop()
-            self.fetch()
-            self.recording = False
-
-    def samples_between(self, from_s: float, to_s: float) -> Samples:
-        """The samples of a time of the session's clock, of those kept since `kept` was emptied."""
-        samples = np.concatenate(self.kept) if self.kept else no_samples()
-        times = samples["time_s"] - self.clock_offset_s
-        inside: Samples = samples[(times >= from_s) & (times < to_s)]
-        return inside
-
-    def read_clocks(self) -> None:
-        """Read both clocks, for the fit that maps events to gaze and for the windows of the checks."""
-        pair = self.tracker.clocks()
-        self.clock_offset_s = pair.tracker_s - (pair.before_s + pair.after_s) / 2
-        self.record("clock", asdict(pair))
+    def watch_disk(self) -> None:
+        """What the recorder has to say, told once, and once more when it is over."""
+        trouble = (self.recorder.trouble() or "") if self.disk_watched else ""
+        # The same trouble a second later has only other figures in it.
+        kind = re.sub(r"\d+", "", trouble)
+        if kind != self.disk_trouble:
+            self.disk_trouble = kind
+            self.tell(Notice(trouble or "the disk keeps up again: nothing was lost"))
 
     def phase(self, name: str, until_s: float | None = None) -> None:
         """Tell the operator what goes on."""
-        now_s = self.clock.now_s()
-        self.status = replace(self.status, now_s=now_s, phase=name, left_s=None if until_s is None else until_s - now_s)
+        self.until_s = until_s
+        self.status = replace(self.status, phase=name)
 
     def take_commands(self, *kinds: str) -> list[Command]:
         """The operator's commands of these kinds, which are then done with."""
         taken = [command for command in self.commands if command.kind in kinds]
         self.commands = [command for command in self.commands if command.kind not in kinds]
         return taken
+
+    def begin_shown(self, trial_type: str, onset_s: float, late: int, **values: Any) -> int:
+        """Write down that a dot or picture is on the screen, `late` frames after its time; returns its number."""
+        # What was missed until now, the flip to it included, is none of its standing.
+        self.display.late_frames()
+        number = self.begin_event(trial_type, onset_s, **values, dropped_frames=late)
+        self.standing = (number, late)
+        return number
 
     def begin_event(self, trial_type: str, onset_s: float, **values: Any) -> int:
         """Write down that something began; returns its number."""
@@ -678,8 +899,11 @@ class _Session:
     def end_event(
         self, number: int, status: str, end_s: float | None = None, extra: dict[str, Any] | None = None
     ) -> None:
-        """Write down that it ended, and how."""
+        """Write down that it ended, and how; with the frames that were missed, where they are not given."""
         self.open_events.remove(number)
+        standing, late = self.standing
+        if number == standing and extra is None:
+            extra = {"dropped_frames": late + self.display.late_frames()}
         self.record("end", {"id": number, "status": status, **(extra or {})}, end_s)
 
     def message(self, text: str, at_s: float | None = None) -> None:
@@ -693,32 +917,62 @@ class _Session:
         self.recorder.record(Record(self.clock.now_s() if at_s is None else at_s, kind, value))
 
 
-def checked_answer(question: str, answer: str) -> str:
-    """An answer of the form as it is kept: n/a where empty, ages above 89 as 89.
+class _Attended:
+    """The display as a calibration gets it: whatever waits on it attends to the session.
 
-    Raises ValueError where it breaks the question's rule.
-
-    >>> checked_answer("age", "93"), checked_answer("sex", "f"), checked_answer("group", " ")
-    ('89', 'F', 'n/a')
+    `show` and `hold` fetch gaze, tell the operator, and raise where the session is to end; `events` are the keys and
+    clicks that the session heard meanwhile.
     """
-    answer = " ".join(answer.split())
-    if not answer:
-        return "n/a"
-    if question == "age":
-        if not answer.isdecimal() or not 1 <= int(answer) <= 120:
-            raise ValueError(answer)
-        return str(min(int(answer), OLDEST_AGE))
-    if question == "sex":
-        if answer.upper() not in ("F", "M", "O"):
-            raise ValueError(answer)
-        return answer.upper()
-    return answer
+
+    def __init__(self, session: _Session) -> None:
+        self._session, self._display = session, session.display
+        self.clock, self.screen = session.clock, session.screen
+
+    def show(self, scene: Sequence[Shape]) -> float:
+        """Attend, then show it; its onset."""
+        self._session.pump(interrupting=False)
+        return self._display.show(scene)
+
+    def hold(self, until_s: float) -> None:
+        """Attend, then let time pass: until `until_s`, or the session's next step."""
+        self._session.pump(interrupting=False)
+        self._display.hold(min(until_s, self.clock.now_s() + self._session.step_s))
+
+    def late_frames(self) -> int:
+        """Those of the display."""
+        return self._display.late_frames()
+
+    def events(self) -> list[WindowEvent]:
+        """Keys and clicks since the last call."""
+        self._session.pump(interrupting=False)
+        heard: list[WindowEvent] = [*self._session.inputs]
+        self._session.inputs.clear()
+        return heard
+
+    def pointer_px(self) -> tuple[float, float]:
+        """Where the pointer is."""
+        return self._display.pointer_px()
+
+    def capture(self) -> Image.Image:
+        """What is on the screen."""
+        return self._display.capture()
+
+    def close(self) -> None:
+        """The session closes its display itself."""
 
 
-def read_texts(language: str) -> dict[str, Any]:
-    """The participants' texts in a language. Raises DataError where there are none."""
-    path = Path(__file__).parent / "texts" / f"{language}.toml"
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({error}): install Beholder again.") from None
+def _decision(key: str | None, numbers: Sequence[int]) -> Command | None:
+    """What a key in the participant's window decides about a validation or calibration."""
+    if key == "a":
+        return Command("accept", by=AT_THE_WINDOW)
+    if key == "r":
+        return Command("repeat", by=AT_THE_WINDOW)
+    if key is not None and key.isdecimal() and int(key) in numbers:
+        return Command("redo", points=(int(key),), by=AT_THE_WINDOW)
+    return None
+
+
+def _png(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()

@@ -22,7 +22,8 @@ from experiment.devices import WindowEvent
 from experiment.headless import HeadlessDisplay, ScriptedOperator, ScriptedParticipant
 from experiment.observer import Observer, generator, read_densities
 from experiment.plan import Plan, plan_session
-from experiment.session import Outcome, read_texts, run_session
+from experiment.screens import choices, read_texts
+from experiment.session import Outcome, run_session
 from experiment.trackers.synthetic import SyntheticTracker
 from shared.dataset import beh_runs, runs
 from shared.errors import StudyError
@@ -95,10 +96,11 @@ def simulate_participant(study_folder: Path, label: str, facts: Mapping[str, Any
     plan = plan_session(study, stimuli, label, [])
     session = simulated_session(study_folder, study, plan, facts)
     outcome = session.run(keep_aborted=False)
-    if outcome.status == "aborted":
+    if outcome.interrupted:
         raise KeyboardInterrupt
-    if outcome.failures:
-        raise StudyError(f"the simulation of participant {label} did not end as planned: {outcome.failures[0]}")
+    if outcome.reason or outcome.failures:
+        why = outcome.reason or outcome.failures[0]
+        raise StudyError(f"the simulation of participant {label} did not end as planned: {why}")
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def simulated_session(
 
 
 def _answers(study: Study, rng: np.random.Generator) -> dict[str, Callable[[], Sequence[str]]]:
-    """What a simulated participant answers, by the beginning of the question: an age, ratings, and nothing else."""
+    """What a simulated participant answers, by the beginning of the question: consent, age, ratings, no more."""
     texts = read_texts(study.study.language)
     age_years = str(rng.integers(18, 41))
 
@@ -161,7 +163,9 @@ def _answers(study: Study, rng: np.random.Generator) -> dict[str, Callable[[], S
     answers = {
         texts["form"].get(name, f"{name}:"): typed(age_years if name == "age" else "") for name in study.protocol.form
     }
-    return {**answers, texts["rating"]: lambda: [str(rng.integers(1, 8))]}
+    yes = next(key for key, (answer, _) in choices("consent", texts, ()).items() if answer == "yes")
+    consents = {texts["form"]["consent"]: lambda: [yes]}
+    return {**answers, **consents, texts["rating"]: lambda: [str(rng.integers(1, 8))]}
 
 
 def _screen_of(study_folder: Path, study: Study) -> ScreenSettings:

@@ -1,7 +1,8 @@
-"""Two clocks that run side by side: the session's, and the tracker's, from pairs of readings.
+"""Clocks that run side by side with the session's, from pairs of readings: the tracker's, and the system's.
 
-A pair is the session's clock, the tracker's, and the session's again; the tracker's reading belongs to the middle,
-to within half the distance of the outer two.
+A pair is the session's clock, the other one, and the session's again; the other's reading belongs to the middle, to
+within half the distance of the outer two. The session's clock never steps; the others may (a tracker that is switched
+off and on, a system that asks a server for the time), and are brought back onto one scale here.
 """
 
 from __future__ import annotations
@@ -11,7 +12,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+FloatArray = NDArray[np.float64]
+
+# What a clock may be off by before it has stepped: more than any drifts from one reading to the next.
+TRACKER_STEP_S, SYSTEM_STEP_S = 0.1, 0.05
+# Samples are on their way for less than this: a step that none of them shows by then is behind them.
+_AWAITED_S = 1.0
 # A line through readings that lie closer together than this would extrapolate their errors.
 SHORTEST_SPAN_S = 30.0
 
@@ -33,6 +41,10 @@ class ClockFit:
     def tracker_s(self, session_s: float) -> float:
         """The tracker's time at a time of the session."""
         return session_s + self.offset_s + self.drift_ppm * 1e-6 * (session_s - self.reference_s)
+
+    def session_s(self, tracker_s: float) -> float:
+        """The session's time at a time of the tracker: the inverse."""
+        return self.reference_s + (tracker_s - self.reference_s - self.offset_s) / (1 + self.drift_ppm * 1e-6)
 
     def sidecar(self) -> dict[str, Any]:
         """As it stands in a recording's sidecar; the session's own clock has no meaning there."""
@@ -63,3 +75,124 @@ def fit_clocks(pairs: Sequence[tuple[float, float, float]]) -> ClockFit:
         slope, offset = (float(v) for v in np.polyfit(since, apart, 1, w=weight))
     residual_s = float(np.abs(apart - offset - slope * since).max())
     return ClockFit(float(session[0]), offset, round(slope * 1e6, 6), residual_s * 1e3, len(pairs))
+
+
+class SteadyScale:
+    """The tracker's times on one scale that runs on through all steps of its clock.
+
+    Pairs of readings say by how much the clock stepped, samples say since when: those on their way when a pair showed
+    the step are still of the time before it. Times that are handed in are the clock's own; those handed out have the
+    steps taken out. `sample_s` is the time from one sample to the next.
+    """
+
+    def __init__(self, sample_s: float) -> None:
+        self._sample_s = sample_s
+        self._pairs: list[tuple[float, float, float]] = []
+        self._taken_out_s = self._taken_out_before_s = 0.0
+        # A step that a pair has shown, and samples not yet.
+        self._coming_s = self._awaited_s = 0.0
+        self._latest_s: float | None = None
+
+    def read(self, before_s: float, tracker_s: float, after_s: float, *, flowing: bool) -> tuple[float, float]:
+        """A pair's tracker time on the scale, and by how much the clock stepped since the pair before, else 0.
+
+        `flowing`: samples are coming, and some of them may be older than this reading.
+        """
+        on_scale_s, step_s = tracker_s - self._taken_out_s - self._coming_s, 0.0
+        if self._pairs:
+            off_s = on_scale_s - fit_clocks(self._pairs).tracker_s((before_s + after_s) / 2)
+            if abs(off_s) > TRACKER_STEP_S + (after_s - before_s) / 2:
+                step_s = off_s
+                on_scale_s -= step_s
+                self._coming_s += step_s
+                self._awaited_s = _AWAITED_S
+                if not flowing:
+                    self.settle()
+        self._pairs.append((before_s, on_scale_s, after_s))
+        return on_scale_s, step_s
+
+    def doubtful(self, times_s: FloatArray, now_s: float) -> bool:
+        """Whether samples (n,) that arrived by `now_s` (session's clock) turn back, leap, or come from the future.
+
+        Then the clock may have stepped, which a reading is to tell: samples that come twice turn back as well, and
+        lost ones leave a gap.
+        """
+        if not len(times_s) or not self._pairs or self._coming_s:
+            return False
+        before_s, tracker_s, after_s = self._pairs[-1]
+        future_s = now_s + tracker_s - (before_s + after_s) / 2 + TRACKER_STEP_S
+        return bool((np.abs(self._apart(times_s)) > TRACKER_STEP_S).any() or times_s[-1] - self._taken_out_s > future_s)
+
+    def times(self, times_s: FloatArray) -> FloatArray:
+        """Times of samples (n,) on the scale, in the order in which they came."""
+        if not len(times_s):
+            return times_s
+        taken_out_s = np.full(len(times_s), self._taken_out_s)
+        if self._coming_s:
+            apart = self._apart(times_s)
+            # The first that lies closer to the step than to going on.
+            after = np.flatnonzero(np.abs(apart - self._coming_s) < np.abs(apart))
+            self._awaited_s -= len(times_s) * self._sample_s
+            if self._latest_s is None or len(after) or self._awaited_s < 0:
+                first = int(after[0]) if len(after) and self._latest_s is not None else 0
+                gap_s = float(apart[first]) - self._coming_s
+                # A reading is not exact: where it would have two samples overlap, they stand half a sample apart.
+                overlap_s = self._sample_s / 2 - gap_s if self._latest_s is not None or first else 0.0
+                self._coming_s -= overlap_s if 0 < overlap_s < TRACKER_STEP_S else 0.0
+                self.settle()
+                taken_out_s[first:] = self._taken_out_s
+        self._latest_s = float(times_s[-1])
+        on_scale_s: FloatArray = times_s - taken_out_s
+        return on_scale_s
+
+    def time(self, time_s: float) -> float:
+        """The time of something that the tracker reports, on the scale; it lies close to the latest sample."""
+        if self._latest_s is None:
+            return time_s - self._taken_out_s
+        latest_s = self._latest_s - self._taken_out_s
+        candidates = (time_s - self._taken_out_s, time_s - self._taken_out_before_s)
+        return min(candidates, key=lambda candidate_s: abs(candidate_s - latest_s))
+
+    def settle(self) -> None:
+        """What comes from now on is of the time after the latest step."""
+        if self._coming_s:
+            self._taken_out_before_s = self._taken_out_s
+            self._taken_out_s += self._coming_s
+            self._coming_s = 0.0
+
+    def stopped(self) -> None:
+        """No sample is on its way any more."""
+        self.settle()
+        self._latest_s = None
+
+    def _apart(self, times_s: FloatArray) -> FloatArray:
+        apart: FloatArray = np.diff(times_s, prepend=times_s[0] if self._latest_s is None else self._latest_s)
+        return apart
+
+
+@dataclass(frozen=True)
+class SystemReading:
+    """The system's clock, read between two readings of the session's: seconds since its first reading, no date.
+
+    `step_s` is by how much it had stepped since the reading before, else 0.
+    """
+
+    before_s: float
+    elapsed_s: float
+    after_s: float
+    step_s: float = 0.0
+
+
+def fit_system_clock(readings: Sequence[SystemReading], session_s: float) -> dict[str, Any]:
+    """The system's clock beside the session's, its steps taken out, as a sidecar has it.
+
+    `offset_s` is the system's time since its first reading at `session_s` (session's clock), `drift_ppm` how much
+    faster it runs. Raises ValueError where there is no reading.
+    """
+    stepped_s = np.cumsum([reading.step_s for reading in readings])
+    pairs = [(r.before_s, r.elapsed_s - s, r.after_s) for r, s in zip(readings, stepped_s.tolist(), strict=True)]
+    fit = fit_clocks(pairs)
+    steps = [
+        {"onset": round((r.before_s + r.after_s) / 2 - session_s, 6), "step_s": r.step_s} for r in readings if r.step_s
+    ]
+    return {**fit.sidecar(), "offset_s": round(fit.tracker_s(session_s), 6), "steps": steps}

@@ -20,7 +20,8 @@ import json
 import re
 import shutil
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -32,16 +33,18 @@ from numpy.typing import NDArray
 
 from shared.errors import DataError, Remark, StudyError
 from shared.gaze import SAMPLE, Eye, Samples
-from shared.journal import JournalState as JournalState
 from shared.journal import (
+    RESERVE,
     Record,
     exclusive,
+    join_saved,
     journals_folder,
     parse_rows,
     read_journal,
 )
+from shared.journal import JournalState as JournalState
 from shared.journal import journals as journals
-from shared.publishing import Change, change, finish_changes, link, write_synced
+from shared.publishing import Change, change, finish_changes, link, told_in_a_sentence, write_synced
 from shared.run_files import EVENT_COLUMNS, PHYSIO_COLUMNS, json_text, link_sourcedata, safe_cell, tsv_bytes, write_run
 from shared.screen import Screen
 from shared.stimuli import copy_stimuli
@@ -64,6 +67,19 @@ _PARTICIPANT_COLUMNS: dict[str, dict[str, Any]] = {
     "age": {"Description": f"Age at the session; {OLDEST_AGE} stands for {OLDEST_AGE} and above.", "Units": "year"},
     "sex": {"Description": "Sex, as the participant answered.", "Levels": {"F": "female", "M": "male", "O": "other"}},
     "group": {"Description": "The group that the study compares."},
+    "consent": {
+        "Description": "Whether the participant confirmed to take part, informed and of their own free will.",
+        "Levels": {"yes": "confirmed"},
+    },
+    "vision": {
+        "Description": "What the participant wore to see the screen well, as they answered.",
+        "Levels": {
+            "none": "nothing",
+            "glasses": "glasses",
+            "contact lenses": "contact lenses",
+            "other": "something else",
+        },
+    },
 }
 _README = """# {name}
 
@@ -81,11 +97,11 @@ _SOURCEDATA_README = """The trackers' own files, kept as they came. Not for shar
 # --------------------------------------------------------------------------------------------------------- making
 
 
-def create_study(folder: Path, study: Study, stimuli_source: Path) -> None:
+def create_study(folder: Path, study: Study, stimuli_source: Path) -> tuple[Remark, ...]:
     """Make a study's folder: settings, description, pictures; the data set is valid from the start.
 
-    It is made aside and renamed, so nothing half-made remains. Raises StudyError where the folder is not empty, and
-    DataError where a picture cannot be used.
+    It is made aside and renamed, so nothing half-made remains. Returns what its user must know of the pictures. Raises
+    StudyError where the folder is not empty, and DataError where a picture cannot be used.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StudyError(f"{folder} exists already and is not empty: name another folder for the study.")
@@ -102,7 +118,7 @@ def create_study(folder: Path, study: Study, stimuli_source: Path) -> None:
         (part / "README").write_text(readme, encoding="utf-8")
         (part / "sourcedata").mkdir()
         (part / "sourcedata" / "README").write_text(_SOURCEDATA_README, encoding="utf-8")
-        copy_stimuli(stimuli_source, part / "stimuli")
+        _, remarks = copy_stimuli(stimuli_source, part / "stimuli")
     except OSError as error:
         raise StudyError(f"{folder} cannot be made ({error}): name a folder that you may write to.") from None
     else:
@@ -111,6 +127,7 @@ def create_study(folder: Path, study: Study, stimuli_source: Path) -> None:
         part.rename(whole)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+    return remarks
 
 
 def _description(name: str) -> dict[str, Any]:
@@ -141,7 +158,7 @@ def publish(journal_folder: Path, before_step: Callable[[str], None] = lambda st
     called before each step of the change with its name (for tests that fail there).
     """
     study_folder = journal_folder.parents[2]
-    with exclusive(journal_folder):
+    with exclusive(journal_folder), told_in_a_sentence(journal_folder):
         finish_changes(study_folder)
         if not journal_folder.exists():
             return ()
@@ -149,35 +166,48 @@ def publish(journal_folder: Path, before_step: Callable[[str], None] = lambda st
             # The session died before it began; there is nothing in it.
             shutil.rmtree(journal_folder)
             return ()
+        # The room that its session held is publishing's, which needs it where the disk is full.
+        (journal_folder / RESERVE).unlink(missing_ok=True)
+        join_saved(journal_folder)
         journal = read_journal(journal_folder)
         participant = str(journal.header["participant"])
-        built = journal_folder / "built"
-        shutil.rmtree(built, ignore_errors=True)
-        # Formatting and compressing take time: they are done before the data set is locked.
-        write_run(journal, built / f"sub-{participant}" / "beh")
-        link_sourcedata(journal, built / "sourcedata" / f"sub-{participant}")
-        files = sorted(path.relative_to(built) for path in built.rglob("*") if path.is_file())
-        with change(study_folder, before_step) as new:
-            if any(file.parts[0] != "sourcedata" for file in files):
-                for file in files:
-                    if (study_folder / file).exists():
-                        raise DataError(
-                            f"{study_folder / file} exists already, and nothing recorded is overwritten: move "
-                            f"{journal_folder} out of the study folder and keep it."
-                        )
-                new.carry_over(f"sub-{participant}")
-                for file in files:
-                    (new.new / file).parent.mkdir(parents=True, exist_ok=True)
-                    link(built / file, new.new / file)
-                rows = _participants_with(study_folder, participant, _answers(journal.records))
-                _replace_participants(new, rows, folders=[f"sub-{participant}"])
-                for file in files:
-                    if file.parts[0] == "sourcedata":
-                        new.put(file.as_posix())
-            else:
-                files = []
-            new.take(journal_folder.relative_to(study_folder).as_posix())
-        return tuple(study_folder / file for file in files)
+        with _aside(journal_folder / "built") as built:
+            # Formatting and compressing take time: they are done before the data set is locked.
+            write_run(journal, built / f"sub-{participant}" / "beh")
+            link_sourcedata(journal, built / "sourcedata" / f"sub-{participant}")
+            files = sorted(path.relative_to(built) for path in built.rglob("*") if path.is_file())
+            with change(study_folder, before_step) as new:
+                if any(file.parts[0] != "sourcedata" for file in files):
+                    for file in files:
+                        if (study_folder / file).exists():
+                            raise DataError(
+                                f"{study_folder / file} exists already, and nothing recorded is overwritten: move "
+                                f"{journal_folder} out of the study folder and keep it."
+                            )
+                    new.carry_over(f"sub-{participant}")
+                    for file in files:
+                        (new.new / file).parent.mkdir(parents=True, exist_ok=True)
+                        link(built / file, new.new / file)
+                    rows = _participants_with(study_folder, participant, _answers(journal.records))
+                    _replace_participants(new, rows, folders=[f"sub-{participant}"])
+                    for file in files:
+                        if file.parts[0] == "sourcedata":
+                            new.put(file.as_posix())
+                else:
+                    files = []
+                new.take(journal_folder.relative_to(study_folder).as_posix())
+            return tuple(study_folder / file for file in files)
+
+
+@contextmanager
+def _aside(folder: Path) -> Iterator[Path]:
+    """An empty place to build in; what an error leaves there is removed, since a full disk needs the room."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield folder
+    except Exception:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def recover(study_folder: Path) -> tuple[Remark, ...]:
@@ -195,6 +225,11 @@ def recover(study_folder: Path) -> tuple[Remark, ...]:
             continue
         try:
             if (state.folder / "session.json").exists():
+                with exclusive(state.folder), told_in_a_sentence(state.folder):
+                    if joined_bytes := join_saved(state.folder):
+                        remarks.append(
+                            Remark(about, f"{joined_bytes} bytes that its disk refused have been joined to it")
+                        )
                 remarks += read_journal(state.folder).remarks
             files = publish(state.folder)
         except DataError as error:

@@ -21,6 +21,10 @@ class DataError(BeholderError):
     """A recording, table, picture or mask cannot be read as what it claims to be."""
 
 
+class DisplayError(BeholderError):
+    """There is no screen to show anything on, or no window can be opened on it."""
+
+
 class TrackerError(BeholderError):
     """The tracker cannot be reached, or cannot do what the study asks."""
 

@@ -6,6 +6,7 @@ A journal is a folder `.beholder/journal/sub-01_run-1/` of the study:
     samples.tsv     one row a gaze sample (`shared.gaze.SAMPLE`), appended
     log.tsv         one row a record: time on the session's clock, kind, and a JSON object; appended
     files/          what the tracker hands over at its end (the vendor's own file)
+    reserve         room on the disk, held to be let go when everything else has filled up
 
 and, beside it, `sub-01_run-1.lock`, which the running session holds through the operating system: the lock vanishes
 with the process, however that ends. Rows are only ever appended, so what was synced before a crash is whole; a last
@@ -15,11 +16,15 @@ makes the data set of it.
 
 from __future__ import annotations
 
-import io
+import errno
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,9 +35,14 @@ from numpy.typing import NDArray
 
 from shared.errors import DataError, Remark
 from shared.gaze import SAMPLE, Samples
+from shared.publishing import NO_ROOM, have_folder, hold_room, sync_folder, write_synced
 
 FORMAT = 1
-HEADER, SAMPLES, LOG, FILES = "session.json", "samples.tsv", "log.tsv", "files"
+HEADER, SAMPLES, LOG, FILES, RESERVE = "session.json", "samples.tsv", "log.tsv", "files", "reserve"
+# Two minutes of 2,000 Hz with both eyes; of a small disk no more than its 8th part.
+RESERVE_BYTES, RESERVE_SHARE = 16 << 20, 8
+# Where nobody syncs (a simulation) memory has its bound all the same.
+MOST_UNSYNCED_BYTES = 1 << 20
 # Microseconds, hundredths of a px, thousandths of the pupil's unit: finer than any tracker, and what is published.
 _COLUMNS = len(SAMPLE.names or ())
 _SAMPLE_ROW = "%.6f\t%.2f\t%.2f\t%.3f\t%.2f\t%.2f\t%.3f\n"
@@ -76,32 +86,55 @@ def journals_folder(study_folder: Path) -> Path:
 class JournalWriter:
     """Appends to a new journal and holds its lock until `close`; used by one thread at a time.
 
-    Raises DataError where that journal exists already: a session never writes into another's.
+    What is appended is in memory until `flush` has handed it to the system, and stays there until `sync` knows it to be
+    on the disk: after an error of either, the next call goes on where this one stopped, with no row lost, doubled or
+    torn. Where the disk is full a reserve is let go for what must still be written, and `disk_full` is True.
+
+    Raises DataError where that journal exists already (a session never writes into another's) or cannot be made.
     """
 
     def __init__(self, study_folder: Path, header: Mapping[str, Any]) -> None:
-        name = f"sub-{header['participant']}_run-{header['run']}"
-        parent = journals_folder(study_folder)
-        parent.mkdir(parents=True, exist_ok=True)
-        self.folder = parent / name
+        self.folder = journals_folder(study_folder) / f"sub-{header['participant']}_run-{header['run']}"
+        self.disk_full = False
+        # The key tells what was saved of this session elsewhere from what was saved of another's.
+        self._header = {"format": FORMAT, "key": secrets.token_hex(8), **header}
         self._lock = _lock_of(self.folder)
         try:
+            have_folder(self.folder.parent, study_folder)
             self._lock.acquire(blocking=False)
         except Timeout:
             raise DataError(f"{self.folder} belongs to a session that is running: end that one first.") from None
-        try:
-            self.folder.mkdir()
-        except FileExistsError:
+        except OSError as error:
+            raise self._not_made(error) from None
+        if self.folder.exists():
             self._lock.release()
-            raise DataError(f"{self.folder} was left by a crash: recover it before a new session.") from None
-        (self.folder / FILES).mkdir()
-        # Unbuffered: every append is one write of whole rows.
-        self._samples = (self.folder / SAMPLES).open("xb", buffering=0)
-        self._log = (self.folder / LOG).open("xb", buffering=0)
+            raise DataError(f"{self.folder} was left by a crash: recover it before a new session.")
+        try:
+            self._begin()
+        except OSError as error:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self._lock.release()
+            raise self._not_made(error) from None
+
+    def _not_made(self, error: OSError) -> DataError:
+        return DataError(
+            f"{self.folder} cannot be made ({error}): make room on the disk and the study folder writable."
+        )
+
+    def _begin(self) -> None:
+        self.folder.mkdir()
+        # Where there is no room to hold, the session may still be short enough.
+        room_bytes = min(RESERVE_BYTES, shutil.disk_usage(self.folder).free // RESERVE_SHARE)
+        with suppress(OSError):
+            hold_room(self.folder / RESERVE, room_bytes)
+        self.files.mkdir()
+        self._grown = {name: _GrowingFile(self.folder / name) for name in (SAMPLES, LOG)}
         # The header comes last and by rename: a folder without it never held a session.
         part = self.folder / (HEADER + ".part")
-        part.write_text(json.dumps({"format": FORMAT, **header}, ensure_ascii=False, indent=1), encoding="utf-8")
+        write_synced(part, json.dumps(self._header, ensure_ascii=False, indent=1).encode())
         part.replace(self.folder / HEADER)
+        sync_folder(self.folder)
+        sync_folder(self.folder.parent)
 
     @property
     def files(self) -> Path:
@@ -111,33 +144,146 @@ class JournalWriter:
     def append_samples(self, samples: Samples) -> None:
         """Append gaze samples, shape (n,)."""
         if len(samples):
-            self._write(self._samples, format_samples(samples))
+            self._grown[SAMPLES].append(format_samples(samples))
 
     def append_records(self, records: Sequence[Record]) -> None:
-        """Append records."""
+        """Append records. Raises TypeError or ValueError where one cannot be said in JSON."""
         if records:
-            self._write(self._log, "".join(map(_format_record, records)).encode())
+            self._grown[LOG].append(_format_records(records))
+
+    def flush(self) -> None:
+        """Hand what was appended to the system: from here on only the end of the power loses it. Raises OSError."""
+        for file in self._grown.values():
+            self._using_reserve(file.flush)
+            if file.unsynced_bytes > MOST_UNSYNCED_BYTES:
+                self._using_reserve(file.sync)
 
     def sync(self) -> None:
-        """Return when all that was appended is on the disk."""
-        os.fsync(self._samples.fileno())
-        os.fsync(self._log.fileno())
+        """Return when all that was appended is on the disk. Raises OSError."""
+        for file in self._grown.values():
+            self._using_reserve(file.sync)
 
     def close(self) -> None:
-        """Sync, close and let go of the lock; may be called twice."""
-        if not self._log.closed:
-            try:
-                self.sync()
-            finally:
-                self._samples.close()
-                self._log.close()
-                self._lock.release()
+        """Sync, close and let go of reserve and lock; may be called twice. Raises OSError."""
+        if not self._lock.is_locked:
+            return
+        try:
+            self.sync()
+        finally:
+            for file in self._grown.values():
+                file.close()
+            # It makes room for publishing.
+            with suppress(OSError):
+                (self.folder / RESERVE).unlink(missing_ok=True)
+            self._lock.release()
 
-    @staticmethod
-    def _write(file: io.FileIO, rows: bytes) -> None:
-        # A raw write may take less than it was given (a disk that fills up); the rest follows or raises.
-        while rows:
-            rows = rows[file.write(rows) or 0 :]
+    def unsynced_samples(self) -> int:
+        """How many of the samples that were appended are not on the disk for sure."""
+        return self._grown[SAMPLES].rest[1].count(b"\n")
+
+    def save_elsewhere(self, more: Sequence[Samples | Record] = ()) -> Path:
+        """Save what is not on the disk for sure, and `more` after it, in the system's temporary folder; returns where.
+
+        May be called while another thread is stuck in `flush` or `sync`, since the journal's disk is not touched.
+        `join_saved` joins both. Raises OSError.
+        """
+        place = _saved_place(self._header["key"])
+        place.mkdir(mode=0o700, exist_ok=True)
+        added = {
+            SAMPLES: b"".join(format_samples(item) for item in more if not isinstance(item, Record)),
+            LOG: _format_records([item for item in more if isinstance(item, Record)]),
+        }
+        follows = {}
+        for name, file in self._grown.items():
+            follows[name], rows = file.rest
+            write_synced(place / name, bytes(rows) + added[name])
+        write_synced(place / HEADER, json.dumps({**self._header, "follows": follows}, ensure_ascii=False).encode())
+        return place
+
+    def _using_reserve(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except OSError as error:
+            if error.errno not in NO_ROOM or self.disk_full:
+                raise
+            self.disk_full = True
+            (self.folder / RESERVE).unlink(missing_ok=True)
+            write()
+
+
+class _GrowingFile:
+    """A file that only grows, and what of it is not on the disk for sure, so that it can be written again."""
+
+    def __init__(self, path: Path) -> None:
+        # Where on the disk the rest begins, and the rest; one value, so that another thread reads both of one moment.
+        self.rest: tuple[int, bytearray] = (0, bytearray())
+        self._flushed_bytes = 0  # of the rest
+        self._file = path.open("xb", buffering=0)
+
+    @property
+    def unsynced_bytes(self) -> int:
+        return len(self.rest[1])
+
+    def append(self, rows: bytes) -> None:
+        self.rest[1].extend(rows)
+
+    def flush(self) -> None:
+        start, rest = self.rest
+        if self._flushed_bytes == len(rest):
+            return
+        self._file.seek(start + self._flushed_bytes)
+        # A raw write may take less than it was given (a disk that fills up); what follows it then raises.
+        while self._flushed_bytes < len(rest):
+            self._flushed_bytes += self._file.write(rest[self._flushed_bytes :])
+
+    def sync(self) -> None:
+        self.flush()
+        start, rest = self.rest
+        if not rest:
+            return
+        try:
+            os.fsync(self._file.fileno())
+        except OSError:
+            # The system may have dropped what it had taken: all since the last sync is written again, in its place.
+            self._flushed_bytes = 0
+            raise
+        self.rest, self._flushed_bytes = (start + len(rest), bytearray()), 0
+
+    def close(self) -> None:
+        # What counts was synced before; a disk that refuses even this loses nothing.
+        with suppress(OSError):
+            self._file.close()
+
+
+def _saved_place(key: str) -> Path:
+    return Path(tempfile.gettempdir()) / f"beholder-unsaved-{key}"
+
+
+def join_saved(folder: Path) -> int:
+    """Join to a journal what its session had to save elsewhere; returns how many bytes of rows that were.
+
+    The caller holds the journal `exclusive`. Joined twice it is the same; nothing is deleted before it is on the disk.
+    """
+    try:
+        place = _saved_place(json.loads((folder / HEADER).read_text("utf-8"))["key"])
+        # In a folder for everybody, another user's is not ours.
+        if not place.is_dir() or (sys.platform != "win32" and place.stat().st_uid != os.getuid()):
+            return 0
+        follows = json.loads((place / HEADER).read_text("utf-8"))["follows"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+    joined = 0
+    for name in (SAMPLES, LOG):
+        rows = (place / name).read_bytes()
+        with (folder / name).open("r+b") as file:
+            file.truncate(follows[name])
+            file.seek(follows[name])
+            file.write(rows)
+            file.flush()
+            os.fsync(file.fileno())
+        joined += len(rows)
+    shutil.rmtree(place)
+    return joined
 
 
 def format_samples(samples: Samples) -> bytes:
@@ -221,6 +367,8 @@ def exclusive(folder: Path) -> Iterator[None]:
         lock.acquire(blocking=False)
     except Timeout:
         raise DataError(f"{folder} is in use by a session that is running: end that one first.") from None
+    except OSError as error:
+        raise DataError(f"{folder} cannot be locked ({error}): make room, and the folder writable.") from None
     try:
         yield
     finally:
@@ -238,6 +386,15 @@ def _running(folder: Path) -> bool:
             return False
     except Timeout:
         return True
+    except OSError as error:
+        if error.errno in (errno.EROFS, *NO_ROOM):
+            # Nobody records on a disk that takes no lock file.
+            return False
+        raise
+
+
+def _format_records(records: Sequence[Record]) -> bytes:
+    return "".join(map(_format_record, records)).encode()
 
 
 def _format_record(record: Record) -> str:

@@ -15,6 +15,7 @@ thrown away. One lock file a data set lets one process at a time do this. Nothin
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -27,6 +28,10 @@ from typing import Literal
 from filelock import FileLock
 
 from shared.errors import DataError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+# For the redo log and a few folders.
+ROOM_BYTES = 256 << 10
 
 Step = tuple[Literal["take", "put"], str]
 
@@ -69,26 +74,40 @@ def change(study_folder: Path, before_step: Callable[[str], None] = lambda step:
     Holds the data set's lock, and first finishes a change that a crash left. `before_step` is called before each
     step with its name, so that tests can fail there.
     """
-    with _lock_of(study_folder):
+    with told_in_a_sentence(study_folder), _lock_of(study_folder):
         _finish(study_folder, before_step)
         building = Change(study_folder)
-        building.new.mkdir(parents=True)
+        have_folder(building.new, study_folder)
         try:
+            # Held for the steps, so that a full disk stops a change before its first step and not in their midst.
+            hold_room(_room(study_folder), ROOM_BYTES)
             yield building
+            _sync_tree(building.new)
         except BaseException:
             shutil.rmtree(_place(study_folder))
             raise
-        _sync_tree(building.new)
         before_step("log")
         _write_log(study_folder, building.steps)
         _finish(study_folder, before_step)
+
+
+@contextmanager
+def told_in_a_sentence(folder: Path) -> Iterator[None]:
+    """What the disk refuses within the block is a DataError."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{folder} could not be changed ({error}): nothing is lost; make room on the disk and the folder writable, "
+            "then start Beholder again, which completes it."
+        ) from error
 
 
 def finish_changes(study_folder: Path) -> bool:
     """Finish the change that a crash left in its midst, if there is one; returns whether there was."""
     if not _place(study_folder).exists():
         return False
-    with _lock_of(study_folder):
+    with told_in_a_sentence(study_folder), _lock_of(study_folder):
         there = _log(study_folder).exists()
         _finish(study_folder, lambda step: None)
         return there
@@ -110,8 +129,35 @@ def sync_folder(folder: Path) -> None:
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
+        except OSError as error:
+            # Some network disks sync no folders.
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
         finally:
             os.close(handle)
+
+
+def have_folder(folder: Path, within: Path) -> None:
+    """Make a folder where it lacks, and those above it; return when their names, below `within`, are on the disk."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for above in folder.parents:
+        sync_folder(above)
+        if above == within:
+            break
+
+
+def hold_room(path: Path, room_bytes: int) -> None:
+    """A file of no content that holds room on the disk until it is removed. Raises OSError where there is no more."""
+    with path.open("xb") as file:
+        if sys.platform == "linux":
+            try:
+                os.posix_fallocate(file.fileno(), 0, room_bytes)
+                return
+            except OSError as error:
+                if error.errno in NO_ROOM:
+                    raise
+        # Where the system cannot set room aside, zeros take it.
+        file.write(bytes(room_bytes))
 
 
 def write_synced(path: Path, data: bytes) -> None:
@@ -130,6 +176,10 @@ def _log(study_folder: Path) -> Path:
     return _place(study_folder) / "redo.json"
 
 
+def _room(study_folder: Path) -> Path:
+    return _place(study_folder) / "room"
+
+
 def _lock_of(study_folder: Path) -> FileLock:
     folder = study_folder / ".beholder"
     folder.mkdir(exist_ok=True)
@@ -146,6 +196,7 @@ def _write_log(study_folder: Path, steps: Sequence[Step]) -> None:
 def _finish(study_folder: Path, before_step: Callable[[str], None]) -> None:
     """Carry out what the log still names. A step done twice does nothing, and is struck off before the next."""
     place = _place(study_folder)
+    _room(study_folder).unlink(missing_ok=True)
     if _log(study_folder).exists():
         try:
             steps: list[Step] = [(verb, path) for verb, path in json.loads(_log(study_folder).read_text("utf-8"))]
@@ -157,9 +208,9 @@ def _finish(study_folder: Path, before_step: Callable[[str], None]) -> None:
             verb, relative = steps[0]
             before_step(f"{verb} {relative}")
             if verb == "take":
-                _move(study_folder / relative, place / "old" / relative)
+                _move(study_folder, relative, f"{place.relative_to(study_folder)}/old/{relative}")
             else:
-                _move(place / "new" / relative, study_folder / relative)
+                _move(study_folder, f"{place.relative_to(study_folder)}/new/{relative}", relative)
             steps = steps[1:]
             before_step(f"strike {verb} {relative}")
             _write_log(study_folder, steps)
@@ -171,18 +222,24 @@ def _finish(study_folder: Path, before_step: Callable[[str], None]) -> None:
         shutil.rmtree(place)
 
 
-def _move(source: Path, target: Path) -> None:
+def _move(study_folder: Path, from_relative: str, to_relative: str) -> None:
+    source, target = study_folder / from_relative, study_folder / to_relative
     if not source.exists():
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
+    have_folder(target.parent, study_folder)
     if target.exists():
         raise DataError(f"{target} is in the way of a change: move it out of the study folder, then try again.")
     source.rename(target)
+    # In this order: a name that is on the disk twice can be mended, one that is nowhere cannot.
     sync_folder(target.parent)
     sync_folder(source.parent)
 
 
 def _sync_tree(folder: Path) -> None:
+    # The files too: a tracker's own, and copies where there are no hard links, were never synced by anybody.
     for path in (folder, *folder.rglob("*")):
         if path.is_dir():
             sync_folder(path)
+        else:
+            with path.open("r+b" if sys.platform == "win32" else "rb") as file:
+                os.fsync(file.fileno())

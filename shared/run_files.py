@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.clocks import ClockFit, fit_clocks
+from shared.clocks import ClockFit, SystemReading, fit_clocks, fit_system_clock
 from shared.gaze import Eye
 from shared.journal import FILES, Journal, Record, format_rows
 from shared.publishing import link, write_synced
@@ -65,7 +65,10 @@ EVENT_COLUMNS: dict[str, dict[str, Any]] = {
     "picture_y_px": {"Description": "Upper edge of the picture on the screen.", "Units": "pixel"},
     "picture_width_px": {"Description": "Width of the picture on the screen.", "Units": "pixel"},
     "picture_height_px": {"Description": "Height of the picture on the screen.", "Units": "pixel"},
-    "dropped_frames": {"Description": "Frames of the screen by which the event began later than planned."},
+    "dropped_frames": {
+        "Description": "Frames of the screen by which the event began later than planned, and frames that were missed "
+        "while it stood."
+    },
     "rating": {"Description": "The participant's answer, 1 (not at all) to 7 (very much)."},
 }
 
@@ -147,7 +150,7 @@ def event_rows(records: Sequence[Record], clocks: ClockFit, zero_s: float, end_s
                 ends[value["id"]] = clocks.tracker_s(record.at_s) - zero_s
             rows[value.pop("id")].update(value)
     ordered = sorted(rows.items(), key=lambda item: item[1]["onset"])
-    onsets = [row["onset"] for _, row in ordered[1:]] + [end_s - zero_s]
+    onsets = [*(row["onset"] for _, row in ordered), end_s - zero_s][1:]
     for (number, row), following in zip(ordered, onsets, strict=True):
         row["duration"] = max(0.0, ends.get(number, following) - row["onset"])
         for time in ("onset", "duration"):
@@ -157,20 +160,33 @@ def event_rows(records: Sequence[Record], clocks: ClockFit, zero_s: float, end_s
 
 def _events_sidecar(header: Mapping[str, Any]) -> dict[str, Any]:
     screen = header["screen"]
+    size_m = [_metres(screen["width_cm"]), _metres(screen["height_cm"])]
     return {
         **EVENT_COLUMNS,
         "TaskName": header["task"],
-        "TaskDescription": "Pictures are looked at freely, one after the other, each after a dot.",
+        "TaskDescription": header.get(
+            "task_description", "Pictures are looked at freely, one after the other, each after a dot."
+        ),
         "Instructions": header["instructions"],
         "StimulusPresentation": {
-            "ScreenDistance": round(screen["distance_cm"] / 100, 6),
+            **_known({"ScreenDistance": _metres(screen["distance_cm"])}),
             "ScreenOrigin": ["top", "left"],
             "ScreenResolution": [screen["width_px"], screen["height_px"]],
-            "ScreenSize": [round(screen["width_cm"] / 100, 6), round(screen["height_cm"] / 100, 6)],
+            **_known({"ScreenSize": size_m if None not in size_m else None}),
             "SoftwareName": "Beholder",
             "SoftwareVersion": header["beholder"],
         },
+        **({"Preflight": header["preflight"]} if "preflight" in header else {}),
     }
+
+
+def _metres(cm: float | None) -> float | None:
+    return None if cm is None else round(cm / 100, 6)
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are known: BIDS takes an absent figure, and neither null nor n/a."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _physio_sidecar(journal: Journal, eye: Eye, clocks: ClockFit, zero_s: float) -> dict[str, Any]:
@@ -195,24 +211,35 @@ def _physio_sidecar(journal: Journal, eye: Eye, clocks: ClockFit, zero_s: float)
         "SamplingFrequency": tracker["rate_hz"],
         "StartTime": 0,
         "Columns": list(PHYSIO_COLUMNS),
-        "timestamp": {"Description": "Time of the sample, on the tracker's own clock.", "Units": "s"},
+        "timestamp": {
+            "Description": "Time of the sample, on the tracker's own clock, the steps of which are taken out.",
+            "Units": "s",
+        },
         "x_coordinate": {"Description": "Gaze on the screen, from its left edge.", "Units": "pixel"},
         "y_coordinate": {"Description": "Gaze on the screen, from its upper edge.", "Units": "pixel"},
         "pupil_size": {
             "Description": f"The pupil's {tracker['pupil_measure']}, as the tracker gives it.",
             "Units": tracker["pupil_unit"],
         },
-        "EyeTrackerDistance": round(screen["distance_cm"] / 100, 6),
+        **_known({"EyeTrackerDistance": _metres(screen["distance_cm"])}),
         "Manufacturer": tracker["manufacturer"],
         "ManufacturersModelName": tracker["model"],
         "DeviceSerialNumber": tracker["serial"],
         "SoftwareVersions": tracker["software"],
         "CalibrationCount": len(calibrations),
         "Simulated": tracker["simulated"],
+        **({"Imported": True} if journal.header.get("imported") else {}),
         "Validation": accepted[-1] if accepted else None,
         "Validations": validations,
         "ClockFit": clocks.sidecar(),
+        "ClockSteps": [
+            {"onset": round(clocks.tracker_s(r.at_s) - zero_s, 6), "step_s": r.value["step_s"]}
+            for r in journal.records
+            if r.kind == "clock" and "step_s" in r.value
+        ],
     }
+    if system := [SystemReading(**r.value) for r in journal.records if r.kind == "system_clock"]:
+        sidecar["SystemClock"] = fit_system_clock(system, clocks.session_s(zero_s))
     if calibrations:
         points = calibrations[-1]["points"]
         sidecar["CalibrationType"] = f"HV{len(points)}"

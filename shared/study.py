@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from shared.errors import StudyError
 from shared.gaze import Eyes
+from shared.regions import drawn_regions
 from shared.screen import Screen
 from shared.stimuli import common_background, read_stimuli
 
@@ -57,6 +58,7 @@ class ScreenSettings(Section):
         60.0, gt=5, lt=1000, description="From the eye to the middle of the screen, in centimetres."
     )
     refresh_hz: float = Field(60.0, gt=1, le=1000, description="Refresh rate in Hz.")
+    monitor: int = Field(1, ge=1, le=16, description="Which monitor it is, counted from 1, if there are several.")
 
     @model_validator(mode="after")
     def _square_pixels(self) -> ScreenSettings:
@@ -93,6 +95,16 @@ class TrackerSettings(Section):
     address: str = Field("", description="Serial number or address of the tracker; empty: the only one that is found.")
 
 
+class MouseSettings(Section):
+    """The mouse in the place of an eye tracker, to pilot with: errors that are added to where the pointer is."""
+
+    noise_deg: float = Field(0.0, ge=0, le=5, description="RMS from sample to sample of added noise, in degrees.")
+    bias_x_deg: float = Field(0.0, ge=-10, le=10, description="Added after calibration: degrees to the right,")
+    bias_y_deg: float = Field(0.0, ge=-10, le=10, description="and degrees downwards.")
+    loss_percent: float = Field(0.0, ge=0, le=100, description="Share of samples lost at random moments, in percent.")
+    blinks_per_min: float = Field(0.0, ge=0, le=60, description="Blinks per minute.")
+
+
 class ProtocolSettings(Section):
     """What a participant goes through."""
 
@@ -105,8 +117,14 @@ class ProtocolSettings(Section):
     rating: bool = Field(False, description="Ask after each picture how much it was liked.")
     break_every: int = Field(10, ge=0, le=1000, description="Offer a break after this many pictures; 0: never.")
     form: list[str] = Field(
-        ["age", "sex", "group"],
-        description="Asked before the session, a column of participants.tsv each; nothing that identifies a person.",
+        ["consent", "age", "sex", "vision", "group"],
+        description="Asked before the session, a column of participants.tsv each; nothing that identifies a person. "
+        "Without consent there is no session.",
+    )
+    groups: list[str] = Field(
+        default_factory=list,
+        max_length=9,
+        description='Groups to choose from, such as ["expert", "novice"]; empty: the group is typed.',
     )
 
     @field_validator("form")
@@ -191,6 +209,28 @@ class FixationSettings(Section):
         False, description="The same for imported fixations, which are otherwise all kept."
     )
     correct_drift: bool = Field(False, description="Shift each trial's gaze by the drift measured on its dot.")
+
+
+class ExclusionSettings(Section):
+    """What is left out of the analysis."""
+
+    trial_loss_percent: float = Field(
+        50.0, ge=0, le=100,
+        description="A trial with a larger share of lost samples while its picture was shown. 100: no limit.",
+    )  # fmt: skip
+    trial_drift_deg: float | None = Field(
+        None, gt=0, le=20,
+        description="A trial with more drift on its dot, in degrees; one without a figure is kept. Left out: no limit.",
+    )  # fmt: skip
+    accuracy_deg: float | None = Field(
+        None, gt=0, le=20,
+        description="A trial whose last validation before it had a larger mean error, in degrees, or a target without "
+        "data. Left out: no limit.",
+    )  # fmt: skip
+    participant_percent: float = Field(
+        50.0, ge=0, le=100,
+        description="A participant of whose pictures less than this share is left, in percent. 0: no limit.",
+    )  # fmt: skip
 
 
 class MapSettings(Section):
@@ -285,6 +325,57 @@ class AlignmentSettings(Section):
         return self
 
 
+class MessageSettings(Section):
+    """How imported recordings say what was shown: regular expressions that are searched for in their messages."""
+
+    trial: list[str] = Field(
+        [r"^TRIALID\b\D*(?P<trial>\d+)?"], description="Begins a trial; its number is the group trial, if there is one."
+    )
+    picture: list[str] = Field(
+        [
+            r"^!V IMGLOAD (?P<place>FILL|CENTER|TOP_LEFT) (?P<stim_file>.+?)"
+            r"( (?P<x>-?[\d.]+) (?P<y>-?[\d.]+)( (?P<width>[\d.]+) (?P<height>[\d.]+))?)?$"
+        ],
+        description="Names the picture shown next (group stim_file), and where: x, y, width, height in px of the "
+        "screen; x and y are its middle where the group place is CENTER, else its upper left.",
+    )
+    onset: list[str] = Field(
+        [
+            r"^(?P<stim_file>\S.*\S) onset$",
+            r"^(image|picture|stimulus)_onset\b",
+            r"^ImageStimulusStart (?P<stim_file>.+)$",
+            r"^stim on: (?P<stim_file>.+)$",
+        ],
+        description="A picture is on the screen from here on: the one named in the group stim_file, or before.",
+    )
+    offset: list[str] = Field(
+        [
+            r"^\S.*\S offset$",
+            r"^(image|picture|stimulus)_offset\b",
+            r"^blank_screen\b",
+            r"^TRIAL_RESULT\b",
+            r"^ImageStimulusEnd\b",
+            r"^stim off\b",
+        ],
+        description="The picture is gone.",
+    )
+    place: Literal["unknown", "centred", "filled", "study"] = Field(
+        "unknown",
+        description="Where pictures stood if no message says so: centred (px for px), filled (over the whole screen), "
+        "study (as a session of this study shows them), or unknown.",
+    )
+
+    @field_validator("trial", "picture", "onset", "offset")
+    @classmethod
+    def _expressions(cls, patterns: list[str]) -> list[str]:
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is no regular expression ({error})") from None
+        return patterns
+
+
 class Study(Section):
     """All settings of a study; `screen` is absent where fixations were imported without it."""
 
@@ -294,18 +385,28 @@ class Study(Section):
     tracker: TrackerSettings = Field(default_factory=lambda: TrackerSettings())
     protocol: ProtocolSettings = Field(default_factory=lambda: ProtocolSettings())
     limits: LimitSettings = Field(default_factory=lambda: LimitSettings())
+    mouse: MouseSettings = Field(default_factory=lambda: MouseSettings())
     observer: ObserverSettings = Field(default_factory=lambda: ObserverSettings())
     fixations: FixationSettings = Field(default_factory=lambda: FixationSettings())
+    exclusion: ExclusionSettings = Field(default_factory=lambda: ExclusionSettings())
     maps: MapSettings = Field(default_factory=lambda: MapSettings())
     models: ModelSettings = Field(default_factory=lambda: ModelSettings())
     alignment: AlignmentSettings = Field(default_factory=lambda: AlignmentSettings())
+    messages: MessageSettings = Field(default_factory=lambda: MessageSettings())
 
 
 def new_study(name: str, pictures: Path) -> Study:
-    """The settings that a new study begins with: the defaults, on the colour that its pictures stand on."""
-    colour = common_background(read_stimuli(pictures)[0])
+    """The settings that a new study begins with: the defaults, on the colour that its pictures stand on.
+
+    Simulated gaze goes to the objects where every picture says where its object is, else to the middle.
+    """
+    stimuli, _ = read_stimuli(pictures)
+    colour = common_background(stimuli)
     protocol = ProtocolSettings() if colour is None else ProtocolSettings(background=colour)
-    return Study(study=StudySettings(name=name), protocol=protocol)
+    drawn = drawn_regions(pictures, stimuli)
+    masked = all(stimulus.mask is not None or stimulus.name in drawn for stimulus in stimuli)
+    observer = ObserverSettings() if masked else ObserverSettings(map="centre")
+    return Study(study=StudySettings(name=name), protocol=protocol, observer=observer)
 
 
 def read_study(folder: Path) -> Study:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,11 @@ needs_analysis = pytest.mark.skipif(sys.version_info < (3, 11), reason="the anal
 
 
 def beholder(*words: object, cwd: Path | None = None, answer: str = "") -> subprocess.CompletedProcess[str]:
+    # Without a screen, also where there is one: no window is to open here.
+    environment = {name: value for name, value in os.environ.items() if name != "DISPLAY"} | {"COLUMNS": "100"}
     return subprocess.run(
         [sys.executable, str(ROOT / "beholder.py"), *map(str, words)],
-        capture_output=True, text=True, input=answer, cwd=cwd, timeout=300, env=os.environ | {"COLUMNS": "100"},
+        capture_output=True, text=True, input=answer, cwd=cwd, timeout=300, env=environment,
     )  # fmt: skip
 
 
@@ -47,7 +50,20 @@ def study(tmp_path: Path, photographs: Path) -> Path:
 
 @pytest.mark.parametrize(
     "command",
-    ["demo", "new", "doctor", "simulate", "analyze", "report", "withdraw", "import fixations"],
+    [
+        "demo",
+        "new",
+        "doctor",
+        "run",
+        "simulate",
+        "analyze",
+        "report",
+        "withdraw",
+        "import fixations",
+        "import asc",
+        "import edf",
+        "import tobii",
+    ],
 )
 def test_every_commands_help_shows_an_example(command: str) -> None:
     result = beholder(*command.split(), "--help")
@@ -97,6 +113,25 @@ def test_doctor_names_what_is_unfit_and_says_so_by_its_exit_code(study: Path) ->
     settings.write_text(settings.read_text().replace("size_deg = 20.0", "size_deg = 80.0"))
     bad = beholder("doctor", study)
     assert bad.returncode == 1 and "unfit" in bad.stdout
+
+
+def test_a_session_that_cannot_be_had_is_refused_with_what_to_type(study: Path) -> None:
+    assert "--participant 01" in fails(beholder("run", study))
+    assert "letters and digits" in fails(beholder("run", study, "--participant", "P 1"))
+    assert f'begin with "beholder run {study} --participant 01"' in fails(
+        beholder("run", study, "--participant", "01", "--resume")
+    )
+    for tracker in ("tobii", "eyelink"):
+        assert "--tracker mouse" in fails(beholder("run", study, "--participant", "01", "--tracker", tracker))
+    assert not list(study.glob("sub-*"))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere there is always a screen")
+@pytest.mark.skipif(find_spec("psychopy") is None, reason="PsychoPy is not installed: no window can be opened")
+def test_where_there_is_no_screen_a_session_says_so_and_doctor_goes_on(study: Path) -> None:
+    assert "there is no screen" in fails(beholder("run", study, "--participant", "01"))
+    found = beholder("doctor", study)
+    assert found.returncode == 0 and "there is no screen" in " ".join(found.stdout.split())
 
 
 @needs_analysis

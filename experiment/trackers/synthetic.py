@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from experiment.calibration import show_target, stand
 from experiment.devices import (
     Batch,
     Calibration,
@@ -24,7 +25,6 @@ from experiment.devices import (
     ClockPair,
     CloseReport,
     Display,
-    Dot,
     Picture,
     Point,
     Shape,
@@ -40,7 +40,8 @@ from shared.study import ObserverSettings, TrackerSettings
 CLOCK_OFFSET_S, CLOCK_DRIFT_PPM, CLOCK_JITTER_S = 1000.0, 20.0, 2e-5
 BLINK_S, BLINK_SPREAD = 0.15, 0.2
 PUPIL_MM, PUPIL_NOISE_MM = 3.5, 0.02
-TARGET_S = 1.2
+# A calibration target stands so long after it has shrunk.
+TARGET_STANDS_S = 0.6
 
 
 @dataclass(frozen=True)
@@ -113,10 +114,8 @@ class SyntheticTracker:
 
     def calibrate(self, display: Display, points: Sequence[Point], redo: Calibration | None = None) -> Calibration:
         """Show the targets. What error remains is drawn anew: it is the bias until the next calibration."""
-        size_px = 0.6 * display.screen.px_per_deg
         for point in points:
-            shown_s = display.show([Dot(point.x_px, point.y_px, size_px, "#202020", size_px / 4)])
-            self._clock.sleep_until_s(shown_s + TARGET_S)
+            stand(display, show_target(display, point) + TARGET_STANDS_S)
         self._bias_deg = self._errors.standard_normal(2) * self._settings.bias_deg
         self._calibrated_s = self._clock.now_s()
         bias = {"bias_x_deg": float(self._bias_deg[0]), "bias_y_deg": float(self._bias_deg[1])}

@@ -20,6 +20,7 @@ from shared import dataset
 from shared.stimuli import read_stimuli
 from shared.study import (
     LimitSettings,
+    MouseSettings,
     ObserverSettings,
     PictureSettings,
     ProtocolSettings,
@@ -33,7 +34,7 @@ from shared.study import (
 VALIDATOR = Path(sys.executable).with_name("bids-validator-deno")
 SECTIONS: dict[str, type[Any]] = {
     "study": StudySettings, "screen": ScreenSettings, "tracker": TrackerSettings, "protocol": ProtocolSettings,
-    "limits": LimitSettings, "observer": ObserverSettings, "pictures": PictureSettings,
+    "limits": LimitSettings, "observer": ObserverSettings, "pictures": PictureSettings, "mouse": MouseSettings,
 }  # fmt: skip
 SHORT: dict[str, dict[str, Any]] = {"protocol": {"dot_s": 2.0, "picture_s": 2.0}, "pictures": {"size_deg": 20.0}}
 

@@ -8,17 +8,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiment.calibration import (
+    Correction,
     EyeQuality,
     Validation,
+    animate_target,
     calibration_points,
     dot_fixations,
     drift,
     eye_quality,
+    fit_correction,
+    gaze_on_target,
+    point_gaze,
     point_quality,
+    show_target,
     validation_points,
     weighted_median,
 )
-from experiment.devices import Point
+from experiment.devices import Dot, Point, Shape
+from experiment.headless import HeadlessDisplay
+from shared.errors import TrackerError
 from shared.gaze import Samples, no_samples
 from shared.screen import Screen
 from shared.study import LimitSettings
@@ -218,3 +226,156 @@ def test_a_short_gap_does_not_end_a_fixation_and_a_long_one_does() -> None:
 def test_the_weighted_median_is_the_median_of_repeated_values(pairs: list[tuple[float, int]]) -> None:
     values, weights = np.array(pairs, float).T
     assert weighted_median(values, weights) == pytest.approx(float(np.median(np.repeat(values, weights.astype(int)))))
+
+
+# A target that is shown.
+
+
+@pytest.mark.parametrize(("refresh_hz", "hold_s"), [(60.0, 10.0), (60.0, 0.01), (144.0, 0.01)])
+def test_a_target_shrinks_to_its_size_and_stands_from_when_it_says(refresh_hz: float, hold_s: float) -> None:
+    shown: list[tuple[float, Shape]] = []
+    display = HeadlessDisplay(SCREEN, refresh_hz, watcher=lambda onset_s, scene: shown.append((onset_s, scene[0])))
+    hold = display.hold
+    # A real display comes back after a frame; a virtual one jumps to where it is told.
+    display.hold = lambda until_s: hold(min(until_s, display.clock.now_s() + hold_s))  # type: ignore[method-assign]
+    point = calibration_points(SCREEN, 20.0, 5)[1]
+    display.clock.sleep_until_s(1.0)
+    stands_s = show_target(display, point)
+    dots = [shape for _, shape in shown if isinstance(shape, Dot)]
+    sizes_deg = np.array([dot.diameter_px for dot in dots]) / SCREEN.px_per_deg
+    assert {(dot.x_px, dot.y_px) for dot in dots} == {(point.x_px, point.y_px)}
+    assert all(0 < dot.inner_px < dot.diameter_px for dot in dots)
+    np.testing.assert_allclose(sizes_deg[[0, -1]], [1.2, 0.5])
+    assert (np.diff(sizes_deg) < 0).all()
+    assert stands_s == shown[-1][0] == pytest.approx(1.6, abs=2.01 / refresh_hz)
+    assert (len(shown) == 2) == (hold_s > 1)
+
+
+def test_in_a_validation_a_target_stands_before_gaze_is_measured() -> None:
+    display = HeadlessDisplay(SCREEN, 60.0)
+    onset_s, stands_s = animate_target(display, Point(1, 500.0, 500.0), 0.4)
+    assert onset_s == 0.0
+    assert 0.4 <= stands_s < 0.5
+
+
+# A calibration of our own.
+
+
+def in_degrees(points: tuple[Point, ...]) -> np.ndarray:
+    return np.stack(SCREEN.to_degrees(np.array([p.x_px for p in points]), np.array([p.y_px for p in points])), axis=1)
+
+
+TARGETS_5, TARGETS_9 = (in_degrees(calibration_points(SCREEN, 20.0, count)) for count in (5, 9))
+smaller = st.floats(-0.15, 0.15)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.floats(-3, 3), st.floats(-3, 3), smaller, smaller, smaller, smaller, st.sampled_from([5, 9]))
+def test_an_affine_distortion_is_taken_out_everywhere(
+    x: float, y: float, a: float, b: float, c: float, d: float, count: int
+) -> None:
+    targets = TARGETS_5 if count == 5 else TARGETS_9
+    matrix, shift = np.array([[1 + a, b], [c, 1 + d]]), np.array([x, y])
+    found = fit_correction(targets, targets @ matrix.T + shift)
+    assert (found.success, found.failed) == (True, ())
+    elsewhere = np.random.default_rng(0).uniform(-12, 12, (50, 2))
+    np.testing.assert_allclose(found.degrees(elsewhere @ matrix.T + shift), elsewhere, atol=1e-6)
+    assert found.residual_deg == pytest.approx(0, abs=1e-6)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(-0.003, 0.003), min_size=6, max_size=6), st.floats(-2, 2), st.floats(-2, 2))
+def test_a_distortion_of_the_second_order_is_taken_out_of_nine_points_and_not_of_five(
+    bends: list[float], x: float, y: float
+) -> None:
+    # Planted is the correction itself: which gaze it maps onto which target is then known exactly.
+    planted = Correction(True, (), "", (x, 1.0, 0.05, *bends[:3]), (y, -0.05, 1.0, *bends[3:]))
+    gaze = np.random.default_rng(1).uniform(-9, 9, (9, 2))
+    gaze[:] = TARGETS_9 - np.array([x, y])
+    targets = planted.degrees(gaze)
+    found = fit_correction(targets, gaze)
+    elsewhere = np.random.default_rng(0).uniform(-10, 10, (50, 2))
+    np.testing.assert_allclose(found.degrees(elsewhere), planted.degrees(elsewhere), atol=1e-6)
+    assert len(fit_correction(targets[:5], gaze[:5]).terms_x) == 3
+
+
+def test_a_correction_moves_the_eyes_it_is_for_and_nothing_else() -> None:
+    point = Point(1, 700.0, 300.0)
+    samples = looking_at(point, 0.1, 250.0, offset_deg=(1.0, -0.5))
+    samples["right_pupil"], samples["left_x_px"][3] = 3.0, np.nan
+    found = fit_correction(TARGETS_5, TARGETS_5 + np.array([1.0, -0.5]))
+    right = found.apply(samples, SCREEN, ("right",))
+    np.testing.assert_allclose(right["right_x_px"], 700.0, atol=1e-6)
+    np.testing.assert_allclose(right["right_y_px"], 300.0, atol=1e-6)
+    for name in ("time_s", "left_x_px", "left_y_px", "right_pupil"):
+        np.testing.assert_array_equal(right[name], samples[name])
+    both = found.apply(samples, SCREEN)
+    assert np.isnan(both["left_x_px"][3])
+    np.testing.assert_allclose(both["left_x_px"][:3], 700.0, atol=1e-6)
+
+
+def test_targets_that_were_not_looked_at_are_left_out_and_named() -> None:
+    gaze = TARGETS_9 + 0.5
+    gaze[2] = np.nan
+    gaze[4] += [9.0, 0.0]
+    scatter = np.full(9, 0.1)
+    scatter[7] = 2.5
+    found = fit_correction(TARGETS_9, gaze, scatter)
+    assert (found.success, found.failed, len(found.terms_x)) == (True, (2, 4, 7), 3)
+    np.testing.assert_allclose(found.degrees(TARGETS_9 + 0.5), TARGETS_9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "gaze",
+    [
+        np.full((5, 2), np.nan),
+        np.where(np.arange(5)[:, None] < 3, TARGETS_5, np.nan),
+        np.zeros((5, 2)) + np.random.default_rng(0).normal(0, 1e-3, (5, 2)),
+        TARGETS_5 * [1.0, 0.001],
+    ],
+    ids=["no gaze", "three targets", "gaze that stays", "gaze on a line"],
+)
+def test_what_determines_no_correction_is_no_success_and_changes_nothing(gaze: np.ndarray) -> None:
+    # Targets so close together that gaze in the middle is near enough to all of them.
+    targets = TARGETS_5 * 0.5
+    found = fit_correction(targets, gaze * 0.5)
+    assert not found.success
+    assert found.message
+    assert found.residual_deg is None
+    np.testing.assert_array_equal(found.degrees(TARGETS_5), TARGETS_5)
+
+
+def test_the_residual_is_what_noise_leaves() -> None:
+    rng = np.random.default_rng(0)
+    residuals = [fit_correction(TARGETS_9, TARGETS_9 + rng.normal(0, 0.3, (9, 2))).residual_deg for _ in range(400)]
+    # Of 9 targets, 6 terms an axis leave 3 degrees of freedom; two axes of an SD of 0.3.
+    assert np.mean(np.square([r for r in residuals if r is not None])) == pytest.approx(2 * 0.09 * 3 / 9, rel=0.1)
+
+
+def test_a_correction_kept_with_the_calibration_is_the_same_again() -> None:
+    found = fit_correction(TARGETS_9, TARGETS_9 * 1.1 + 0.3)
+    assert Correction.from_bytes(found.to_bytes()) == found
+    with pytest.raises(TrackerError, match="calibrate again"):
+        Correction.from_bytes(b"a vendor's own")
+
+
+def test_gaze_on_a_target_is_its_median_and_scatter() -> None:
+    point = Point(1, 700.0, 300.0)
+    samples = looking_at(point, 2.0, 500.0, offset_deg=(0.4, -0.2), noise_deg=0.2)
+    samples["left_x_px"][::7] = np.nan
+    samples["left_x_px"][1] += 4000
+    expected = in_degrees((point,))[0] + np.array([0.4, -0.2])
+    x_deg, y_deg, _ = gaze_on_target(samples, "left", SCREEN)
+    np.testing.assert_allclose([x_deg, y_deg], expected, atol=0.02)
+    # An RMS of 0.2 is an SD of 0.1 an axis.
+    assert gaze_on_target(samples, "right", SCREEN)[2] == pytest.approx(0.1 * np.sqrt(2), rel=0.1)
+    assert np.isnan(gaze_on_target(no_samples(10), "left", SCREEN)).all()
+
+
+def test_the_cloud_to_draw_is_thinned_and_an_unseen_eye_has_none() -> None:
+    samples = looking_at(Point(1, 700.0, 300.0), 1.0, 1000.0, noise_deg=0.1)
+    gaze = point_gaze(samples, "left")
+    assert gaze is not None
+    assert 30 <= len(gaze.cloud_px) <= 60
+    assert gaze.median_px == (np.median(samples["left_x_px"]), np.median(samples["left_y_px"]))
+    assert point_gaze(no_samples(100), "left") is None

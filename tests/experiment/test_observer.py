@@ -140,6 +140,20 @@ def test_an_observer_told_to_look_at_a_target_stays_there_until_it_goes() -> Non
     assert (x[0], y[0]) == (700.0, 300.0)
 
 
+def test_a_target_that_shrinks_is_the_same_one_to_the_eyes_and_one_elsewhere_is_not() -> None:
+    def followed(sizes_px: list[float], second_x_px: float) -> np.ndarray:
+        eyes = observer(seed=3)
+        for i, size_px in enumerate(sizes_px):
+            eyes.see(1.0 + 0.1 * i, [Dot(500.0, 400.0, size_px, "#202020", 5.0)])
+        eyes.see(3.0, [Dot(second_x_px, 400.0, 20.0, "#202020", 5.0)])
+        return np.stack(eyes.gaze(np.arange(0, 5, 0.01)))
+
+    steady, shrinking = followed([45.0], 900.0), followed([45.0, 40.0, 30.0, 20.0], 900.0)
+    np.testing.assert_array_equal(steady, shrinking)
+    assert steady[0, 200] == 500.0
+    assert steady[0, -1] == 900.0
+
+
 @pytest.mark.parametrize("look_away", [0.0, 0.25, 1.0])
 def test_look_away_is_the_share_of_the_dots_fixations_spent_elsewhere(look_away: float) -> None:
     eyes = observer(look_away=look_away)

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import json
+import os
+import re
+import signal
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +16,46 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
-from experiment.devices import Batch, Calibration, Closed, Key, Notice, Picture, Point, Shape, WindowEvent
+from experiment.devices import (
+    Batch,
+    Bitmap,
+    Button,
+    Calibration,
+    Click,
+    ClockPair,
+    Closed,
+    Dot,
+    Key,
+    Notice,
+    Picture,
+    Point,
+    Shape,
+    Text,
+    WindowEvent,
+)
 from experiment.headless import ScriptedOperator
 from experiment.plan import plan_from_disk
-from experiment.session import CalibrationOutcome, Command, Outcome, checked_answer, read_texts
+from experiment.recorder import Recorder
+from experiment.screens import (
+    CHOICES,
+    check_screen,
+    check_size_px,
+    checked_answer,
+    choice_screen,
+    choices,
+    rating_screen,
+    read_texts,
+    text_screen,
+    typed_screen,
+)
+from experiment.session import CalibrationOutcome, Command, Outcome, Status, run_session
 from experiment.simulation import SimulatedSession
 from shared import dataset
-from shared.errors import StudyError, TrackerError
+from shared.errors import DataError, StudyError, TrackerError
 from shared.gaze import no_samples
+from shared.screen import Screen
 
 MakeStudy = Callable[..., Path]
 Prepare = Callable[..., SimulatedSession]
@@ -51,6 +87,61 @@ class Watch:
 
     def of(self, kind: str) -> list[float]:
         return [onset_s for name, onset_s in self.onsets if name == kind]
+
+
+def notices_of(folder: Path) -> list[tuple[float, str]]:
+    """Onset on the tracker's clock and text of each notice that was recorded."""
+    packed = next((folder / "sub-01" / "beh").glob("*eye1_physioevents.tsv.gz")).read_bytes()
+    rows = [line.split("\t") for line in gzip.decompress(packed).decode().splitlines()]
+    return [(float(row[0]), row[3]) for row in rows if row[2] == "notice"]
+
+
+def live(session: SimulatedSession, **more: Any) -> Outcome:
+    """Run a session as a lab does, on its virtual clock."""
+    return run_session(
+        session.study_folder, session.study, session.plan, session.display, session.tracker, session.operator,
+        pump_every_s=0.05, **more,
+    )  # fmt: skip
+
+
+class SilentOperator(ScriptedOperator):
+    """One who watches, and never answers."""
+
+    def show(self, status: Status) -> None:
+        self.statuses.append(status)
+
+
+class Sitter:
+    """Answers each screen by the answers' keys, one a scene, by key or by clicking that key's button.
+
+    `answers` are by the beginning of the question; other texts get the space bar, a check "a".
+    """
+
+    def __init__(self, how: str, answers: dict[str, list[str]], delay_s: float = 1.0) -> None:
+        self._how, self._delay_s = how, delay_s
+        self._answers = {question: list(keys) for question, keys in answers.items()}
+        self.seen: list[str] = []
+        self.scenes: list[Sequence[Shape]] = []
+
+    def answer(self, onset_s: float, scene: Sequence[Shape]) -> list[WindowEvent]:
+        texts = [" ".join(shape.text.split()) for shape in scene if isinstance(shape, Text)]
+        if not texts and not any(isinstance(shape, Bitmap) for shape in scene):
+            return []
+        self.scenes.append(scene)
+        assert len(self.scenes) < 200, "the session does not get on"
+        self.seen.append(texts[0] if texts else "check")
+        asked = [keys for question, keys in self._answers.items() if self.seen[-1].startswith(question)]
+        key = asked[0].pop(0) if asked and asked[0] else "a" if not texts else "space"
+        at_s = onset_s + self._delay_s
+        if self._how == "key":
+            return [Key(key, at_s)]
+        (button,) = (shape for shape in scene if isinstance(shape, Button) and shape.key == key)
+        return [Click(button.x_px + 0.4 * button.width_px, button.y_px - 0.4 * button.height_px, at_s)]
+
+
+def sit(session: SimulatedSession, sitter: Sitter) -> Sitter:
+    session.display._participant = sitter
+    return sitter
 
 
 @pytest.fixture
@@ -129,15 +220,181 @@ def test_the_form_is_asked_once_and_its_answers_are_the_participants(make_study:
     assert ratings["rating"].between(1, 7).all()
 
 
+QUESTIONS = {
+    "Have you been told": ["y"],
+    "How old": ["2", "4", "backspace", "3", "return"],
+    "What is your sex": ["f"],
+    "Do you wear": ["2"],
+    "Which group": ["2", "return"],
+    "hand:": ["l", "e", "f", "t", "return"],
+}
+
+
+@pytest.mark.parametrize("how", ["key", "click"])
+def test_a_session_runs_by_keys_alone_and_by_clicks_on_buttons_alone(
+    make_study: MakeStudy, prepare: Prepare, assert_valid: Valid, how: str
+) -> None:
+    form = ["hand", "age", "sex", "vision", "group", "consent"]
+    folder = make_study(2, protocol={"form": form, "groups": ["expert", "novice"], "rating": True, "break_every": 1})
+    session = prepare(folder, operator=SilentOperator())
+    sitter = sit(session, Sitter(how, {**QUESTIONS, "How much": ["3", "7"]}))
+    assert session.run().status == "complete"
+    table = dataset.read_participants(folder)
+    assert table.loc["01", form].tolist() == ["left", "23", "F", "glasses", "novice", "yes"]
+    assert events_of(folder).query("trial_type == 'rating'")["rating"].tolist() == [3, 7]
+    assert [text.split()[0] for text in sitter.seen if text != "check"][1] == "Have", "consent comes first"
+    recording = dataset.read_recording(dataset.runs(folder)[0])
+    assert recording.validation["left"] is not None
+    described = json.loads((folder / "participants.json").read_text())
+    assert set(described["vision"]["Levels"]) == {"none", "glasses", "contact lenses", "other"}
+    assert_valid(folder)
+
+
+def test_a_group_is_typed_on_the_letters_of_the_screen_where_the_study_names_none(
+    make_study: MakeStudy, prepare: Prepare
+) -> None:
+    folder = make_study(1, protocol={"form": ["group"]})
+    session = prepare(folder, operator=SilentOperator())
+    sit(session, Sitter("click", {"Which group": [*"ab", "space", *"7-", "return"]}))
+    session.run()
+    assert dataset.read_participants(folder).loc["01", "group"] == "ab 7-"
+
+
+def test_an_answer_can_be_gone_back_to_and_left_out(make_study: MakeStudy, prepare: Prepare) -> None:
+    folder = make_study(1)
+    session = prepare(folder, operator=SilentOperator())
+    answers = {
+        "Have you been told": ["y"],
+        "How old": ["9", "9", "9", "return", "backspace", "return", "backspace", "backspace", "4", "0", "return"],
+        "What is your sex": ["up", "return"],
+        "Do you wear": ["1"],
+        "Which group": ["return"],
+    }
+    sitter = sit(session, Sitter("key", answers))
+    session.run()
+    assert dataset.read_participants(folder).loc["01"].fillna("n/a").to_dict() == {
+        "participant_id": "sub-01", "consent": "yes", "age": "40", "sex": "n/a", "vision": "none", "group": "n/a",
+    }  # fmt: skip
+    remarks = [
+        shape.text for scene in sitter.scenes for shape in scene if isinstance(shape, Text) and "check" in shape.text
+    ]
+    assert len(remarks) == 2, "999 years are asked again, until the next letter"
+
+
+@pytest.mark.parametrize("how", ["key", "click"])
+def test_a_refused_consent_ends_the_session_politely_and_leaves_no_trace(
+    make_study: MakeStudy, prepare: Prepare, assert_valid: Valid, how: str
+) -> None:
+    folder = make_study()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    session = prepare(folder, operator=SilentOperator())
+    sitter = sit(session, Sitter(how, {"Have you been told": ["n"]}))
+    outcome = session.run()
+    assert (outcome.status, outcome.files, outcome.failures) == ("aborted", (), ())
+    assert "consent" in outcome.reason
+    assert sitter.seen[-1].startswith("That is quite all right")
+    after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "publish.lock"}
+    assert after == before
+    assert not any("sub-01" in path.name for path in folder.rglob("*"))
+    assert_valid(folder)
+
+
+@pytest.mark.parametrize("kind", ["key", "click"])
+def test_nothing_is_skipped_by_an_early_press(make_study: MakeStudy, prepare: Prepare, kind: str) -> None:
+    def session_s(early: bool) -> tuple[float, list[str]]:
+        folder = make_study(1, name=f"{kind}-{early}", protocol={"form": ["consent"], "rating": True})
+        session = prepare(folder, operator=SilentOperator())
+
+        class Hasty(Sitter):
+            def answer(self, onset_s: float, scene: Sequence[Shape]) -> list[WindowEvent]:
+                # Once before each screen (it has just come), once before it can have been seen.
+                presses: list[WindowEvent] = []
+                for at_s in (onset_s, onset_s + 0.19):
+                    for key in ("space", "y", "n", "a", "4", "return"):
+                        presses.append(Key(key, at_s) if kind == "key" else Click(960, 540, at_s))
+                    presses += [
+                        Click(shape.x_px, shape.y_px, at_s)
+                        for shape in scene
+                        if isinstance(shape, Button) and kind == "click"
+                    ]
+                return [*(presses if early else []), *super().answer(onset_s, scene)]
+
+        sitter = sit(session, Hasty("key", {"Have you been told": ["y"], "How much": ["5"]}, delay_s=3.0))
+        assert session.run().status == "complete"
+        assert events_of(folder).query("trial_type == 'rating'")["rating"].tolist() == [5]
+        return session.display.clock.now_s(), sitter.seen
+
+    assert session_s(early=True) == session_s(early=False)
+
+
+def test_the_thanks_stand_until_they_are_answered_or_nobody_is_there(make_study: MakeStudy, prepare: Prepare) -> None:
+    folder = make_study(1)
+    session = prepare(folder)
+    watch = Watch(session)
+
+    class Gone(Sitter):
+        def answer(self, onset_s: float, scene: Sequence[Shape]) -> list[WindowEvent]:
+            answers = super().answer(onset_s, scene)
+            return [] if self.seen and self.seen[-1].startswith("That was all") else answers
+
+    sit(session, Gone("key", QUESTIONS))
+    assert session.run().status == "complete"
+    assert session.display.clock.now_s() - watch.of("Text")[-1] == pytest.approx(30, abs=0.6)
+
+
+@pytest.mark.parametrize("way", ["escape", "closed", "stop", "ctrl-c"])
+def test_whoever_leaves_at_the_thanks_has_a_complete_session(make_study: MakeStudy, prepare: Prepare, way: str) -> None:
+    folder = make_study(1)
+    session = prepare(folder)
+    thanks_s = []
+
+    class Leaving(Sitter):
+        def answer(self, onset_s: float, scene: Sequence[Shape]) -> list[WindowEvent]:
+            answers = super().answer(onset_s, scene)
+            if not (self.seen and self.seen[-1].startswith("That was all")):
+                return answers
+            thanks_s.append(onset_s)
+            if way == "stop":
+                session.operator._answers.append(Command("stop"))
+            return {"escape": [Key("escape", onset_s)], "closed": [Closed(onset_s)]}.get(way, [])
+
+    sit(session, Leaving("key", QUESTIONS))
+    if way == "ctrl-c":
+        events = session.display.events
+
+        def interrupted() -> list[WindowEvent]:
+            if thanks_s:
+                thanks_s.clear()
+                raise KeyboardInterrupt
+            return events()
+
+        session.display.events = interrupted  # type: ignore[method-assign]
+    outcome = session.run()
+    assert (outcome.status, outcome.reason, outcome.interrupted) == ("complete", "", way == "ctrl-c")
+    assert pictures_of(folder) == [(1, "complete", "first")]
+
+
 @pytest.mark.parametrize(
     ("question", "answer", "kept"),
-    [("age", "24", "24"), ("age", "90", "89"), ("age", "", "n/a"), ("sex", "o", "O"), ("group", " a  b ", "a b")],
+    [
+        ("age", "24", "24"),
+        ("age", "90", "89"),
+        ("age", "", "n/a"),
+        ("sex", "o", "O"),
+        ("group", " a  b ", "a b"),
+        ("vision", "Contact lenses", "contact lenses"),
+        ("vision", "", "n/a"),
+        ("consent", "yes", "yes"),
+    ],
 )
 def test_answers_are_kept_without_what_could_identify(question: str, answer: str, kept: str) -> None:
     assert checked_answer(question, answer) == kept
 
 
-@pytest.mark.parametrize(("question", "answer"), [("age", "young"), ("age", "0"), ("age", "240"), ("sex", "woman")])
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [("age", "young"), ("age", "0"), ("age", "240"), ("sex", "woman"), ("vision", "laser"), ("consent", "-")],
+)
 def test_answers_that_break_their_rule_are_asked_again(question: str, answer: str) -> None:
     with pytest.raises(ValueError, match=answer):
         checked_answer(question, answer)
@@ -151,8 +408,63 @@ def test_both_languages_have_the_same_texts() -> None:
             for key in (keys(inner, f"{before}{name}.") if isinstance(inner, dict) else {before + name})
         }
 
-    assert keys(read_texts("en")) == keys(read_texts("es"))
-    assert "{pictures}" in read_texts("es")["instructions"]
+    english, spanish = read_texts("en"), read_texts("es")
+    assert keys(english) == keys(spanish)
+    assert "{pictures}" in spanish["instructions"]
+    for texts in (english, spanish):
+        for question, values in CHOICES.items():
+            named = texts["choices"][question]
+            assert len(named["keys"]) == len(set(named["keys"])) == len(named["labels"]) == len(values)
+    assert "task" in english["instructions"] and "tarea" in spanish["instructions"]
+
+
+SCREENS = [
+    Screen(1920, 1080, 53.0, 29.8, 60.0), Screen(1024, 768, 30.0, 22.5, 60.0), Screen(3840, 2160, 70.0, 39.4, 90.0),
+    Screen(1080, 1920, 29.8, 53.0, 60.0), Screen(2560, 1080, 80.0, 33.75, 50.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("screen", SCREENS, ids=lambda screen: f"{screen.width_px}x{screen.height_px}")
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_every_screen_holds_its_texts_and_buttons_and_none_covers_another(screen: Screen, language: str) -> None:
+    texts, groups = read_texts(language), [f"a group with a name {i}" for i in range(9)]
+    go_on = texts["buttons"]["continue"]
+    plain = [text for name, text in texts.items() if isinstance(text, str) and not name.startswith(("hint", "form"))]
+    scenes = [text_screen(screen, text.format(pictures=200), go_on) for text in plain]
+    scenes.append(rating_screen(screen, texts["rating"]))
+    for question, asked in texts["form"].items():
+        options = choices(question, texts, groups)
+        if options:
+            scenes.append(choice_screen(screen, texts, asked, options, may_return=True))
+        remark = texts["form_wrong"].format(rule=texts["rule"]["age"])
+        for typed in (remark, ""):
+            scenes.append(
+                typed_screen(screen, texts, asked, "m" * 40, typed, digits=question == "age", may_return=True)
+            )
+    picture = Image.new("RGB", check_size_px(screen))
+    scenes += [check_screen(screen, picture, range(1, 10), passed) for passed in (True, False)]
+    for scene in scenes:
+        boxes = [box_of(shape) for shape in scene]
+        for left, top, right, bottom in boxes:
+            assert 0 <= left < right <= screen.width_px
+            assert 0 <= top < bottom <= screen.height_px
+        for i, a in enumerate(boxes):
+            for b in boxes[:i]:
+                apart = a[0] >= b[2] or b[0] >= a[2] or a[1] >= b[3] or b[1] >= a[3]
+                assert apart, (scene[i], a, b)
+
+
+def box_of(shape: Shape) -> tuple[float, float, float, float]:
+    """Left, top, right, bottom; a text as wide as average letters are, and its lines a quarter more than its height."""
+    if isinstance(shape, Text):
+        lines = shape.text.split("\n")
+        across, down = 0.55 * shape.height_px * max(map(len, lines)), 1.25 * shape.height_px * len(lines)
+    elif isinstance(shape, Bitmap):
+        across, down = shape.image.size
+    else:
+        assert isinstance(shape, Button)
+        across, down = shape.width_px, shape.height_px
+    return shape.x_px - across / 2, shape.y_px - down / 2, shape.x_px + across / 2, shape.y_px + down / 2
 
 
 # Validation and drift.
@@ -200,6 +512,72 @@ def test_single_points_can_be_redone_and_the_others_are_kept(make_study: MakeStu
     first, second = dataset.read_recording(dataset.runs(folder)[0]).sidecars["left"]["Validations"]
     same = [a == b for a, b in zip(first["points"], second["points"], strict=True)]
     assert same == [True, False, True, True]
+
+
+def test_the_window_decides_where_the_operator_does_not_and_the_override_says_so(
+    make_study: MakeStudy, prepare: Prepare
+) -> None:
+    folder = make_study(1, limits={"accuracy_mean_deg": 0.001})
+    session = prepare(folder, operator=SilentOperator())
+
+    class Deciding(Sitter):
+        decisions = ("4", "r", "a")
+
+        def answer(self, onset_s: float, scene: Sequence[Shape]) -> list[WindowEvent]:
+            if any(isinstance(shape, Bitmap) for shape in scene):
+                self._answers["check"] = [self.decisions[self.seen.count("check")]]
+            return super().answer(onset_s, scene)
+
+    sitter = sit(session, Deciding("click", QUESTIONS))
+    session.run()
+    sidecar = dataset.read_recording(dataset.runs(folder)[0]).sidecars["left"]
+    first, redone, last = sidecar["Validations"]
+    assert [a == b for a, b in zip(first["points"], redone["points"], strict=True)] == [True, True, True, False]
+    assert [v["accepted"] for v in (first, redone, last)] == [False, False, True]
+    assert last["overridden_by"] == "participant's window"
+    assert sidecar["CalibrationCount"] == 2
+    # The picture of each validation is kept, and is what was shown.
+    kept = sorted((folder / "sourcedata" / "sub-01").glob("*validation-*.png"))
+    shown = [shape.image for scene in sitter.scenes for shape in scene if isinstance(shape, Bitmap)]
+    assert len(kept) == len(shown) == 3
+    for path, image in zip(kept, shown, strict=True):
+        with Image.open(path) as picture:
+            assert list(picture.convert("RGB").getdata()) == list(image.getdata())
+
+
+def test_a_validation_without_data_says_so_in_words_and_a_good_one_in_green(
+    make_study: MakeStudy, prepare: Prepare
+) -> None:
+    drawn = {}
+    for name, loss in (("blind", 100.0), ("seen", 0.0)):
+        folder = make_study(1, name=name, observer={"loss_percent": loss, "bias_deg": 0.1, "blinks_per_min": 0.0})
+        session = prepare(folder)
+        sitter = sit(session, Sitter("key", QUESTIONS))
+        session.run()
+        images = [shape.image for scene in sitter.scenes for shape in scene if isinstance(shape, Bitmap)]
+        drawn[name] = {colour for _, colour in images[0].getcolors(1 << 20) or []}
+    green, red, blue = (0, 158, 115), (213, 94, 0), (0, 114, 178)
+    assert green in drawn["seen"] and red not in drawn["seen"] and blue in drawn["seen"]
+    assert red in drawn["blind"] and green not in drawn["blind"]
+
+
+def test_the_operator_is_asked_first_come_first_served(make_study: MakeStudy, prepare: Prepare) -> None:
+    folder = make_study(1, limits={"accuracy_mean_deg": 0.001})
+    session = prepare(folder)
+
+    class Once(ScriptedOperator):
+        def show(self, status: Status) -> None:
+            if status.asking is not None and not self.statuses:
+                self.statuses.append(status)
+                # A target that does not exist is no answer.
+                self._answers += [Command("redo", points=(9,)), Command("accept", by="A. B.")]
+
+    session = replace(session, operator=Once())
+    session.run()
+    validation = dataset.read_recording(dataset.runs(folder)[0]).validation["left"]
+    assert validation is not None
+    assert validation["overridden_by"] == "A. B."
+    assert len(dataset.read_recording(dataset.runs(folder)[0]).sidecars["left"]["Validations"]) == 1
 
 
 def test_the_drift_is_missing_where_the_observer_looks_away(make_study: MakeStudy, prepare: Prepare) -> None:
@@ -460,3 +838,307 @@ def test_the_eyes_see_what_the_display_shows(make_study: MakeStudy, prepare: Pre
     session.display.watcher = watcher
     session.run()
     assert sum(isinstance(shape, Picture) for shape in seen) == 3
+
+
+# What goes wrong meanwhile.
+
+
+@pytest.mark.parametrize("way", ["escape", "closed", "stop"])
+def test_a_calibration_is_left_at_once(make_study: MakeStudy, prepare: Prepare, way: str) -> None:
+    folder = make_study(1)
+    first = prepare(make_study(1, name="undisturbed"))
+    watch = Watch(first)
+    first.run()
+    at_s = watch.of("Dot")[0] + 1.0
+    session = prepare(folder, **leave_by(way, at_s))
+    live_s = []
+    session.display.watcher = lambda onset_s, scene: live_s.append(onset_s)
+    outcome = live(session)
+    assert outcome.status == "aborted"
+    # Within the session's step, and not when the next target comes.
+    assert session.display.clock.now_s() == pytest.approx(at_s, abs=0.1)
+    assert events_of(folder)[["trial_type", "status"]].to_numpy().tolist() == [["calibration", "aborted"]]
+
+
+def test_keys_and_clicks_of_a_calibration_are_the_trackers(make_study: MakeStudy, prepare: Prepare) -> None:
+    session = prepare(make_study(1))
+    calibrate, heard = session.tracker.calibrate, []
+
+    def asking(display: Any, points: Sequence[Point], redo: Calibration | None = None) -> Calibration:
+        at_s = display.clock.now_s() + 0.5
+        session.display._coming = [Key("c", at_s), Click(1.0, 2.0, at_s)]
+        display.hold(at_s + 0.2)
+        while display.clock.now_s() < at_s + 0.2:
+            display.hold(at_s + 0.2)
+        heard.extend(display.events())
+        return calibrate(display, points, redo)
+
+    session.tracker.calibrate = asking  # type: ignore[method-assign]
+    assert session.run().status == "complete"
+    assert [type(event) for event in heard] == [Key, Click]
+
+
+def test_a_tracker_that_falls_silent_is_told_at_once_and_again_when_it_is_back(
+    make_study: MakeStudy, prepare: Prepare, picture_onsets_s: list[float], assert_valid: Valid
+) -> None:
+    folder = make_study()
+    session = prepare(folder, operator=(operator := ScriptedOperator()))
+    silent_from_s, silent_until_s = picture_onsets_s[0] + 0.5, picture_onsets_s[0] + 4.0
+    read, told = session.tracker.read, []
+    show = operator.show
+
+    def silent() -> Batch:
+        now_s = session.display.clock.now_s()
+        batch = read()
+        return Batch(no_samples()) if silent_from_s <= now_s < silent_until_s else batch
+
+    def watching(status: Status) -> None:
+        told.extend((status.now_s, notice) for notice in status.notices)
+        show(status)
+
+    session.tracker.read, operator.show = silent, watching  # type: ignore[method-assign]
+    assert live(session).status == "complete"
+    (first_s, first), (second_s, second) = told
+    assert "has sent no sample for 2.0 s" in first
+    assert first_s == pytest.approx(silent_from_s + 2, abs=0.1)
+    assert re.search(r"again, after 3\.[56] s", second)
+    assert second_s == pytest.approx(silent_until_s, abs=0.1)
+    recorded = notices_of(folder)
+    assert [text for _, text in recorded] == [first, second]
+    assert recorded[1][0] - recorded[0][0] == pytest.approx(second_s - first_s, abs=0.01)
+    assert_valid(folder)
+
+
+def test_a_trackers_clock_that_steps_is_told_and_no_sample_is_lost_or_moved(
+    make_study: MakeStudy, prepare: Prepare, picture_onsets_s: list[float], assert_valid: Valid
+) -> None:
+    def recorded(name: str, step_s: float) -> tuple[dataset.Recording, Path]:
+        folder = make_study(name=name)
+        session = prepare(folder)
+        at_s = 1000.0 + picture_onsets_s[1] + 1.0
+        read, clocks = session.tracker.read, session.tracker.clocks
+
+        def stepping() -> Batch:
+            batch = read()
+            samples = batch.samples.copy()
+            samples["time_s"] += np.where(samples["time_s"] >= at_s, step_s, 0.0)
+            moved = [replace(event, time_s=event.time_s + step_s * (event.time_s >= at_s)) for event in batch.events]
+            return Batch(samples, tuple(moved))
+
+        def stepped() -> ClockPair:
+            pair = clocks()
+            return replace(pair, tracker_s=pair.tracker_s + step_s * (pair.tracker_s >= at_s))
+
+        session.tracker.read, session.tracker.clocks = stepping, stepped  # type: ignore[method-assign]
+        assert live(session).status == "complete"
+        return dataset.read_recording(dataset.runs(folder)[0]), folder
+
+    whole, _ = recorded("steady", 0.0)
+    for step_s in (-700.0, 0.4, 3600.0):
+        found, folder = recorded(f"step{step_s:.0f}", step_s)
+        # The clocks are read once more than without a step, which draws from the jitter's chance: within that.
+        np.testing.assert_allclose(found.samples["time_s"], whole.samples["time_s"], atol=5e-4)
+        np.testing.assert_array_equal(found.samples["left_x_px"], whole.samples["left_x_px"])
+        for column in ("onset", "duration"):
+            np.testing.assert_allclose(found.events[column], whole.events[column], atol=5e-4)
+        ((_, told),) = notices_of(folder)
+        assert f"stepped by {step_s:+.3f} s" in told
+        (step,) = found.sidecars["left"]["ClockSteps"]
+        assert step["step_s"] == pytest.approx(step_s, abs=1e-3)
+        assert found.sidecars["left"]["ClockFit"]["residual_ms"] < 1
+        assert_valid(folder)
+
+
+def test_a_system_clock_that_steps_is_told_and_harms_nothing(
+    make_study: MakeStudy, prepare: Prepare, picture_onsets_s: list[float]
+) -> None:
+    folder = make_study()
+    session = prepare(folder)
+    at_s = picture_onsets_s[1] + 1.0
+
+    def system_time() -> float:
+        now_s = session.display.clock.now_s()
+        return 1.7e9 + now_s * (1 + 30e-6) - (3600.0 if now_s >= at_s else 0.0)
+
+    assert live(session, system_time=system_time).status == "complete"
+    ((_, told),) = notices_of(folder)
+    assert "the system's clock stepped by -3600.000 s" in told
+    sidecar = dataset.read_recording(dataset.runs(folder)[0]).sidecars["left"]
+    found = sidecar["SystemClock"]
+    # Steps are noticed within a second, during which the clock drifted by 30 microseconds.
+    assert found["drift_ppm"] == pytest.approx(30, abs=2)
+    assert [step["step_s"] for step in found["steps"]] == [pytest.approx(-3600, abs=1e-3)]
+    second = events_of(folder).query("trial_type == 'picture'").iloc[1]
+    assert 1.0 <= found["steps"][0]["onset"] - second["onset"] < 2.2
+    # No date is anywhere in what is recorded.
+    assert "17000" not in json.dumps(sidecar)
+    bare = prepare(make_study(name="bare"))
+    live(bare)
+    assert "SystemClock" not in dataset.read_recording(dataset.runs(bare.study_folder)[0]).sidecars["left"]
+
+
+def test_frames_that_were_missed_are_counted_where_they_were(make_study: MakeStudy, prepare: Prepare) -> None:
+    folder = make_study(2, protocol={"dot_s": 2.0, "picture_s": 3.0})
+    session = prepare(folder)
+    # By trial: dot, late onset of the picture, picture.
+    planted = [(2, 3, 4), (0, 0, 1)]
+    missed, trial, now = 0, -1, ""
+    show, hold, clock = session.display.show, session.display.hold, session.display.clock
+
+    def showing(scene: Sequence[Shape]) -> float:
+        nonlocal missed, trial, now
+        kind = type(scene[0]).__name__ if scene else ""
+        if kind == "Dot" and isinstance(scene[0], Dot) and not scene[0].inner_px:
+            trial, now = trial + 1, "dot"
+            missed += 7
+        elif kind == "Picture":
+            now = "picture"
+            clock.sleep_until_s(clock.now_s() + planted[trial][1] / 60)
+            missed += planted[trial][1]
+        else:
+            now = ""
+        return show(scene)
+
+    def holding(until_s: float) -> None:
+        nonlocal missed, now
+        if now:
+            missed += planted[trial][0 if now == "dot" else 2]
+            now = ""
+        hold(until_s)
+
+    def late_frames() -> int:
+        nonlocal missed
+        found, missed = missed, 0
+        return found
+
+    session.display.show, session.display.hold = showing, holding  # type: ignore[method-assign]
+    session.display.late_frames = late_frames  # type: ignore[method-assign]
+    session.run()
+    shown = events_of(folder)[events_of(folder)["trial_type"].isin(["dot", "picture"])]
+    assert shown["dropped_frames"].tolist() == [2, 3 + 4, 0, 1]
+
+
+def test_the_operator_sees_who_is_recorded_and_how_long_it_takes(make_study: MakeStudy, prepare: Prepare) -> None:
+    operator = ScriptedOperator()
+    seen: list[Status] = []
+    show = operator.show
+
+    def watching(status: Status) -> None:
+        seen.append(status)
+        show(status)
+
+    operator.show = watching  # type: ignore[method-assign]
+    prepare(make_study(3, protocol={"dot_s": 2.0, "picture_s": 3.0}), operator=operator).run()
+    assert {status.heading for status in seen} == {"participant 01, run 1, synthetic observer (simulated)"}
+    assert seen[0].session_left_s == 15.0
+    dots = [s for s in seen if s.phase == "dot" and s.trial == 2]
+    assert dots[0].session_left_s == pytest.approx(10, abs=0.1)
+    for status in dots:
+        assert status.left_s is not None and status.session_left_s is not None
+        assert status.session_left_s - status.left_s == pytest.approx(8)
+    pictures = [s for s in seen if s.phase == "picture" and s.trial == 3]
+    assert [s.session_left_s for s in pictures] == [s.left_s or 0.0 for s in pictures]
+    assert seen[-1].session_left_s == 0
+
+
+def test_what_the_preflight_found_is_kept_beside_the_events(make_study: MakeStudy, prepare: Prepare) -> None:
+    folder = make_study(1)
+    found = {"checks": [{"verdict": "unfit", "what": "flips", "found": "x", "remedy": "y"}], "override": "a pilot"}
+    live(prepare(folder), preflight=found)
+    assert json.loads(next(folder.rglob("*_events.json")).read_text())["Preflight"] == found
+
+
+def test_trouble_of_the_disk_is_told_once_and_again_when_it_is_over(
+    make_study: MakeStudy, prepare: Prepare, picture_onsets_s: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_study()
+    session = prepare(folder)
+
+    def trouble(self: Recorder) -> str | None:
+        slow_s = session.display.clock.now_s() - picture_onsets_s[0]
+        return f"the disk of {folder} is slow: {slow_s:.1f} s" if 0.5 < slow_s < 1.5 else None
+
+    monkeypatch.setattr(Recorder, "trouble", trouble)
+    live(session)
+    first, second = (text for _, text in notices_of(folder))
+    assert first.startswith("the disk of study is slow"), "a shared file holds no path of this computer"
+    assert "keeps up again" in second
+
+
+def test_a_disk_that_takes_no_more_ends_the_session_with_its_sentence(
+    make_study: MakeStudy, prepare: Prepare, picture_onsets_s: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_study()
+    session = prepare(folder)
+    samples, raised = Recorder.samples, []
+
+    def failing(self: Recorder, some: Any) -> None:
+        samples(self, some)
+        if session.display.clock.now_s() > picture_onsets_s[1] + 1 and not raised:
+            raised.append(True)
+            raise DataError("the disk is full: make room.")
+
+    monkeypatch.setattr(Recorder, "samples", failing)
+    with pytest.raises(DataError, match="make room"):
+        session.run()
+    assert pictures_of(folder) == [(1, "complete", "first"), (2, "aborted", "first")]
+
+
+def test_a_picture_that_the_disk_does_not_take_costs_only_itself(
+    make_study: MakeStudy, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, forever = Path.write_bytes, threading.Event()
+
+    def refusing(self: Path, data: Any) -> int:
+        if self.name == "validation-2.png":
+            raise OSError(28, "No space left on device")
+        if self.name == "validation-4.png":
+            forever.wait()
+        return write(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", refusing)
+    folder = make_study(1, limits={"accuracy_mean_deg": 0.001})
+    try:
+        assert prepare(folder).run().status == "complete"
+    finally:
+        forever.set()
+    assert [text.split(":")[0] for _, text in notices_of(folder)] == [
+        "validation-2.png could not be written (No space left on device)",
+        "validation-4.png could not be written (the disk does not answer)",
+    ]
+    assert [path.name[-16:] for path in (folder / "sourcedata" / "sub-01").glob("*.png")] == ["validation-6.png"]
+
+
+def test_a_window_that_is_gone_is_recorded(
+    make_study: MakeStudy, prepare: Prepare, picture_onsets_s: list[float]
+) -> None:
+    folder = make_study()
+    prepare(folder, **leave_by("closed", picture_onsets_s[1] + 1.0)).run()
+    assert [text for _, text in notices_of(folder)] == ["the window was closed, or its screen is gone"]
+
+
+def test_a_second_ctrl_c_costs_nothing(
+    make_study: MakeStudy, prepare: Prepare, picture_onsets_s: list[float], assert_valid: Valid
+) -> None:
+    folder = make_study()
+    session = prepare(folder)
+    read, close = session.tracker.read, session.tracker.close
+
+    def reading() -> Batch:
+        if session.display.clock.now_s() > picture_onsets_s[1] + 1:
+            session.tracker.read = read  # type: ignore[method-assign]
+            os.kill(os.getpid(), signal.SIGINT)
+        return read()
+
+    def closing(save_to: Path) -> Any:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGINT)
+        return close(save_to)
+
+    session.tracker.read, session.tracker.close = reading, closing  # type: ignore[method-assign]
+    outcome = session.run()
+    assert (outcome.status, outcome.failures, outcome.interrupted) == ("aborted", (), True)
+    assert pictures_of(folder) == [(1, "complete", "first"), (2, "aborted", "first")]
+    assert dataset.journals(folder) == ()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert_valid(folder)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.recfunctions import structured_to_unstructured
 
+from shared import journal as shared_journal
 from shared.errors import DataError
 from shared.gaze import SAMPLE, Samples
 from shared.journal import (
     HEADER,
     LOG,
+    MOST_UNSYNCED_BYTES,
+    RESERVE,
+    RESERVE_BYTES,
     SAMPLES,
     JournalWriter,
     Record,
     exclusive,
     format_samples,
+    join_saved,
     journals,
     read_journal,
 )
@@ -143,6 +150,60 @@ def test_a_journal_that_was_left_is_never_written_into(tmp_path: Path) -> None:
     JournalWriter(tmp_path, WHO).close()
     with pytest.raises(DataError, match="left by a crash"):
         JournalWriter(tmp_path, WHO)
+
+
+def test_a_journal_that_cannot_be_made_is_told_in_a_sentence_and_leaves_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".beholder").write_text("a file is in the way")
+    with pytest.raises(DataError, match=r"cannot be made .* writable"):
+        JournalWriter(tmp_path, WHO)
+    (tmp_path / ".beholder").unlink()
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shared_journal, "write_synced", full)
+        with pytest.raises(DataError, match=r"No space left on device.*make room"):
+            JournalWriter(tmp_path, WHO)
+    assert journals(tmp_path) == ()
+    JournalWriter(tmp_path, WHO).close()
+
+
+def test_room_is_held_while_a_session_runs_and_given_back_at_its_end(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path, WHO)
+    assert (writer.folder / RESERVE).stat().st_blocks * 512 >= RESERVE_BYTES
+    writer.close()
+    assert not (writer.folder / RESERVE).exists()
+
+
+def test_where_nobody_syncs_memory_is_bounded_and_the_rows_are_all_there(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path, WHO)
+    samples = some_samples(2000)
+    for _ in range(25):
+        writer.append_samples(samples)
+        writer.flush()
+        assert writer._grown[SAMPLES].unsynced_bytes <= MOST_UNSYNCED_BYTES
+    assert (writer.folder / SAMPLES).stat().st_size > 2 * MOST_UNSYNCED_BYTES
+    writer.close()
+    assert_same(read_journal(writer.folder).samples, np.tile(samples, 25))
+
+
+def test_what_was_saved_of_one_session_is_never_joined_to_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    one, other = JournalWriter(tmp_path / "one", WHO), JournalWriter(tmp_path / "other", WHO)
+    one.append_samples(some_samples(5))
+    place = one.save_elsewhere([some_samples(3)])
+    assert place.stat().st_mode & 0o077 == 0
+    other.close()
+    one.close()
+    assert join_saved(other.folder) == 0
+    assert join_saved(one.folder) > 0
+    assert len(read_journal(one.folder).samples) == 8
+    assert not place.exists()
 
 
 def test_the_lock_goes_with_the_process_that_held_it(tmp_path: Path) -> None:

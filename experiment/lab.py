@@ -1,0 +1,230 @@
+"""A session with a real screen: what `beholder run` and `beholder doctor` put together, and when they refuse.
+
+    recover what a crash left -> plan -> open the window -> preflight -> session -> what comes next
+
+Nothing falls back: a tracker that is not there is an error, and a simulator has to be asked for by name. The session
+itself is `experiment.session`'s; here is only who takes part in it.
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from experiment.console import Console
+from experiment.devices import Picture, Shape, Tracker
+from experiment.observer import Observer, generator, read_densities
+from experiment.plan import Plan, picture_rect, plan_from_disk
+from experiment.preflight import Check, checks, window_checks
+from experiment.session import Outcome, run_session
+from experiment.simulation import simulation_facts
+from experiment.trackers.mouse import MouseTracker
+from experiment.trackers.synthetic import SyntheticTracker
+from experiment.window import Window
+from shared.dataset import recover, runs
+from shared.errors import BeholderError, DisplayError, StudyError, TrackerError
+from shared.study import ScreenSettings, Study, read_study
+
+NOT_YET = ("tobii", "eyelink")
+# Lines of the preflight that concern the analysis; it may be done elsewhere, so they never stop a session.
+OF_THE_ANALYSIS = ("weights", "packages to analyse", "packages to use")
+# The interpreter passes from thread to thread this often, so that the page and the recorder keep no frame waiting.
+SWITCH_EVERY_S = 0.0005
+
+
+class UnfitError(BeholderError):
+    """Something that a session needs is not as it must be; the message names it and the remedy."""
+
+
+def run_in_lab(
+    study_folder: Path,
+    participant: str,
+    *,
+    tracker: str | None = None,
+    resume: bool = False,
+    another_run: int | None = None,
+    override: str | None = None,
+    windowed: bool = False,
+    say: Callable[[str], None] = print,
+    report: Callable[[Sequence[Check]], None] = lambda checks: None,
+) -> Outcome:
+    """A participant's session with a window, a tracker and an operator at this terminal; returns how it ended.
+
+    `tracker` takes the place of the study's; `resume` and `another_run` are `plan_from_disk`'s; `override` is the
+    reason for which a screen or computer that is unfit is used all the same, and is kept with the data. `say` is told
+    what was recovered, `report` what the preflight found. Raises StudyError, TrackerError, DisplayError and UnfitError
+    before the session; what ends a session that has begun is its outcome's reason.
+    """
+    study = read_study(study_folder)
+    settings = _screen_of(study_folder, study)
+    study = _with_tracker(study, tracker)
+    for remark in recover(study_folder):
+        say(f"note: {remark}")
+    plan = plan_from_disk(study_folder, participant, resume=resume, another_run=another_run)
+    window = WatchedWindow(settings, study.protocol.background, windowed=windowed)
+    try:
+        found = [*checks(study_folder), *window_checks(study, window)]
+        report(found)
+        reason = _fit_or_overridden(found, override)
+        rects = [(trial.stimulus, picture_rect(window.screen, trial.stimulus, study.pictures)) for trial in plan.trials]
+        window.preload([Picture(stimulus.file, rect) for stimulus, rect in rects])
+        made = _tracker(study_folder, study, plan, window)
+        window.show_pointer(study.tracker.name == "mouse")
+        with _undisturbed(), Console(window.screen) as console:
+            try:
+                return run_session(
+                    study_folder, study, plan, window, made, console,
+                    system_time=time.time, preflight=_kept(found, reason, study_folder),
+                )  # fmt: skip
+            except BeholderError as error:
+                return _cut_short(study_folder, plan, error)
+    finally:
+        window.close()
+
+
+def doctor(study_folder: Path | None) -> list[Check]:
+    """All checks that can be made here; those of the screen where there is one, and a study that knows it."""
+    found = checks(study_folder)
+    if study_folder is None:
+        return found
+    try:
+        study = read_study(study_folder)
+        window = Window(_screen_of(study_folder, study), study.protocol.background)
+    except StudyError:
+        return found  # `checks` has said so
+    except DisplayError as error:
+        return [*found, Check("doubtful", "screen", "no window on it", str(error))]
+    try:
+        return [*found, *window_checks(study, window)]
+    finally:
+        window.close()
+
+
+class WatchedWindow(Window):
+    """A window that also tells a synthetic observer what is shown."""
+
+    watcher: Callable[[float, Sequence[Shape]], None] | None = None
+
+    def show(self, scene: Sequence[Shape]) -> float:
+        """Draw the scene and flip; returns the time of the flip."""
+        onset_s = super().show(scene)
+        if self.watcher is not None:
+            self.watcher(onset_s, scene)
+        return onset_s
+
+
+def _screen_of(study_folder: Path, study: Study) -> ScreenSettings:
+    if study.screen is None:
+        raise StudyError(
+            f"{study_folder / 'study.toml'} has no section [screen]: measure the screen and write it down."
+        )
+    return study.screen
+
+
+def _with_tracker(study: Study, asked_for: str | None) -> Study:
+    """The study with the tracker of this session. Raises TrackerError where there is none of that name to be had."""
+    name = asked_for or study.tracker.name
+    if name in NOT_YET:
+        raise TrackerError(
+            f"{name} trackers are not part of this version of Beholder: pilot with --tracker mouse; "
+            "nothing was recorded."
+        )
+    if name == "synthetic" and asked_for is None:
+        raise TrackerError(
+            "study.toml asks for the synthetic tracker, which measures nobody: write [tracker] name, or say "
+            "--tracker synthetic to record simulated gaze on this screen."
+        )
+    if name not in ("mouse", "synthetic"):
+        raise TrackerError(f'there is no tracker "{name}": take mouse, tobii, eyelink or synthetic.')
+    return study.model_copy(update={"tracker": study.tracker.model_copy(update={"name": name})})
+
+
+def _tracker(study_folder: Path, study: Study, plan: Plan, window: WatchedWindow) -> Tracker:
+    seed = study.study.seed
+    # A later run of a participant has chance of its own.
+    who = plan.participant if plan.run == 1 else f"{plan.participant} run {plan.run}"
+    if study.tracker.name == "mouse":
+        return MouseTracker(window, study.mouse, generator(seed, who, "measurement"))
+    densities = read_densities(study_folder, study, [trial.stimulus for trial in plan.trials])
+    share = study.alignment.centre_share
+    eyes = Observer(study.observer, window.screen, densities, share, generator(seed, who, "gaze"))
+    planted = {"participant": plan.participant, **simulation_facts(study_folder, study, seed)}
+    chance = generator(seed, who, "measurement")
+    synthetic = SyntheticTracker(window.clock, eyes, study.observer, chance, planted)
+    window.watcher = synthetic.watch
+    return synthetic
+
+
+def _cut_short(study_folder: Path, plan: Plan, error: BeholderError) -> Outcome:
+    """The outcome of a session that an error ended (the tracker was lost, the disk is full), with what it published."""
+    wanted = (plan.participant, plan.run)
+    files = [
+        path
+        for run in runs(study_folder, with_gaze=False)
+        if (run.participant, run.run) == wanted
+        for path in sorted(run.events_file.parent.glob(f"{run.prefix}_*"))
+    ]
+    return Outcome("aborted", str(error).rstrip("."), tuple(files), tuple(getattr(error, "__notes__", ())))
+
+
+def _fit_or_overridden(found: Sequence[Check], override: str | None) -> str | None:
+    """The reason that is kept with the data; None where nothing is unfit. Raises UnfitError."""
+    unfit = [c for c in found if c.verdict == "unfit" and not c.what.startswith(OF_THE_ANALYSIS)]
+    reason = " ".join((override or "").split())
+    if not unfit:
+        return None
+    if not reason:
+        named = "; ".join(f"{check.what} ({check.found})" for check in unfit)
+        raise UnfitError(
+            f"not fit for a session: {named}. Mend it as the lines above say, or, to use it all the same, give the "
+            'reason, which is kept with the data: --override "REASON".'
+        )
+    return reason
+
+
+def _kept(found: Sequence[Check], override: str | None, study_folder: Path) -> dict[str, Any]:
+    """The preflight as the journal keeps it: without lines on the analysis, and without paths, which name people."""
+
+    def shared(text: str) -> str:
+        for path, name in ((study_folder, "STUDY"), (study_folder.resolve(), "STUDY"), (Path.home(), "~")):
+            text = text.replace(str(path), name) if path.is_absolute() and len(path.parts) > 1 else text
+        return text
+
+    lines = [asdict(check) for check in found if not check.what.startswith(OF_THE_ANALYSIS)]
+    return {"checks": [{key: shared(text) for key, text in line.items()} for line in lines], "override": override}
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Within it threads take turns quickly, no frame waits for old objects to be counted, and a hang-up or a request to
+    end is what Ctrl-C is: the session leaves through its door.
+    """
+
+    def end(_number: int, _frame: object) -> None:
+        for name in names:
+            signal.signal(name, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    names = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        names = []
+    before = {name: signal.signal(name, end) for name in names}
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_EVERY_S)
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        sys.setswitchinterval(interval_s)
+        for name, handler in before.items():
+            signal.signal(name, handler)

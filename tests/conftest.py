@@ -1,0 +1,19 @@
+"""Where a screen was promised (`.ci/run` installs one), a test that has none fails instead of being skipped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and os.environ.get("BEHOLDER_NEEDS_SCREEN") and "xvfb" in str(report.longrepr).lower():
+        report.outcome = "failed"
+        report.longrepr = f"BEHOLDER_NEEDS_SCREEN is set, and this was skipped: {report.longrepr}"
+    return report
