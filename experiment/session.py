@@ -652,7 +652,7 @@ class _Session:
         # Whoever waits for a disk cannot be stopped; this thread can be left behind.
         thread = threading.Thread(target=write, name="file", daemon=True)
         thread.start()
-        thread.join(LONGEST_WRITE_S)
+        thread.join(LONGEST_WRITE_S if self.disk_watched else None)
         if thread.is_alive():
             failed.append("the disk does not answer")
         if failed:
@@ -804,6 +804,8 @@ class _Session:
 
         Raises Stopped, TrackerError where the tracker is lost, and, while a trial is `interrupting`, _Interrupted.
         """
+        # The disk comes first: where it fails, handing gaze over raises, and the operator is to know why.
+        self.watch_disk()
         self.gaze.fetch()
         for event in self.display.events():
             if isinstance(event, Closed):
@@ -813,7 +815,6 @@ class _Session:
                 raise Stopped("Escape was pressed")
             self.inputs.append(event)
         self.gaze.watch_system_clock()
-        self.watch_disk()
         self.inform()
         self.commands += self.operator.commands()
         for command in self.commands:

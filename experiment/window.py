@@ -102,6 +102,8 @@ class Window:
         self._lost = self._closed = False
         self._events: list[WindowEvent] = []
         self._scene: tuple[Shape, ...] = ()
+        self._pointer_wanted = True
+        self._pointer_seen: bool | None = None
         self._late = 0
         self._flipped_s: float | None = None
         self._due_s = 0.0
@@ -138,6 +140,8 @@ class Window:
         self._scene = tuple(scene)
         if not self._lost:
             self._painter.prepare(self._scene)
+        # Buttons want a pointer to be aimed with.
+        self._set_pointer(self._pointer_wanted or any(isinstance(shape, Button) for shape in scene))
         return self._frame()
 
     def hold(self, until_s: float) -> None:
@@ -193,8 +197,14 @@ class Window:
         self._guarded(self._handle.dispatch_events, None)
 
     def show_pointer(self, visible: bool) -> None:
-        """Whether the pointer is seen over the window."""
-        self._guarded(lambda: self._handle.set_mouse_visible(visible), None)
+        """Whether the pointer is seen over the window; over buttons it always is."""
+        self._pointer_wanted = visible
+        self._set_pointer(visible)
+
+    def _set_pointer(self, visible: bool) -> None:
+        if visible != self._pointer_seen:
+            self._pointer_seen = visible
+            self._guarded(lambda: self._handle.set_mouse_visible(visible), None)
 
     def close(self) -> None:
         """Close the window and give the pointer back; may be called twice, also where the screen is lost."""

@@ -3,7 +3,8 @@
 A BIDS data set is refused where participants.tsv names a participant without a folder, or the reverse, and a folder
 cannot be renamed together with a table. So a change goes in steps, each a single rename:
 
-    1. everything new is built aside, in `.beholder/publish/new/`, old files hard-linked;
+    1. everything new is built aside, in `.beholder/publish/new/`, old files hard-linked, and put on the disk for sure;
+       room is held there for the steps, so that a full disk stops a change before it begins;
     2. the steps are written into a redo log, `.beholder/publish/redo.json`: from here on the change will happen;
     3. participants.json and participants.tsv are taken out (a data set needs none), what changes is taken out into
        `.beholder/publish/old/`, the new is put in its place, the new tables come last;

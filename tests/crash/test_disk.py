@@ -178,6 +178,7 @@ def test_a_disk_that_fills_up_ends_the_session_and_everything_is_published_by_th
     lab = Lab(folder, lambda: fill(small_disk))
     with pytest.raises(DataError, match="no room left on its disk"):
         lab.run()
+    assert any("no room left on its disk" in text for text in lab.told), lab.told
     assert_valid(folder)
     assert_all_there(folder, lab.times_s())
     status = dataset.read_events(dataset.runs(folder)[0].events_file).query("trial_type == 'picture'")["status"]
@@ -318,6 +319,7 @@ def test_a_folder_that_becomes_read_only_in_mid_session_costs_nothing_of_what_wa
     lab = Lab(study_elsewhere, read_only.set)
     with pytest.raises(DataError, match="Read-only file system"):
         lab.run()
+    assert any("Read-only file system" in text for text in lab.told), lab.told
     # It was published from what had been saved elsewhere, since only the journal's files refused.
     assert_valid(study_elsewhere)
     assert_all_there(study_elsewhere, lab.times_s())

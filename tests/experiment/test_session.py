@@ -1099,7 +1099,7 @@ def test_a_picture_that_the_disk_does_not_take_costs_only_itself(
     monkeypatch.setattr(Path, "write_bytes", refusing)
     folder = make_study(1, limits={"accuracy_mean_deg": 0.001})
     try:
-        assert prepare(folder).run().status == "complete"
+        assert live(prepare(folder)).status == "complete"
     finally:
         forever.set()
     assert [text.split(":")[0] for _, text in notices_of(folder)] == [
