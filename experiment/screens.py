@@ -329,7 +329,9 @@ class _Drawing:
             for sign in (-1, 1):
                 ends = (x - 2 * r, y - sign * 2 * r, x + 2 * r, y + sign * 2 * r)
                 self._draw.line(ends, FAILED_COLOUR, max(2, round(r / 2)))
-        self._draw.text((x + 1.3 * self._letter, y - 1.3 * self._letter), str(point.number), INK, self._font, "mm")
+        # Outside the ring, where no gaze that is any good covers it.
+        away = max(1.3 * self._letter, 0.85 * limit_deg * degree)
+        self._draw.text((x - away, y - away), str(point.number), INK, self._font, "mm")
 
     def gaze(self, eye: Eye, point: PointQuality, gaze: PointGaze | None, limit_deg: float) -> None:
         target_x, target_y = self._at(point.x_px, point.y_px)

@@ -21,6 +21,7 @@ from stimuli.geometry import (
     arch,
     carried_normals,
     dome,
+    ellipse,
     grid,
     joined,
     smooth_curve,
@@ -40,6 +41,7 @@ from stimuli.weaving import (
     braided_rim,
     loose_ends,
     rope,
+    seam,
     stitching,
     strap,
     tassel,
@@ -47,14 +49,15 @@ from stimuli.weaving import (
     wrapped_rim,
 )
 
+YARN = ellipse(5)
 FIBRE = Material(roughness=0.62, sheen=0.08, grain="fibre")
 GLOSSY_FIBRE = Material(roughness=0.38, coat=0.12, coat_roughness=0.3, grain="fibre")
 CORD = Material(roughness=0.8, sheen=0.25)
 LINING = Material(roughness=0.95)
 
 
-def leather(colour: Colour) -> Material:
-    """Vegetable-tanned leather."""
+def leather(colour: Colour | None) -> Material:
+    """Vegetable-tanned leather; None takes the mesh's own colours."""
     return Material(colour=colour, roughness=0.42, coat=0.15, coat_roughness=0.35, grain="leather")
 
 
@@ -68,12 +71,12 @@ THREAD = linear("#e6d9bd")
 SEAGRASS = Fibre((linear("#b59a63"), linear("#9c9258"), linear("#c4ad7a")), 0.13, 0.12)
 RATTAN = Fibre((linear("#c99a5b"), linear("#b98347"), linear("#d7b079")), 0.10, 0.05)
 WILLOW = Fibre((linear("#8b5a31"), linear("#a26d3b"), linear("#74482a")), 0.14, 0.08)
-PALM = Fibre((linear("#dcc48e"), linear("#cdb071"), linear("#e6d5a8")), 0.08, 0.07)
+PALM = Fibre((linear("#e2cd9c"), linear("#d4ba80"), linear("#ebddb5")), 0.08, 0.07)
 BAMBOO = Fibre((linear("#d3ac62"), linear("#c2954e"), linear("#dcc084")), 0.07, 0.04)
-ASH = Fibre((linear("#d2b183"), linear("#c09a68"), linear("#ddc39b")), 0.08, 0.06)
+ASH = Fibre((linear("#dcc096"), linear("#ccaa79"), linear("#e6cfa9")), 0.08, 0.06)
 SWEETGRASS = Fibre((linear("#a98d55"), linear("#8f7c48"), linear("#bda56c")), 0.10, 0.10)
 RUSH = Fibre((linear("#94835a"), linear("#7d6c48"), linear("#a8976c")), 0.12, 0.10)
-RAFFIA = Fibre((linear("#e3cf9f"), linear("#d6bd86"), linear("#ead9b3")), 0.07, 0.10)
+RAFFIA = Fibre((linear("#eadaaf"), linear("#dec894"), linear("#f0e2c1")), 0.07, 0.10)
 ATA = Fibre((linear("#a4672f"), linear("#b67a3b"), linear("#8f5526")), 0.10, 0.08)
 JUTE = Fibre((linear("#b5935f"), linear("#a07f4d")), 0.10, 0.05)
 
@@ -111,7 +114,9 @@ def build(bag: Bag) -> list[Piece]:
     rng = np.random.default_rng(bag.seed)
     pieces = [Piece(woven(bag.form, bag.weave, bag.fibre, rng, bag.dye), bag.material, "body")]
     if bag.lining is not None:
-        inside = bag.form.surface(np.linspace(0.0, 0.985, 60), 160, bag.lining, -2.2 * bag.weave.thickness)
+        inside = bag.form.surface(
+            np.linspace(0.0, 1.0 if bag.form.lying else 0.985, 60), 160, bag.lining, -2.2 * bag.weave.thickness
+        )
         pieces.append(Piece(inside, LINING, "body"))
     floor = bag.form.surface(np.array([0.004, 0.03]), 160, bag.fibre.colours[0], -0.04).vertices[:160]
     middle = floor.mean(axis=0)
@@ -171,14 +176,15 @@ def rope_handles(bag: Bag, rng: np.random.Generator, apart: float = 0.13, rise: 
 
 
 def rolled_handles(bag: Bag, rng: np.random.Generator, colour: Colour, apart: float = 0.11, rise: float = 1.3,
-                   low: float = 0.72, diameter: float = 0.13) -> list[Piece]:  # fmt: skip
+                   low: float = 0.72, diameter: float = 0.13, over_rim: float = 0.12) -> list[Piece]:  # fmt: skip
     """Two handles of rolled leather whose flat ends are riveted to the wall."""
     pieces = []
     for middle, lean in ((0.5, -0.3), (0.0, 0.35)):
         walls = []
         for u in (middle - apart, middle + apart):
+            # Up the wall, and out over the rim.
             v = np.linspace(low, 1.0, 14)
-            walls.append(bag.form.point(np.full_like(v, u), v, 0.06))
+            walls.append(bag.form.point(np.full_like(v, u), v, np.interp(v, [0.86, 0.95], [0.06, over_rim])))
         left, right = walls
         tangent = unit(left[-1] - left[-3])
         loop = arch(left[-1] + tangent * 0.02, right[-1] + tangent * 0.02, rise, 110, lean)
@@ -188,16 +194,18 @@ def rolled_handles(bag: Bag, rng: np.random.Generator, colour: Colour, apart: fl
         width[:4] *= [0.55, 0.8, 0.95, 1.0]
         width[-4:] *= [1.0, 0.95, 0.8, 0.55]
         thickness = 0.05 * (1 - flat) + diameter * flat
-        out = bag.form.normal(np.array(middle), np.array(0.9))
-        normal = np.broadcast_to(out, path.shape)
+        # At its ends the handle lies on the wall, and between them it turns from the one side's to the other's.
+        ends = [bag.form.normal(np.array(u), np.array(0.9)) for u in (middle - apart, middle + apart)]
+        share = np.concatenate([np.zeros(14), np.linspace(0, 1, 110), np.ones(14)])[:, None]
+        normal = unit(ends[0] * (1 - share) + ends[1] * share)
         pieces.append(Piece(sweep(path, normal, width, thickness, colour, ROUND), leather(colour), "handle"))
-        for wall, u in ((left, middle - apart), (right, middle + apart)):
+        for wall, u, out in ((left, middle - apart, ends[0]), (right, middle + apart, ends[1])):
             for height in (low + 0.05, low + 0.15):
                 at = bag.form.point(u, height, 0.08)
                 rivet = dome(at, bag.form.normal(u, height), 0.1, 0.035, (0, 0, 0))
                 pieces.append(Piece(rivet, BRASS, "handle"))
-            seam = stitching(wall, np.broadcast_to(out, wall.shape), 0.34, 0.05, THREAD)
-            pieces.append(Piece(seam, CORD, "handle"))
+            sewn = stitching(wall[3:], np.broadcast_to(out, wall[3:].shape), 0.34, 0.052, THREAD)
+            pieces.append(Piece(sewn, CORD, "handle"))
     return pieces
 
 
@@ -205,8 +213,10 @@ def cane_hoop(bag: Bag, rng: np.random.Generator, rise: float = 1.9, diameter: f
               fibre: Fibre = RATTAN, low: float = 0.45, bound: bool = True) -> list[Piece]:  # fmt: skip
     """One hoop from side to side, its ends down the walls."""
     v = np.linspace(low, 1.0, 24)
-    right = bag.form.point(np.full_like(v, 0.25), v, 0.07)
-    left = bag.form.point(np.full_like(v, 0.75), v, 0.07)
+    # The ends are pushed into the weave.
+    lift = np.interp(v, [low, low + 0.06], [-0.16, 0.07])
+    right = bag.form.point(np.full_like(v, 0.25), v, lift)
+    left = bag.form.point(np.full_like(v, 0.75), v, lift)
     loop = arch(left[-1], right[-1], rise, 120)
     path = np.concatenate([left, loop[1:-1], right[::-1]])
     path = smooth_curve(path[::4], 260)
@@ -221,21 +231,28 @@ def ring_handles(bag: Bag, rng: np.random.Generator, radius: float = 0.75, diame
     pieces = []
     for u, lean in ((0.5, -0.12), (0.0, 0.3)):
         foot = bag.form.point(u, 0.97, 0.07)
-        angle = np.linspace(0, 2 * np.pi, 140, endpoint=False)
+        angle = np.linspace(0, 2 * np.pi, 420, endpoint=False)
+        # Bent over steam: nearly round, with the joints of the cane as low ridges with a dark line above.
+        bent = 1 + sum(0.008 * rng.normal() * np.cos(k * angle + rng.uniform(0, 6.3)) for k in (2, 3, 4, 5))
         hoop = foot + np.stack(
             [
-                radius * np.sin(angle) * 1.12,
+                radius * bent * np.sin(angle) * 1.12,
                 lean * (1 - np.cos(angle)) * 0.5,
-                radius * (1 - np.cos(angle)) * 0.92 - 0.18,
+                radius * (1 - bent * np.cos(angle)) * 0.92 - 0.18,
             ],
             axis=-1,
         )
         normal = np.broadcast_to([0.0, -1.0, 0.0], hoop.shape)
-        colour = fibre.strand(rng, 140)
-        pieces.append(Piece(sweep(hoop, normal, diameter, diameter, colour, closed=True), GLOSSY_FIBRE, "handle"))
+        colour = fibre.strand(rng, 420)
+        thick = diameter * (1 + 0.03 * np.sin(3 * angle + rng.uniform(0, 6.3)))
+        for joint in np.cumsum(rng.uniform(0.8, 1.25, 6)):
+            ridge, scar = (np.exp(-(((angle - joint - off) / size) ** 2)) for off, size in ((0.0, 0.03), (0.03, 0.014)))
+            thick = thick * (1 + 0.14 * ridge)
+            colour = colour * (1 - 0.18 * ridge - 0.55 * scar)[:, None]
+        pieces.append(Piece(sweep(hoop, normal, thick, thick, colour, closed=True), GLOSSY_FIBRE, "handle"))
         for at in (-0.34, 0.0, 0.34):
-            where = round(140 * at / (2 * np.pi)) % 140
-            line = hoop[[where - 3, where, (where + 3) % 140]]
+            where = round(420 * at / (2 * np.pi)) % 420
+            line = hoop[[where - 9, where, (where + 9) % 420]]
             dense = smooth_curve(line, 60)
             pieces.append(Piece(bound_hoop(dense, diameter * 1.25, fibre, rng, 0.028), GLOSSY_FIBRE, "handle"))
     return pieces
@@ -277,14 +294,16 @@ def buckle(at: FloatArray, out: FloatArray, up: FloatArray, width: float) -> Pie
 
 
 def front_strap(bag: Bag, rng: np.random.Generator, colour: Colour, u: float, low: float, high: float,
-                width: float = 0.24, buckle_at: float = 0.6, lift: float = 0.07,
+                width: float = 0.24, buckle_at: float = 0.6, lift: float | tuple[tuple[float, float], ...] = 0.07,
                 part: Part = "closure", over_dm: float = 0.0, locked: bool = False) -> list[Piece]:  # fmt: skip
     """A leather strap down the wall with a buckle on it and a keeper below; from over a lid `over_dm` high.
 
-    A `locked` one is a tab that ends in a turn-lock instead.
+    `lift` off the wall is a number or pairs of v and dm. A `locked` one is a tab that ends in a turn-lock instead.
     """
     v = np.linspace(high, low, 40)
-    path = bag.form.point(np.full_like(v, u), v, lift)
+    v[0], v[1] = high + 0.012, high + 0.0105
+    raised = np.interp(v, *np.array(lift).T) if isinstance(lift, tuple) else np.full(40, lift)
+    path = bag.form.point(np.full_like(v, u), v, raised)
     if over_dm:
         x, y, top = path[0, 0], path[0, 1], bag.form.outline[-1][1]
         over = [[x, 0.45 * y, top + over_dm], [x, 0.8 * y, top + over_dm], [x, 1.05 * y, top + 0.85 * over_dm],
@@ -296,6 +315,8 @@ def front_strap(bag: Bag, rng: np.random.Generator, colour: Colour, u: float, lo
         normal = unit(np.stack([0 * along[:, 0], along[:, 2], -along[:, 1]], axis=-1))
     shape = np.full(40, width)
     shape[-4:] *= [0.97, 0.88, 0.68, 0.35]
+    if not over_dm:
+        shape[1:4] *= [0.7, 0.9, 1.0]
     pieces = [
         Piece(sweep(path, normal, shape, 0.05, colour, STRIP), leather(colour), part),
         Piece(stitching(path[2:-4], normal[2:-4], width, 0.05, THREAD), CORD, part),
@@ -320,30 +341,56 @@ def front_strap(bag: Bag, rng: np.random.Generator, colour: Colour, u: float, lo
 
 
 def flap(bag: Bag, rng: np.random.Generator, colour: Colour, drop: float, share: float = 0.94, part: Part = "lid",
-         pointed: float = 0.35, clear: float = 0.0) -> list[Piece]:  # fmt: skip
-    """A leather flap from the back edge over the opening and `drop` dm down the front, `clear` dm over a rim."""
-    back, front = bag.form.point(0.0, 1.0, 0.05 + clear), bag.form.point(0.5, 1.0, 0.06 + clear)
-    back, front = back + UP * clear, front + UP * (0.7 * clear)
-    v_low = 1 - drop / bag.form.length()
-    wall = bag.form.point(0.5, np.linspace(0.99, v_low, 30), 0.075 + clear * np.linspace(1, 0.2, 30))
-    low_back = bag.form.point(0.0, 0.9, 0.06)
-    crown = (back + front) / 2 + np.array([0, 0, 0.16])
-    top = smooth_curve(
-        [low_back, back, back + np.array([0, -0.02, 0.1]), crown, front + np.array([0, 0.02, 0.12]), front, wall[2]], 50
-    )
-    path = smooth_curve(np.concatenate([top[:-1], wall[2:]])[::3], 90)
-    path[:, 0] = np.linspace(path[0, 0], path[-1, 0], 90)
-    slope = np.gradient(path, axis=0)
-    normal = unit(np.stack([0 * slope[:, 0], slope[:, 2], -slope[:, 1]], axis=-1))
-    normal = np.where((normal[:, [2]] < -0.3) & (np.abs(normal[:, [1]]) < 0.3), -normal, normal)
-    width = np.full(90, bag.form.width * share)
-    end = np.linspace(0, 1, 26)
-    width[-26:] *= np.sqrt(np.clip(1 - (pointed + 0.6) * end**3, 0.02, 1))
-    sheet = sweep(path, normal, width, 0.06, colour, STRIP, taper=False)
-    return [
-        Piece(sheet, leather(colour), part),
-        Piece(stitching(path[:-22], normal[:-22], bag.form.width * share * 1.24, 0.066, THREAD), CORD, part),
-    ]
+         clear: float = 0.0) -> list[Piece]:  # fmt: skip
+    """A leather flap from the back over the opening and `drop` dm down the front, `clear` dm over a rim."""
+    thickness = 0.055
+    sheet, out = _flap_sheet(bag.form, rng, drop, share, clear)
+    rows, columns, _ = sheet.shape
+    # Thin at the cut edge, and darker there, where it was rubbed.
+    from_side = 1 - np.abs(np.linspace(-1, 1, columns))[None, :]
+    from_edge = np.minimum(from_side, (np.arange(rows)[::-1] / rows * 3.2)[:, None])
+    half = 0.5 * thickness * np.sqrt(np.clip(from_edge / 0.02, 0.05, 1))[..., None]
+    upper, lower = sheet + out * half, sheet - out * half
+    paint = np.asarray(colour) * (1 - 0.45 * np.exp(-from_edge / 0.012))[..., None]
+    u, v = np.linspace(0, 1, 2 * columns + 1), np.linspace(0, 1, rows)
+    leaf = grid(np.concatenate([upper, lower[:, ::-1]], axis=1), u, v, np.concatenate([paint, paint[:, ::-1]], axis=1))
+    hem = np.stack([upper[-1], lower[-1]])
+    hem_mesh = grid(np.concatenate([hem, hem[:, ::-1]], axis=1), u, v[:2], 0.5 * np.asarray(colour))
+    # One seam round the front, a little in from the edge.
+    first, last = round(0.035 * columns), columns - 1 - round(0.035 * columns)
+    down = np.arange(round(0.3 * rows), rows - 5)
+    row = np.concatenate([down, np.full(last - first, down[-1] + 1), down[::-1]])
+    column = np.concatenate([np.full_like(down, first), np.arange(first, last), np.full_like(down, last)])
+    sewn = seam((sheet + out * (0.5 * thickness + 0.002))[row, column], out[row, column], THREAD, 0.06)
+    return [Piece(joined([leaf, hem_mesh]), leather(None), part), Piece(sewn, CORD, part)]
+
+
+def _flap_sheet(form: Form, rng: np.random.Generator, drop: float, share: float,
+                clear: float) -> tuple[FloatArray, FloatArray]:  # fmt: skip
+    """A flap's middle surface (rows, columns, 3) from the back over the rim and down, and its normals.
+
+    It lies on the wall as the wall is rounded, sinks at its ends, and its lower corners are cut round.
+    """
+    across = np.linspace(-1, 1, 121)
+    # As far round the front as `share` of the width reaches.
+    turn = np.linspace(0, 0.25, 200)
+    half_turn = float(np.interp(share * form.width / 2, np.abs(form.point(0.5 + turn, 0.95)[:, 0]), turn))
+    corner = (1 - np.abs(across) ** 5) ** 0.2 * (1 - 0.16 * across**2)
+    v = np.linspace(0.995, 1 - drop / form.length() * (0.42 + 0.58 * corner), 70)
+    # Leather that was bent over a rim for years stands off here and there.
+    share_down = np.linspace(0, 1, 70)
+    soft = 0.016 * np.abs(np.outer(wave(rng, share_down, 1.2, 1.0), wave(rng, across, 0.7, 1.0)))
+    lift = 0.085 + clear * (1 - 0.8 * share_down)[:, None] + soft
+    front = form.point((0.5 - across * half_turn)[None, :], v, lift)
+    behind = form.point((across * half_turn)[None, :], np.linspace(0.9, 0.995, 16)[:, None], 0.07 + clear)
+    # From rim to rim a parabola that is blunt at both ends, so that it leaves each wall upward.
+    over = np.linspace(0, 1, 66)[1:-1, None, None]
+    crown = 0.15 + 0.8 * clear + 0.02 * wave(rng, across, 0.6, 1.0) - 0.07 * np.abs(across) ** 3
+    top = behind[-1] * (1 - over) + front[0] * over + crown[None, :, None] * (1 - np.abs(2 * over - 1) ** 2.6) * UP
+    course = np.concatenate([behind, top, front])
+    sheet = np.stack([smooth_curve(course[:, column], 150) for column in range(len(across))], axis=1)
+    out = unit(np.cross(np.gradient(sheet, axis=0), np.gradient(sheet, axis=1)))
+    return sheet, out if out[75, 60, 2] > 0 else -out
 
 
 def toggle(bag: Bag, rng: np.random.Generator, v: float, cord: Colour, lift: float = 0.2) -> list[Piece]:
@@ -374,7 +421,7 @@ def turn_lock(at: FloatArray, out: FloatArray) -> Piece:
     steps = np.linspace(0, 0.06, 5)
     rise = at + out * steps[:, None]
     plate = sweep(rise, np.broadcast_to(up, rise.shape), 0.5 * np.array([1, 1, 1, 0.94, 0.02]),
-                  0.34 * np.array([1, 1, 1, 0.94, 0.02]), (0, 0, 0), STRIP, taper=False)  # fmt: skip
+                  0.34 * np.array([1, 1, 1, 0.94, 0.02]), (0, 0, 0), ellipse(72, 2.6), taper=False)  # fmt: skip
     bar = at + out * 0.11 + up * np.linspace(-0.13, 0.13, 12)[:, None]
     lock = sweep(bar, np.broadcast_to(out, bar.shape), 0.09, 0.07, (0, 0, 0))
     screws = [dome(at + side * x + out * 0.055, out, 0.055, 0.02, (0, 0, 0)) for x in (-0.18, 0.18)]
@@ -406,13 +453,15 @@ def pompoms(bag: Bag, rng: np.random.Generator, v: float, us: tuple[float, ...],
         centre = bag.form.point(u, v, 0.75 * radius)
         colour = np.asarray(colours[number % len(colours)])
         hairs = []
-        for _ in range(700):
+        lean = unit(rng.normal(size=3)) * 0.12
+        for _ in range(2600):
             direction = unit(rng.normal(size=3))
-            reach = radius * (1 + 0.05 * rng.normal())
-            path = centre + np.outer(np.linspace(0.35, 1, 4) * reach, direction)
-            path = path + rng.normal(size=(4, 3)) * 0.006
-            shade = np.clip(colour * (1 + 0.12 * rng.normal()), 0, 0.95)
-            hairs.append(sweep(path, carried_normals(path), 0.02, 0.02, shade, ROUND))
+            # Cut with scissors: nearly a ball, a little flatter and longer here and there.
+            reach = radius * (1 + 0.05 * rng.normal() + float(direction @ lean))
+            path = centre + np.outer(np.linspace(0.45, 1, 4) * reach, direction)
+            path = path + rng.normal(size=(4, 3)) * 0.007
+            shade = np.clip(colour * (1 + 0.14 * rng.normal()) * 1.1, 0, 0.95)
+            hairs.append(sweep(path, carried_normals(path), 0.010, 0.010, shade, YARN))
         pieces.append(Piece(joined(hairs), CORD, "ornament"))
     return pieces
 
@@ -510,6 +559,9 @@ _DISC = Form(
 _MARKET = Form(((0.56, 0.0), (0.66, 0.01), (0.74, 0.25), (0.88, 1.0), (1.0, 1.7), (1.1, 2.1)), 3.7, 1.9, 2.4, 0.012, 19)
 _CREEL = Form(((0.84, 0.0), (0.98, 0.04), (1.04, 0.4), (0.98, 1.1), (0.9, 1.7), (0.88, 1.95)), 3.0, 1.9, 2.6, 0.008, 20)
 
+# Off the wall below the flap of the pack, and over it.
+_OVER_FLAP = ((0.3, 0.075), (0.64, 0.085), (0.72, 0.17), (1.0, 0.255))
+
 BAGS = (
     Bag(
         "bag-01", "tote of plain seagrass with indigo bands and rope handles", _TOTE,
@@ -546,9 +598,9 @@ BAGS = (
         Weave("plain", 44, 26, 0.9, 0.9, 0.024), ASH, 26, 105,
         fittings=(
             partial(bound_rim, diameter=0.18, wraps=64, fibre=RATTAN),
-            partial(flap, colour=DARK_BROWN, drop=0.85, share=0.72, clear=0.08),
-            partial(front_strap, colour=COGNAC, u=0.435, low=0.3, high=0.95, buckle_at=0.6, lift=0.155),
-            partial(front_strap, colour=COGNAC, u=0.565, low=0.3, high=0.95, buckle_at=0.6, lift=0.155),
+            partial(flap, colour=DARK_BROWN, drop=0.85, share=0.72, clear=0.10),
+            partial(front_strap, colour=COGNAC, u=0.435, low=0.3, high=0.93, buckle_at=0.62, lift=_OVER_FLAP),
+            partial(front_strap, colour=COGNAC, u=0.565, low=0.3, high=0.93, buckle_at=0.62, lift=_OVER_FLAP),
             partial(carrying_strap, colour=COGNAC, rise=0.75, width=0.22, u=0.04, v=0.98),
         ),
     ),
@@ -595,8 +647,8 @@ BAGS = (
         dye=partial(bands, at=((0.16, 0.2, MADDER), (0.23, 0.33, OLIVE), (0.36, 0.4, MADDER))),
         fittings=(
             partial(plaited_rim, diameter=0.22, crossings=32),
-            partial(rolled_handles, colour=TAN, rise=1.2, apart=0.12),
-            partial(pompoms, v=0.8, us=(0.40, 0.45, 0.5, 0.55, 0.6), colours=(MADDER, linear("#d9a441"), TEAL)),
+            partial(rolled_handles, colour=TAN, rise=1.2, apart=0.12, over_rim=0.19),
+            partial(pompoms, v=0.8, us=(0.424, 0.462, 0.5, 0.538, 0.576), colours=(MADDER, linear("#d9a441"), TEAL)),
         ),
     ),
     Bag(

@@ -251,7 +251,8 @@ class Form:
             phase, lean = rng.uniform(0, 2 * np.pi), rng.normal()
             bump = bump + rng.normal() * np.cos(order * angle + phase + lean * v) / np.sqrt(order / 2)
         flat = self._section(angle) * (share * (1 + self.wobble * bump))[..., None]
-        tall = height * (1 + 0.5 * self.wobble * np.cos(angle + rng.uniform(0, 6)))
+        # The tilt of the rim goes to nothing at the axis, where all angles meet in one point.
+        tall = height * (1 + 0.5 * self.wobble * np.clip(share, 0, 1) * np.cos(angle + rng.uniform(0, 6)))
         if self.lying:
             return np.stack([flat[..., 0], -tall, flat[..., 1]], axis=-1)
         return np.stack([flat[..., 0], flat[..., 1], tall], axis=-1)

@@ -71,7 +71,7 @@ def build(jar: Jar) -> list[Piece]:
     h, foot, neck = jar.height, jar.foot, jar.neck
 
     def form(*outline: tuple[float, float]) -> Form:
-        return Form(outline, jar.width, jar.width, 2.0, 0.0035, jar.seed)
+        return Form(outline, jar.width, jar.width, 2.0, 0.005, jar.seed)
 
     low = jar.shoulder * h
     body = form(
@@ -140,14 +140,24 @@ def _lug(form: Form, u: float, material: Material, rng: np.random.Generator) -> 
     path = smooth_curve(
         [
             form.point(u, v, lift)
-            for v, lift in ((0.72, -0.03), (0.735, 0.14), (0.78, 0.30), (0.85, 0.22), (0.86, -0.04))
+            for v, lift in (
+                (0.715, -0.16),
+                (0.72, 0.06),
+                (0.74, 0.24),
+                (0.79, 0.33),
+                (0.85, 0.24),
+                (0.865, 0.06),
+                (0.87, -0.16),
+            )
         ],
         50,
     )
     side = unit(np.cross(form.normal(np.array(u), np.array(0.79)), [0, 0, 1.0]))
     normal = unit(np.cross(unit(np.gradient(path, axis=0)), side))
-    width = 0.24 + 0.1 * np.abs(np.linspace(-1, 1, 50)) ** 3 + 0.006 * rng.normal()
-    mesh = sweep(path, normal, width, 0.11, linear("#000000"))
+    # Pressed on with the thumb: wide and thick where it meets the wall.
+    along = np.abs(np.linspace(-1, 1, 50))
+    width = 0.22 + 0.16 * along**4 + 0.006 * rng.normal()
+    mesh = sweep(path, normal, width, 0.10 + 0.07 * along**4, linear("#000000"))
     return Piece(mesh, material, "handle")
 
 
@@ -223,29 +233,42 @@ def landscape(form: Form, field: Field, rng: np.random.Generator) -> Finish:
             sheet.stroke(
                 np.take(inner, range(start, start + 10), axis=0, mode="wrap")[::3], 0.014, COBALT, 0.8, (0.9, 0.9)
             )
-        y = middle
-        painting.mountain(sheet, (x - 0.42, y + 0.02), 0.9, 0.62, COBALT_WASH, COBALT)
-        painting.mountain(sheet, (x + 0.12, y + 0.08), 0.75, 0.42, COBALT_WASH, COBALT)
-        painting.mountain(sheet, (x + 0.62, y + 0.06), 0.7, 0.3, COBALT_WASH, COBALT)
-        shore = smooth_curve(
-            [
-                [x - 1.0, y - 0.52],
-                [x - 0.7, y - 0.30],
-                [x - 0.2, y - 0.36],
-                [x + 0.15, y - 0.55],
-                [x - 0.2, y - 0.62],
-                [x - 0.8, y - 0.62],
-            ],
-            40,
-        )
-        sheet.fill(shore, COBALT_WASH, 0.35, 0.3)
-        sheet.stroke(shore[:28:3], 0.03, COBALT, 0.85)
-        painting.pine(sheet, (x - 0.68, y - 0.36), 0.85, COBALT_WASH, COBALT, 0.25)
-        painting.pavilion(sheet, (x + 0.62, y - 0.18), 0.42, COBALT_WASH, COBALT)
-        painting.person(sheet, (x - 0.22, y - 0.42), 0.5, COBALT_WASH, COBALT)
-        painting.boat(sheet, (x + 0.42, y - 0.48), 0.5, COBALT_WASH, COBALT)
-        painting.birds(sheet, (x + 0.2, y + 0.55), 4, 0.055, COBALT)
+        _lake(sheet, x, middle)
     return Finish(glazed(sheet.image()), labels=sheet.labels)
+
+
+def _lake(sheet: Sheet, x: float, y: float) -> None:
+    """A lake between two banks: pine and walker on the near one, a pavilion on the far one, hills behind."""
+    far = tuple(0.6 * w + 0.4 * p for w, p in zip(COBALT_WASH, PORCELAIN, strict=True))
+    faint = (far[0], far[1], far[2])
+    painting.mountain(sheet, (x - 0.1, y + 0.16), 0.8, 0.5, faint, COBALT_WASH)
+    painting.mountain(sheet, (x + 0.42, y + 0.14), 0.62, 0.36, faint, COBALT_WASH)
+    painting.mountain(sheet, (x + 0.82, y + 0.12), 0.55, 0.24, faint, COBALT_WASH)
+    painting.bank(sheet, [[x + 0.22, y - 0.06], [x + 0.4, y + 0.1], [x + 0.7, y + 0.12], [x + 1.02, y + 0.06],
+                          [x + 1.05, y - 0.08], [x + 0.6, y - 0.1]], COBALT_WASH, COBALT, PORCELAIN)  # fmt: skip
+    painting.pavilion(sheet, (x + 0.66, y + 0.06), 0.46, COBALT_WASH, COBALT, PORCELAIN)
+    painting.pine(sheet, (x + 0.95, y + 0.04), 0.42, COBALT_WASH, COBALT, -0.15, PORCELAIN)
+    painting.bank(sheet, [[x - 1.05, y - 0.5], [x - 1.02, y - 0.2], [x - 0.72, y - 0.12], [x - 0.4, y - 0.24],
+                          [x - 0.16, y - 0.30], [x + 0.02, y - 0.46], [x - 0.12, y - 0.58], [x - 0.62, y - 0.62]],
+                  COBALT_WASH, COBALT, PORCELAIN)  # fmt: skip
+    painting.pine(sheet, (x - 0.72, y - 0.2), 1.02, COBALT_WASH, COBALT, 0.25, PORCELAIN)
+    painting.person(sheet, (x - 0.28, y - 0.34), 0.56, COBALT_WASH, COBALT, PORCELAIN)
+    for _ in range(9):
+        root = [x + sheet.rng.uniform(-0.95, -0.1), y - sheet.rng.uniform(0.3, 0.5)]
+        for lean in (-0.03, 0.0, 0.035):
+            sheet.stroke([root, [root[0] + lean, root[1] + 0.05], [root[0] + 2 * lean, root[1] + 0.08]], 0.012,
+                         COBALT, 0.8)  # fmt: skip
+    painting.boat(sheet, (x + 0.46, y - 0.42), 0.56, COBALT_WASH, COBALT, PORCELAIN)
+    painting.birds(sheet, (x + 0.55, y + 0.72), 5, 0.05, COBALT)
+
+
+def _apart(spurs: list[tuple[FloatArray, float]], distance: float) -> list[tuple[FloatArray, float]]:
+    """Those spurs that keep their distance, in dm, from the ones before them."""
+    kept: list[tuple[FloatArray, float]] = []
+    for at, way in spurs:
+        if all(np.hypot(*(at - other)) > distance for other, _ in kept):
+            kept.append((at, way))
+    return kept
 
 
 def cracked_ice(form: Form, field: Field, rng: np.random.Generator) -> Finish:
@@ -263,29 +286,27 @@ def cracked_ice(form: Form, field: Field, rng: np.random.Generator) -> Finish:
     )
     top = sheet.height
     pale = linear("#eef1f1")
+    bark = linear("#1a2a66")
     if field == "body":
-        for number in range(6):
-            x = -sheet.girth / 2 + (number + 0.5) * sheet.girth / 6 + 0.1 * rng.normal()
-            hang = number % 2 == 0
-            y0, y1 = (top - 0.35, 0.75) if hang else (0.30, top - 0.8)
-            lean = 0.55 * rng.choice([-1, 1])
-            middle = (y0 + y1) / 2
-            control = [[x, y0], [x + 0.25 * lean, y0 + 0.3 * (y1 - y0)], [x - 0.2 * lean, middle], [x + 0.6 * lean, y1]]
-            path = painting.branch(sheet, control, 0.075, pale)
-            for at in (6, 12, 17, 22, 27):
-                tip = path[at] + [0.42 * rng.choice([-1, 1]), 0.22 * rng.normal() + (-0.1 if hang else 0.15)]
-                twig = painting.branch(sheet, [path[at], (path[at] + tip) / 2 + [0, 0.06], tip], 0.035, pale)
-                for spot in (12, 29):
-                    painting.prunus(
-                        sheet, twig[spot] + 0.04 * rng.normal(size=2), rng.uniform(0.13, 0.19), pale, COBALT
-                    )
-                for spot in (18, 24):
-                    sheet.fill(
-                        painting.ellipse_outline(twig[spot] + 0.04 * rng.normal(size=2), 0.04, 0.045, 16),
-                        pale,
-                        1.5,
-                        0.0,
-                    )
+        count = 7
+        for number in range(count):
+            x = -sheet.girth / 2 + (number + 0.5) * sheet.girth / count + 0.12 * rng.normal()
+            hang = number % 2 == 1
+            root, heading = ((x, top - 0.08), -np.pi / 2) if hang else ((x, 0.1), np.pi / 2)
+            long = rng.uniform(1.15, 1.4) if hang else rng.uniform(1.7, 2.1)
+            lean = 0.28 * rng.choice([-1, 1])
+            spurs = painting.bough(sheet, root, heading + lean, long, 0.085 if hang else 0.12, pale, bark)
+            shown = [(at, way) for at, way in _apart(spurs, 0.17) if 0.3 < at[1] < top - 0.3]
+            for at, way in shown:
+                for _ in range(rng.integers(1, 3)):
+                    sprout = way + rng.normal()
+                    stem = at + rng.uniform(0.10, 0.2) * np.array([np.cos(sprout), np.sin(sprout)])
+                    sheet.stroke([at, stem], 0.016, pale, 1.5, (1.0, 0.8))
+                    painting.bud(sheet, stem, rng.uniform(0.026, 0.04), sprout, pale, COBALT)
+            for at, way in shown:
+                if rng.uniform() < 0.7:
+                    middle = at + 0.05 * np.array([np.cos(way), np.sin(way)])
+                    painting.prunus(sheet, middle, rng.uniform(0.10, 0.165), pale, COBALT, rng.uniform(0.6, 1.0))
         low, high = 0.16, top - 0.12
     else:
         for number in range(14):
@@ -295,7 +316,9 @@ def cracked_ice(form: Form, field: Field, rng: np.random.Generator) -> Finish:
                     0.22 + (0.33 if number % 2 else 0.0) + 0.04 * rng.normal(),
                 ]
             )
-            painting.prunus(sheet, spot_at, 0.12, pale, COBALT)
+            painting.prunus(sheet, spot_at, rng.uniform(0.09, 0.13), pale, COBALT, rng.uniform(0.7, 1.0))
+            way = rng.uniform(0, 2 * np.pi)
+            painting.bud(sheet, spot_at + 0.19 * np.array([np.cos(way), np.sin(way)]), 0.034, way, pale, COBALT)
         low, high = 0.07, top
     for start, end in ((0.0, low), (high, top)):
         sheet.band(start, end, PORCELAIN, 2.0)
@@ -307,11 +330,12 @@ def cracked_ice(form: Form, field: Field, rng: np.random.Generator) -> Finish:
 def celadon(form: Form, field: Field, rng: np.random.Generator) -> Finish:
     """Celadon over carved lotus petals: the glaze is deep where it pooled."""
     if field == "plain":
-        return Finish(glazed(colour=linear("#8fae92"), roughness=0.3))
+        return Finish(glazed(colour=linear("#84a588"), roughness=0.3))
     sheet = Sheet(form.girth(0.6), form.length(), (0.0, 0.0, 0.0), rng, 3072)
     top = sheet.height
     white = (1.0, 1.0, 1.0)
-    rows = ((0.10, 1.15, 15), (0.62, 1.75, 15)) if field == "body" else ((0.40, top - 0.1, 12),)
+    # The row behind comes first; a lid's petals hang.
+    rows = ((0.10, 1.75, 15), (0.10, 1.15, 15)) if field == "body" else ((0.34, top - 0.1, 12),)
     for number, (low, high, count) in enumerate(rows):
         step = sheet.girth / count
         for petal in range(count):
@@ -319,7 +343,10 @@ def celadon(form: Form, field: Field, rng: np.random.Generator) -> Finish:
             shape = smooth_curve(
                 [[-0.5, 0], [-0.52, 0.45], [-0.45, 0.8], [0, 1.02], [0, 1.02], [0.45, 0.8], [0.52, 0.45], [0.5, 0]], 40
             )
-            outline = shape * [step * 0.97, high - low] + [x, low]
+            tall = (high - low) * (1 + 0.02 * rng.normal())
+            outline = shape * [step * 0.97, tall] + [x + 0.012 * rng.normal(), low]
+            if field == "lid":
+                outline = shape * [step * 0.97, -tall] + [x, high]
             where, coverage = sheet.cover(outline)
             inside = ndimage.distance_transform_edt(coverage > 0.5) / sheet.scale
             # Each petal is a shallow vault with a keel, cut off steeply at its edge.
@@ -335,22 +362,23 @@ def celadon(form: Form, field: Field, rng: np.random.Generator) -> Finish:
     height = ndimage.gaussian_filter(sheet.rgb[..., 0], 3.0, mode=("nearest", "wrap"))
     hollow = ndimage.gaussian_filter(height, 14, mode=("nearest", "wrap")) - height
     depth = np.clip(0.42 + 1.6 * hollow + 0.05 * clouds(rng, sheet.shape, 60, 60), 0, 1)[..., None]
-    pale, deep = np.array(linear("#b4cbb0")), np.array(linear("#56836a"))
+    pale, deep = np.array(linear("#a5c0a3")), np.array(linear("#4b785f"))
     image = (pale * (1 - depth) + deep * depth).astype(np.float32)
     return Finish(glazed(image, roughness=0.28), lift=(0.035 * height).astype(np.float32))
 
 
 def crackled(form: Form, field: Field, rng: np.random.Generator) -> Finish:
     """A cream glaze with two crackles: wide ones stained black, fine ones stained gold."""
-    cream = np.array(linear("#d6ccb4"))
-    shape = (1024, 3072)
+    cream = np.array(linear("#cabd9f"))
+    shape = {"body": (1536, 4096), "lid": (768, 3072), "plain": (384, 2048)}[field]
     area = form.girth(0.5) * form.length()
-    wide = painting.crackle(rng, shape, max(12, int(26 * area)), 16.0)
-    fine = painting.crackle(rng, shape, max(30, int(120 * area)), 8.0)
-    strength = np.clip(0.65 + 0.25 * clouds(rng, shape, 40, 40), 0.1, 1)
-    dark = np.clip(2.4 - wide, 0, 1) * strength
-    gold = np.clip(1.7 - fine, 0, 1) * np.clip(0.55 + 0.25 * clouds(rng, shape, 25, 25), 0.0, 1)
-    halo = np.exp(-wide / 9) * 0.16
+    wide = painting.crackle(rng, shape, max(12, int(13 * area)), 9.0)
+    fine = painting.crackle(rng, shape, max(30, int(110 * area)), 5.0)
+    # Cracks open and close along their way, and the stain does not reach all of them alike.
+    strength = np.clip(0.7 + 0.28 * clouds(rng, shape, 60, 60), 0.08, 1)
+    dark = np.clip(2.2 + 0.5 * clouds(rng, shape, 30, 30) - wide, 0, 1) * strength
+    gold = np.clip(1.7 - fine, 0, 1) * np.clip(0.5 + 0.3 * clouds(rng, shape, 50, 50), 0.0, 1)
+    halo = np.exp(-wide / 10) * 0.16
     image = cream * (1 + 0.035 * clouds(rng, shape, 50, 70)[..., None])
     for amount, colour in ((halo, "#8b7a5c"), (gold, "#a5783a"), (dark, "#33261c")):
         image = image * (1 - amount[..., None]) + np.array(linear(colour)) * amount[..., None]
@@ -366,16 +394,17 @@ def crackled(form: Form, field: Field, rng: np.random.Generator) -> Finish:
 
 def hares_fur(form: Form, field: Field, rng: np.random.Generator) -> Finish:
     """Black glaze that breaks to rust in streaks, as fine as fur, from the shoulder down."""
-    shape = (1024, 3072)
-    streaks = clouds(rng, shape, 55, 1.6) + 0.6 * clouds(rng, shape, 90, 5)
-    y = np.linspace(1, 0, shape[0])[:, None]
+    shape = (768, 2048) if field == "plain" else (1536, 4096)
+    streaks = clouds(rng, shape, 80, 1.7) + 0.6 * clouds(rng, shape, 140, 6)
+    y = np.linspace(1, 0, shape[0])[:, None] + 0.035 * clouds(rng, (1, shape[1]), 0, 110)
+    y = y + 0.012 * clouds(rng, (1, shape[1]), 0, 14)
     if field == "body":
         where = np.exp(-(((y - 0.72) / 0.22) ** 2)) * 0.95 + np.clip((y - 0.95) / 0.04, 0, 1)
     elif field == "lid":
         where = 0.75 * np.exp(-(((y - 0.5) / 0.25) ** 2)) + np.clip((0.12 - y) / 0.06, 0, 1)
     else:
         where = 0.3 + 0 * y
-    rust = np.clip(0.55 * streaks + 1.6 * where - 0.75 + 0.12 * clouds(rng, shape, 40, 40), 0, 1)[..., None]
+    rust = np.clip(0.55 * streaks + 1.6 * where - 0.75 + 0.16 * clouds(rng, shape, 60, 40), 0, 1)[..., None]
     black, brown, gold = np.array(linear("#15110f")), np.array(linear("#6a3416")), np.array(linear("#a8743a"))
     image = black * (1 - rust) + brown * rust
     bright = np.clip(1.4 * rust - 0.75, 0, 1) * 0.6
@@ -395,16 +424,20 @@ def running_ochre(form: Form, field: Field, rng: np.random.Generator) -> Finish:
         return Finish(glazed(image.astype(np.float32), roughness=0.25))
     lift = np.zeros(shape)
     green = np.zeros(shape)
-    for _ in range(34 if field == "body" else 16):
-        middle, wide = rng.uniform(0, shape[1]), rng.uniform(18, 60)
+    for _ in range(44 if field == "body" else 18):
+        middle, wide = rng.uniform(0, shape[1]), 12 + 52 * rng.uniform() ** 2
         start, end = (0.97, rng.uniform(0.28, 0.72)) if field == "body" else (1.0, rng.uniform(0.12, 0.6))
-        off = (x - middle + 9 * np.sin(7 * y + middle) + shape[1] / 2) % shape[1] - shape[1] / 2
-        body = np.clip((y - end) / 0.05, 0, 1) ** 0.5
-        drop = 1 + 0.45 * np.exp(-(((y - end - 0.03) / 0.035) ** 2))
-        run = np.clip(1.25 - (off / (wide * drop)) ** 2, 0, 1) * body * (y < start)
+        # A run narrows on its way, ends in a round drop and bends where the wall is uneven.
+        bend = 9 * np.sin(7 * y + middle) + 5 * np.sin(17 * y + 3 * middle)
+        off = (x - middle + bend + shape[1] / 2) % shape[1] - shape[1] / 2
+        left = np.clip((y - end) / (start - end), 0, 1)
+        drop = np.exp(-(((y - end - 0.03) / 0.03) ** 2)) * (0.2 + 9 / wide)
+        tip = np.sqrt(np.clip((y - end) / 0.05, 1e-4, 1) * (2 - np.clip((y - end) / 0.05, 1e-4, 1)))
+        across = wide * (0.42 + 0.58 * left**0.7 + drop) * tip
+        run = np.clip(1.3 - (off / across) ** 2, 0, 1) * (y > end) * (y < start) * rng.uniform(0.75, 1.0)
         green = np.maximum(green, run)
     green = ndimage.gaussian_filter(
-        green * np.clip(1 + 0.18 * clouds(rng, shape, 30, 4), 0, 1.4), 3, mode=("nearest", "wrap")
+        green * np.clip(1 + 0.18 * clouds(rng, shape, 40, 5), 0, 1.4), 2.2, mode=("nearest", "wrap")
     )
     lift += 0.018 * green
     mix = np.clip(green * 1.1, 0, 0.96)[..., None]
@@ -453,6 +486,7 @@ def peony_spray(sheet: Sheet, x: float, y: float, size: float, ground: Colour, r
                 green,
                 linear("#1e4a30"),
                 0.2 * rng.normal(),
+                ground,
             )
     for tip, colour, radius in zip(tips, (ROSE, ROSE_PALE, GOLD), (0.36, 0.29, 0.26), strict=True):
         painting.blossom(
@@ -521,9 +555,9 @@ def famille_rose(form: Form, field: Field, rng: np.random.Generator) -> Finish:
                 (0.9, 0.1),
             )
     for x, y, size, angle, upper in (
-        (0.85, 2.0, 0.27, 0.6, SKY),
-        (-1.3, 2.0, 0.23, 2.2, GOLD),
-        (2.9, 1.9, 0.22, 1.2, ROSE_PALE),
+        (0.85, 2.0, 0.34, 0.6, SKY),
+        (-1.2, 2.05, 0.29, 2.2, GOLD),
+        (2.9, 1.9, 0.30, 1.2, ROSE_PALE),
     ):
         painting.butterfly(sheet, (x, min(y, top - 0.6)), size, angle, upper, IRON, OUTLINE)
     return Finish(glazed(sheet.image(0.7), roughness=0.25))
@@ -532,7 +566,7 @@ def famille_rose(form: Form, field: Field, rng: np.random.Generator) -> Finish:
 def moulded_turquoise(form: Form, field: Field, rng: np.random.Generator) -> Finish:
     """Turquoise over flowers and scrolls in low relief; the glaze is thin and pale on their edges."""
     if field == "plain":
-        return Finish(glazed(colour=linear("#2f9296"), roughness=0.25))
+        return Finish(glazed(colour=linear("#2b898f"), roughness=0.25))
     sheet = Sheet(form.girth(0.6), form.length(), (0.0, 0.0, 0.0), rng, 3072)
     top = sheet.height
     sheet.density[:] = 1.0
@@ -551,14 +585,14 @@ def moulded_turquoise(form: Form, field: Field, rng: np.random.Generator) -> Fin
     height = height + 0.6 * ndimage.gaussian_filter(sheet.rgb[..., 0], 16.0, mode=("nearest", "wrap"))
     hollow = ndimage.gaussian_filter(height, 20, mode=("nearest", "wrap")) - height
     depth = np.clip(0.5 + 1.1 * hollow + 0.07 * clouds(rng, sheet.shape, 50, 50), 0, 1)[..., None]
-    pale, deep = np.array(linear("#7cc4bd")), np.array(linear("#0f6a78"))
+    pale, deep = np.array(linear("#6eb8b3")), np.array(linear("#0e6270"))
     image = (pale * (1 - depth) + deep * depth).astype(np.float32)
     return Finish(glazed(image, roughness=0.25), lift=(0.05 * height).astype(np.float32))
 
 
 def yellow_medallions(form: Form, field: Field, rng: np.random.Generator) -> Finish:
     """Enamels on yellow: round medallions with plum and birds, scrolls of small flowers between them."""
-    ground, white = linear("#dba92c"), linear("#ebe6d8")
+    ground, white = linear("#d2a544"), linear("#ebe6d8")
     if field == "plain":
         return Finish(glazed(colour=ground, roughness=0.25))
     sheet = sheet_for(form, ground, rng)
@@ -588,19 +622,23 @@ def yellow_medallions(form: Form, field: Field, rng: np.random.Generator) -> Fin
                 painting.ellipse_outline((x, middle), size * scale, size * scale, 90), colour, 1.9, 0.0, label=label
             )
         if field == "body":
-            control = np.array([[-0.75, -0.5], [-0.3, -0.25], [0.0, 0.15], [0.5, 0.3], [0.75, 0.55]]) * size + [
-                x,
-                middle,
+            root = np.array([x - 0.72 * size, middle - 0.52 * size])
+            bark, dark = linear("#6b4c33"), linear("#2c1d14")
+            spurs = painting.bough(sheet, root, 0.62, 1.75 * size, 0.085, bark, dark, 1)
+            inside = [
+                (at, way) for at, way in _apart(spurs, 0.15 * size) if np.hypot(*(at - [x, middle])) < 0.82 * size
             ]
-            stem = painting.branch(sheet, control, 0.06, linear("#5d4029"))
-            for node in (8, 14, 19, 24, 29):
-                tip = stem[node] + np.array([0.1 * rng.normal(), 0.22 * rng.choice([-1, 1])]) * size * 1.2
-                twig = painting.branch(
-                    sheet, [stem[node], (stem[node] + tip) / 2 + [0.03, 0], tip], 0.025, linear("#5d4029")
-                )
-                painting.prunus(sheet, twig[-1], 0.11 * size + 0.03, ROSE_PALE if node % 2 else linear("#f4eef0"), ROSE)
-                painting.prunus(sheet, stem[node] + 0.05 * rng.normal(size=2), 0.09 * size + 0.03, ROSE_PALE, ROSE)
-            _bird(sheet, stem[13] + [0.0, 0.03], 0.42 * size)
+            for at, way in inside:
+                for _ in range(2):
+                    sprout = way + rng.normal()
+                    stem = at + 0.15 * size * np.array([np.cos(sprout), np.sin(sprout)])
+                    sheet.stroke([at, stem], 0.014, bark, 0.9, (1.0, 0.8))
+                    painting.bud(sheet, stem, 0.035, sprout, ROSE_PALE, ROSE)
+            for at, way in inside:
+                petal = ROSE_PALE if rng.uniform() < 0.7 else linear("#f4eef0")
+                centre, reach = at + 0.04 * np.array([np.cos(way), np.sin(way)]), rng.uniform(0.085, 0.125)
+                painting.prunus(sheet, centre, reach * size + 0.02, petal, ROSE, rng.uniform(0.65, 1.0))
+            _bird(sheet, np.array([x - 0.12 * size, middle - 0.02 * size]), 0.46 * size)
         else:
             painting.blossom(sheet, (x, middle), 0.75 * size, 7, ROSE, ROSE, 3, GOLD, white)
     if field == "body":

@@ -1,8 +1,8 @@
 """`python -m stimuli.render`: photographs the objects anew, and measures the pictures.
 
 Writes images/NAME.png, masks/NAME.png, stimuli.tsv and stimuli.json. The measures are pure functions of
-pictures and need no renderer; rendering needs Blender as a module (`pip install "bpy==5.0.*"`). What the
-objects are stands in bags.py and jars.py, camera and light in scene.py.
+pictures and need no renderer (`--table`); rendering needs Blender as a module (`pip install "bpy==5.0.*"`). What
+the objects are stands in bags.py and jars.py, camera and light in scene.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from scipy import ndimage
 
 from shared.errors import StudyError
@@ -45,7 +45,12 @@ COLUMNS = {
     "colourfulness": ("Colourfulness M of Hasler & Suesstrunk 2003, doi:10.1117/12.477378, of the picture.", "1"),
 }
 """Description and unit of each column of stimuli.tsv."""
+MEASURES = ("mean_luminance", "rms_contrast", "object_share", "edge_density", "colourfulness")
 DECIMALS = 6
+SIZE_PX, SAMPLES = 1024, 64
+PREVIEW_SIZE_PX, PREVIEW_SAMPLES = 192, 12
+TABLE_MARKS = "<!-- table of measures: begin -->", "<!-- table of measures: end -->"
+"""Between which `--table FILE` puts the comparison into a document."""
 
 
 def luminance(picture: Picture) -> FloatArray:
@@ -140,6 +145,62 @@ def table_text(rows: Sequence[dict[str, str]]) -> str:
     return text.getvalue()
 
 
+def z_scores(values: Sequence[float]) -> FloatArray:
+    """Distances (n,) from the mean in sample SDs.
+
+    >>> z_scores([1.0, 2.0, 3.0])
+    array([-1.,  0.,  1.])
+    """
+    given = np.asarray(values, dtype=np.float64)
+    return np.asarray((given - given.mean()) / given.std(ddof=1))
+
+
+def cohens_d(first: Sequence[float], second: Sequence[float]) -> float:
+    """Difference of two means in units of their pooled sample SD. Source: Cohen 1988, ISBN 978-0-8058-0283-2.
+
+    >>> cohens_d([2.0, 3.0, 4.0], [1.0, 2.0, 3.0])
+    1.0
+    """
+    one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    freedom = len(one) + len(other) - 2
+    pooled = ((len(one) - 1) * one.var(ddof=1) + (len(other) - 1) * other.var(ddof=1)) / freedom
+    return float((one.mean() - other.mean()) / np.sqrt(pooled))
+
+
+def comparison(rows: Sequence[dict[str, str]]) -> str:
+    """A Markdown table of the two kinds, one line a measure: means, SDs, Cohen's d and the furthest objects.
+
+    rows: those of stimuli.tsv, at least two of each kind.
+    """
+    lines = [
+        "| measure | bags: mean (SD) | jars: mean (SD) | Cohen's d | furthest within its kind | furthest over all |",
+        "|---|---|---|---|---|---|",
+    ]
+    for measure in MEASURES:
+        values = {row["file"]: float(row[measure]) for row in rows}
+        kinds = [[values[row["file"]] for row in rows if row["kind"] == kind] for kind in ("bag", "jar")]
+        within = dict(zip([row["file"] for kind in ("bag", "jar") for row in rows if row["kind"] == kind],
+                          np.concatenate([z_scores(kind) for kind in kinds]), strict=True))  # fmt: skip
+        overall = dict(zip(values, z_scores(list(values.values())), strict=True))
+        digits = 1 if measure == "colourfulness" else 3
+        cells = [f"{np.mean(kind):.{digits}f} ({np.std(kind, ddof=1):.{digits}f})" for kind in kinds]
+        cells.append(f"{cohens_d(*kinds):+.2f}")
+        for z in (within, overall):
+            furthest = max(z, key=lambda file: abs(z[file]))
+            cells.append(f"{Path(furthest).stem}, z = {z[furthest]:+.2f}")
+        lines.append(f"| {measure.replace('_', ' ')} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def put_into(document: str, table: str) -> str:
+    """The document with the table between its two marks; StudyError where they are not there."""
+    begin, end = TABLE_MARKS
+    if document.count(begin) != 1 or document.count(end) != 1:
+        raise StudyError(f"The document has no place for the table: put the lines {begin} and {end} where it belongs.")
+    before, rest = document.split(begin)
+    return f"{before}{begin}\n{table}{end}{rest.split(end)[1]}"
+
+
 def sidecar() -> dict[str, object]:
     """stimuli.json: what the columns and labels mean, in the manner of a BIDS sidecar."""
     columns: dict[str, dict[str, object]] = {}
@@ -165,8 +226,8 @@ def objects() -> Objects:
     return shop
 
 
-def write_table(out: Path) -> None:
-    """Measure every picture that is in `out`, and write stimuli.tsv and stimuli.json beside them."""
+def write_table(out: Path) -> list[dict[str, str]]:
+    """Measure every picture that is in `out`, write stimuli.tsv and stimuli.json beside them; the table's rows."""
     rows = []
     for stem, (kind, name, _, _) in objects().items():
         path = out / "images" / f"{stem}.png"
@@ -176,40 +237,73 @@ def write_table(out: Path) -> None:
             rows.append(row(path.name, kind, name, picture, labels))
     (out / "stimuli.tsv").write_text(table_text(rows), encoding="utf-8")
     (out / "stimuli.json").write_text(json.dumps(sidecar(), indent=2) + "\n", encoding="utf-8")
+    return rows
+
+
+def save_srgb(picture: Picture, path: Path) -> None:
+    """A PNG that says that it is sRGB (perceptual intent), there whole or not at all."""
+    mark = PngImagePlugin.PngInfo()
+    mark.add(b"sRGB", b"\0")
+    unfinished = path.with_suffix(".part")
+    Image.fromarray(picture).save(unfinished, format="PNG", optimize=True, pnginfo=mark)
+    unfinished.replace(path)
 
 
 def contact_sheet(out: Path, columns: int = 5, tile_px: int = 230) -> Image.Image:
-    """All pictures of `out` on one sheet, in steps of 4 levels for a small file: to look at, not to measure."""
+    """All pictures of `out` on one sheet: to look at, not to measure."""
     paths = sorted((out / "images").glob("*.png"))
     sheet = Image.new("RGB", (columns * tile_px, -(-len(paths) // columns) * tile_px))
     for number, path in enumerate(paths):
         tile = Image.open(path).convert("RGB").resize((tile_px, tile_px), Image.Resampling.LANCZOS)
         sheet.paste(tile, (number % columns * tile_px, number // columns * tile_px))
-    return sheet.point(lambda level: min(4 * round(level / 4), 255))
+    return sheet
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Render what was asked for, and measure all."""
     parser = argparse.ArgumentParser(prog="python -m stimuli.render", description=__doc__)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="objects such as bag-03 jar-01; default all")
-    parser.add_argument("--size", type=int, default=512, help="side of the picture in pixels (512)")
-    parser.add_argument("--samples", type=int, default=24, help="most light paths a pixel (24)")
-    parser.add_argument("--preview", action="store_true", help="small and quick: 192 pixels, 12 paths")
+    parser.add_argument("--missing", action="store_true", help="leave out objects whose picture is there already")
+    parser.add_argument("--size", type=int, default=SIZE_PX, help=f"side of the picture in pixels ({SIZE_PX})")
+    parser.add_argument("--samples", type=int, default=SAMPLES, help=f"most light paths a pixel ({SAMPLES})")
+    preview = f"small and quick: {PREVIEW_SIZE_PX} pixels, {PREVIEW_SAMPLES} paths"
+    parser.add_argument("--preview", action="store_true", help=preview)
     parser.add_argument("--threads", type=int, default=0, help="threads to render with (0: all)")
     parser.add_argument("--out", type=Path, default=HERE, help="folder for images, masks and the table")
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="also put all pictures of the folder on one sheet")
+    table = "render nothing: measure the pictures in the folder, compare the kinds on the terminal or in FILE"
+    parser.add_argument("--table", type=Path, nargs="?", const=Path("-"), metavar="FILE", help=table)
     wanted = parser.parse_args(arguments)
-    size, samples = (192, 12) if wanted.preview else (wanted.size, wanted.samples)
+    size, samples = (PREVIEW_SIZE_PX, PREVIEW_SAMPLES) if wanted.preview else (wanted.size, wanted.samples)
     try:
-        photograph(wanted.only, size, samples, wanted.out, wanted.threads)
+        if wanted.table is None:
+            photograph(wanted.only, size, samples, wanted.out, wanted.threads, missing=wanted.missing)
+        else:
+            compare(wanted.out, wanted.table)
     except StudyError as error:
         raise SystemExit(str(error)) from None
     if wanted.sheet is not None:
         contact_sheet(wanted.out).save(wanted.sheet, optimize=True)
 
 
-def photograph(only: Sequence[str] | None, size_px: int, samples: int, out: Path, threads: int = 0) -> None:
-    """Render the named objects (None: all) into `out`, then write the table.
+def compare(out: Path, document: Path) -> None:
+    """Measure the pictures in `out` and put the comparison of the kinds into a document ("-": the terminal).
+
+    Raises StudyError where a kind has fewer than two pictures, or the document no place for the table.
+    """
+    rows = write_table(out)
+    if min(sum(row["kind"] == kind for row in rows) for kind in ("bag", "jar")) < 2:
+        raise StudyError(f"{out / 'images'} has fewer than two pictures of a kind: render them first.")
+    if document == Path("-"):
+        print(comparison(rows), end="")
+    else:
+        document.write_text(put_into(document.read_text("utf-8"), comparison(rows)), encoding="utf-8")
+
+
+def photograph(
+    only: Sequence[str] | None, size_px: int, samples: int, out: Path, threads: int = 0, *, missing: bool = False
+) -> None:
+    """Render the named objects (None: all) into `out`, or those `missing` there, then write the table.
 
     Raises StudyError where a name is not an object, or Blender is not installed.
     """
@@ -225,7 +319,8 @@ def photograph(only: Sequence[str] | None, size_px: int, samples: int, out: Path
         raise StudyError('Rendering needs Blender as a Python module: pip install "bpy==5.0.*".') from None
     for folder in ("images", "masks"):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    for stem in track(list(only or shop), description="Rendering"):
+    stems = [stem for stem in only or shop if not (missing and (out / "images" / f"{stem}.png").exists())]
+    for stem in track(stems, description="Rendering"):
         _, _, turn_deg, pieces = shop[stem]
         scene.prepare(pieces(), turn_deg)
         if threads:
@@ -233,8 +328,8 @@ def photograph(only: Sequence[str] | None, size_px: int, samples: int, out: Path
             bpy.context.scene.render.threads = threads
         labels = scene.label_map(size_px)
         Image.fromarray(labels).save(out / "masks" / f"{stem}.png", optimize=True)
-        Image.fromarray(scene.picture(size_px, samples, labels)).save(out / "images" / f"{stem}.png", optimize=True)
-        write_table(out)
+        save_srgb(scene.picture(size_px, samples, labels), out / "images" / f"{stem}.png")
+    write_table(out)
 
 
 if __name__ == "__main__":

@@ -35,9 +35,9 @@ Part = Literal["body", "rim", "handle", "closure", "lid", "knob", "foot", "ornam
 
 BACKGROUND_SRGB = 236
 """Grey of the background in every channel, 0 to 255; the shadow fades into it before the border."""
-OBJECT_SHARE = 0.33
+OBJECT_SHARE = 0.30
 """The share of the picture that the camera's zoom gives the object, unless it would come too near the border."""
-LARGEST_EXTENT = 0.86
+LARGEST_EXTENT = 0.90
 """The most of the picture's side that the object may take."""
 CAMERA_DISTANCE_DM = 22.0
 CAMERA_ELEVATION_DEG = 17.0
@@ -91,13 +91,27 @@ def as_srgb(light: FloatArray) -> NDArray[np.uint8]:
     """Linear light (height, width, 3) as 8-bit sRGB, its brightest part rolled off so that no glint clips.
 
     Up to 0.84 of linear light, the background included, the curve is IEC 61966-2-1 itself; all that is brighter
-    takes the room from there to 0.99.
+    takes the room from there to 0.99. Between two levels the light is dithered, by the same pattern in every
+    picture, so that a soft shadow has no contours; light that is a level's own comes out as that level.
     """
     knee, room = 0.84, 0.15
     above = np.maximum(light - knee, 0)
     kept = np.where(light > knee, knee + room * above / (above + room), np.clip(light, 0, None))
     encoded = np.where(kept <= 0.0031308, 12.92 * kept, 1.055 * kept ** (1 / 2.4) - 0.055)
-    return np.asarray(np.round(encoded * 255), dtype=np.uint8)
+    pattern = np.random.default_rng(0).uniform(-0.49, 0.49, (*light.shape[:2], 1))
+    return np.asarray(np.round(encoded * 255 + pattern), dtype=np.uint8)
+
+
+def _eased(share: FloatArray) -> FloatArray:
+    """0 to 1 without a corner at either end."""
+    inside = np.clip(share, 0, 1)
+    return np.asarray(inside * inside * (3 - 2 * inside))
+
+
+def _fade_in(count: int) -> FloatArray:
+    """What is kept (count,) of a shadow at each place from one border to the other: nothing at either."""
+    place = np.arange(count)
+    return _eased((np.minimum(place, place[::-1]) / count - 0.01) / 0.25)
 
 
 def over_background(film: FloatArray, object_labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -107,15 +121,11 @@ def over_background(film: FloatArray, object_labels: NDArray[np.uint8]) -> NDArr
     object itself (where object_labels (height, width) are not 0) and its surroundings are left as they are.
     """
     height, width, _ = film.shape
-    from_border = np.minimum(
-        np.minimum(np.arange(height), np.arange(height)[::-1])[:, None] / height,
-        np.minimum(np.arange(width), np.arange(width)[::-1])[None, :] / width,
-    )
-    fade = np.clip((from_border - 0.01) / 0.25, 0, 1)
-    fade = fade * fade * (3 - 2 * fade)
+    fade = _fade_in(height)[:, None] * _fade_in(width)[None, :]
     from_object = ndimage.distance_transform_edt(object_labels == 0)
-    near = np.clip(1 - (from_object - 2) / (0.05 * height), 0, 1)
-    kept = np.maximum(fade, near)[..., None]
+    near = _eased(1 - (from_object - 2) / (0.04 * height))
+    # Less than half a level of shadow is left out, so that the rest of the background is one grey exactly.
+    kept = np.maximum(fade, near)[..., None] * _eased(film[..., 3:] / 0.006)
     background = linear(f"#{BACKGROUND_SRGB:02x}{BACKGROUND_SRGB:02x}{BACKGROUND_SRGB:02x}")
     return as_srgb(film[..., :3] * kept + np.asarray(background) * (1 - film[..., 3:] * kept))
 
@@ -157,7 +167,7 @@ def picture(size_px: int, samples: int, labels: NDArray[np.uint8]) -> NDArray[np
     scene.cycles.samples = samples
     scene.cycles.use_adaptive_sampling = True
     scene.cycles.adaptive_min_samples = max(samples // 4, 1)
-    scene.cycles.adaptive_threshold = 0.03
+    scene.cycles.adaptive_threshold = 0.015
     scene.cycles.use_denoising = True
     scene.cycles.denoiser = "OPENIMAGEDENOISE"
     scene.cycles.pixel_filter_type = "BLACKMAN_HARRIS"
@@ -368,6 +378,7 @@ def _material(wanted: Material, name: str) -> Any:
         colour = attribute.outputs["Color"]
 
     roughness = wanted.roughness
+    gloss = None if wanted.roughness_image is None else texture(wanted.roughness_image, "roughness")
     height = None
     strength = 0.0
     if wanted.grain == "fibre":
@@ -375,6 +386,7 @@ def _material(wanted: Material, name: str) -> Any:
         noise = _noise(material, scale=(1.6, 26.0, 1.0), detail=3.0)
         colour = _shaded(material, colour, noise, 0.62, 1.22)
         height, strength = noise, 0.35
+        gloss = _mapped(material, noise, roughness + 0.14, roughness - 0.14)
     elif wanted.grain == "leather":
         noise = _noise(material, scale=(26.0, 26.0, 26.0), detail=6.0, coordinate="Object")
         colour = _shaded(material, colour, noise, 0.8, 1.15)
@@ -387,8 +399,8 @@ def _material(wanted: Material, name: str) -> Any:
         height, strength = _noise(material, scale=(2.2, 2.2, 2.2), detail=1.0, coordinate="Object"), 0.045
     links.new(colour, shader.inputs["Base Color"])
     shader.inputs["Roughness"].default_value = roughness
-    if wanted.roughness_image is not None:
-        links.new(texture(wanted.roughness_image, "roughness"), shader.inputs["Roughness"])
+    if gloss is not None:
+        links.new(gloss, shader.inputs["Roughness"])
     shader.inputs["Metallic"].default_value = wanted.metallic
     shader.inputs["Coat Weight"].default_value = wanted.coat
     shader.inputs["Coat Roughness"].default_value = wanted.coat_roughness
@@ -420,15 +432,19 @@ def _noise(material: Any, scale: tuple[float, float, float], detail: float, coor
     return noise.outputs[0]
 
 
+def _mapped(material: Any, noise: Any, low: float, high: float) -> Any:
+    """A number that follows the noise from `low` to `high`."""
+    node = material.node_tree.nodes.new("ShaderNodeMapRange")
+    node.inputs["From Min"].default_value, node.inputs["From Max"].default_value = 0.3, 0.7
+    node.inputs["To Min"].default_value, node.inputs["To Max"].default_value = low, high
+    material.node_tree.links.new(noise, node.inputs["Value"])
+    return node.outputs[0]
+
+
 def _shaded(material: Any, colour: Any, noise: Any, darkest: float, lightest: float) -> Any:
     """The colour times a factor that follows the noise."""
-    nodes, links = material.node_tree.nodes, material.node_tree.links
-    factor = nodes.new("ShaderNodeMapRange")
-    factor.inputs["From Min"].default_value, factor.inputs["From Max"].default_value = 0.3, 0.7
-    factor.inputs["To Min"].default_value, factor.inputs["To Max"].default_value = darkest, lightest
-    product = nodes.new("ShaderNodeVectorMath")
+    product = material.node_tree.nodes.new("ShaderNodeVectorMath")
     product.operation = "MULTIPLY"
-    links.new(noise, factor.inputs["Value"])
-    links.new(colour, product.inputs[0])
-    links.new(factor.outputs[0], product.inputs[1])
+    material.node_tree.links.new(colour, product.inputs[0])
+    material.node_tree.links.new(_mapped(material, noise, darkest, lightest), product.inputs[1])
     return product.outputs["Vector"]

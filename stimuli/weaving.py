@@ -250,14 +250,25 @@ def _coiled(form: Form, weave: Weave, fibre: Fibre, rng: np.random.Generator, dy
         slant = 0.55 * x[None, :] / count + 0.1 * rng.normal(size=(len(at), 1)) / count
         stitch_v = _v(weave, rows) + np.interp(at, turn, wander)[:, None] / m
         paths = form.point(at[:, None] + slant, stitch_v, bulge[None, :])
+        inner = form.point(at[:, None] + slant, stitch_v, -0.85 * bulge[None, :])
         normals = form.normal(at[:, None] + slant, stitch_v)
         width = 0.94 * girth / count
         for i, position in enumerate(at):
             colour = fibre.strand(rng, len(x), dye("stitch", float(position % 1), float(position / m)))
             wide = width * max(0.5, 1 + fibre.unevenness * rng.normal())
             strands.append(sweep(paths[i], normals[i], wide, weave.thickness, colour, STRIP, taper=False))
+            strands.append(sweep(inner[i], -normals[i], wide, weave.thickness, colour * 0.9, STRIP, taper=False))
         place += 1.0
     return joined(strands)
+
+
+def _wraps(fibre: Fibre, rng: np.random.Generator, turns: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Colours (n, 3) and widths (n,), as shares, of a strip at `turns` (n,): no two turns of it are alike."""
+    count = int(turns[-1]) + 2
+    shade = 1 + 0.8 * fibre.variation * rng.normal(size=count)
+    width = 1 + 0.8 * fibre.unevenness * rng.normal(size=count)
+    colour = fibre.strand(rng, len(turns)) * np.interp(turns, np.arange(count), shade)[:, None]
+    return np.clip(colour, 0, 0.92), np.clip(np.interp(turns, np.arange(count), width), 0.7, 1.1)
 
 
 def wrapped_rim(form: Form, v: float, diameter: float, fibre: Fibre, rng: np.random.Generator, wraps: int) -> Mesh:
@@ -275,7 +286,8 @@ def wrapped_rim(form: Form, v: float, diameter: float, fibre: Fibre, rng: np.ran
     around = np.cos(angle) * out + np.sin(angle) * up
     binding = ring + around * (0.5 * diameter + 0.004)
     spacing = form.girth(v) / wraps
-    strip = sweep(binding, around, spacing * 0.92, 0.018, fibre.strand(rng, len(dense)), STRIP)
+    colour, width = _wraps(fibre, rng, wraps * dense)
+    strip = sweep(binding, around, spacing * 0.92 * width, 0.018, colour, STRIP)
     return joined([core, strip])
 
 
@@ -318,7 +330,8 @@ def bound_hoop(path: FloatArray, diameter: float, fibre: Fibre, rng: np.random.G
     stations = np.linspace(0, 1, len(path))
     fine = np.stack([np.interp(dense, stations, axis) for axis in path.T], axis=-1)
     line, out = helix(fine, diameter / 2, turns)
-    strip = sweep(line, out, pitch * 0.93, 0.018, fibre.strand(rng, len(dense)), STRIP)
+    colour, width = _wraps(fibre, rng, turns * dense)
+    strip = sweep(line, out, pitch * 0.93 * width, 0.018, colour, STRIP)
     return joined([tube(path, diameter, fibre.strand(rng, len(path)) * 0.7), strip])
 
 
@@ -334,16 +347,21 @@ def stitching(
     along = unit(np.gradient(path, axis=0))
     out = unit(normal - (normal * along).sum(-1, keepdims=True) * along)
     side = np.cross(along, out)
-    length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
+    return joined(
+        seam(path + side * edge * width * 0.31 + out * thickness * 0.5, out, thread, pitch) for edge in (-1, 1)
+    )
+
+
+def seam(line: FloatArray, out: FloatArray, thread: Colour, pitch: float = 0.055) -> Mesh:
+    """Running stitches along a line (n, 3) that lies on leather, whose outward normals are `out` (n, 3)."""
+    length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
     stitches = []
-    for edge in (-1, 1):
-        line = path + side * edge * width * 0.31 + out * thickness * 0.5
-        for start in np.arange(pitch, length[-1] - pitch, pitch):
-            at = np.linspace(start, start + 0.62 * pitch, 5)
-            centre = np.stack([np.interp(at, length, axis) for axis in line.T], axis=-1)
-            away = np.stack([np.interp(at, length, axis) for axis in out.T], axis=-1)
-            centre = centre + away * (0.004 * np.sin(np.linspace(0, np.pi, 5)))[:, None]
-            stitches.append(sweep(centre, away, 0.011, 0.011, thread, ROUND, taper=False))
+    for start in np.arange(pitch, length[-1] - pitch, pitch):
+        at = np.linspace(start, start + 0.62 * pitch, 5)
+        centre = np.stack([np.interp(at, length, axis) for axis in line.T], axis=-1)
+        away = np.stack([np.interp(at, length, axis) for axis in out.T], axis=-1)
+        centre = centre + away * (0.004 * np.sin(np.linspace(0, np.pi, 5)))[:, None]
+        stitches.append(sweep(centre, away, 0.011, 0.011, thread, ROUND, taper=False))
     return joined(stitches)
 
 

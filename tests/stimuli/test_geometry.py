@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from stimuli import bags
 from stimuli.geometry import UP, Form, Mesh, carried_normals, smooth_curve, tube, unit
+from stimuli.painting import Sheet, bough, clouds
 from stimuli.weaving import Fibre, Weave, woven
 
 CYLINDER = Form(((1.0, 0.0), (1.0, 1.0), (1.0, 2.0)), 2.0, 2.0, wobble=0.0)
@@ -92,6 +93,47 @@ def test_a_weaver_passes_outside_the_stake_that_lies_inside_at_each_crossing(kin
         for stake in range(n):
             at_stake = outside_stake[stake, [5 * row + 2, 5 * row + 3]]
             assert (at_stake != outside_weaver[row, 6 * stake]).all(), (row, stake, cycle)
+
+
+def test_a_lid_meets_in_one_point_at_its_axis_however_uneven_it_is():
+    lid = Form(((1.0, 0.0), (0.9, 0.6), (0.3, 0.8), (0.0, 0.8)), 2.0, 2.0, wobble=0.02, seed=3)
+    top = lid.point(np.linspace(0, 1, 50), 1.0)
+    assert np.ptp(top, axis=0) == pytest.approx(0, abs=1e-9)
+    assert np.ptp(lid.point(np.linspace(0, 1, 50), 0.2)[:, 2]) > 0.004
+
+
+def test_a_flap_lies_outside_the_wall_and_over_the_rim():
+    for bag in (bags.BAGS[3], bags.BAGS[4]):
+        sheet, out = bags._flap_sheet(bag.form, np.random.default_rng(0), 0.9, 0.8, 0.1)
+        assert np.linalg.norm(out, axis=-1) == pytest.approx(1)
+        rim = bag.form.point(0.5, 1.0)[2]
+        over, front = sheet[sheet[..., 2] > rim], sheet[-20:]
+        assert len(over) > 0.2 * sheet[..., 0].size
+        # In front, each point lies further out than the wall at its own height and side.
+        wall = bag.form.point(np.linspace(0.2, 0.8, 400)[:, None], np.linspace(0.4, 1, 400)[None, :]).reshape(-1, 3)
+        at = np.array([np.argmin(np.hypot(*(wall[:, [0, 2]] - point[[0, 2]]).T)) for point in front.reshape(-1, 3)])
+        assert (front.reshape(-1, 3)[:, 1] < wall[at, 1] - 0.04).all()
+
+
+@pytest.mark.parametrize("sizes", [(2, 2), (40, 40), (0, 80), (80, 7)])
+def test_clouds_have_unit_spread_and_close_round_the_pot(sizes):
+    """A seam would be a step from the last column to the first far above those between neighbours."""
+    cloud = clouds(np.random.default_rng(1), (1 if sizes[0] == 0 else 300, 1201), *sizes)
+    assert (cloud.mean(), cloud.std()) == (pytest.approx(0, abs=1e-6), pytest.approx(1))
+    steps = np.abs(np.diff(cloud, axis=1)).mean(axis=0)
+    assert np.abs(cloud[:, 0] - cloud[:, -1]).mean() < 1.5 * steps.max()
+
+
+def test_a_bough_stays_near_its_root_and_its_spurs_lie_on_it():
+    sheet = Sheet(8.0, 4.0, (0.0, 0.0, 0.0), np.random.default_rng(2), 512)
+    spurs = bough(sheet, (0.0, 0.5), np.pi / 2, 2.0, 0.1, (1.0, 1.0, 1.0), (0.2, 0.2, 0.2))
+    painted = sheet.rgb.max(axis=-1) > 0.5
+    for at, way in spurs:
+        column, row = ((at + np.array([sheet.girth / 2, 0])) * sheet.scale).astype(int)
+        row = sheet.shape[0] - 1 - row
+        assert painted[max(row - 3, 0) : row + 4, max(column - 3, 0) : column + 4].any()
+        assert np.isfinite(way)
+        assert np.hypot(*(at - [0.0, 0.5])) < 4.0
 
 
 def test_the_same_bag_is_built_of_the_same_points():

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from shared.errors import StudyError
 from stimuli import render, scene
 
 FOLDER = Path(render.__file__).parent
@@ -58,7 +59,7 @@ def test_the_picture_is_8_bit_rgb_of_under_a_megabyte_without_dates_or_names(row
     with Image.open(path) as image:
         assert image.mode == "RGB"
         assert min(image.size) >= 512
-        assert image.info == {}
+        assert set(image.info) <= {"srgb"}
     assert path.stat().st_size < 1_000_000
 
 
@@ -130,6 +131,91 @@ def test_the_mask_lies_where_the_picture_departs_from_the_background(row):
         return float(steps[np.roll(outline, (down, right), axis=(0, 1))].mean())
 
     assert all(fit(0, 0) > fit(down, right) for down, right in ((3, 0), (-3, 0), (0, 3), (0, -3)))
+
+
+@every_row
+def test_just_outside_the_mask_nothing_of_the_object_is_left(row):
+    """Background and shadow are grey, objects are not; of a mask two pixels off, a third of a percent and more
+    of the pixels one to three outside it have the object's colour."""
+    picture, labels = picture_of(row).astype(int), labels_of(row) > 0
+    ring = ndimage.binary_dilation(labels, iterations=3) & ~ndimage.binary_dilation(labels, iterations=1)
+    assert (np.ptp(picture[ring], axis=-1) > 12).mean() < 0.003
+
+
+@every_row
+def test_above_the_object_is_the_plain_background(row):
+    """No shadow falls there."""
+    picture, labels = picture_of(row).astype(int), labels_of(row) > 0
+    above = picture[: int(np.nonzero(labels.any(axis=1))[0][0]) - 8]
+    assert (above != scene.BACKGROUND_SRGB).any(axis=-1).mean() < 5e-4
+    assert np.abs(above - scene.BACKGROUND_SRGB).max() <= 1
+
+
+def test_the_objects_take_similar_shares_of_their_pictures():
+    shares = [float(row["object_share"]) for row in ROWS]
+    assert max(shares) / min(shares) < 1.35
+
+
+@pytest.mark.parametrize("measure", [name for name in render.MEASURES if name != "object_share"])
+def test_no_object_is_an_outlier(measure):
+    """The share is left out: it is held nearly constant, so that its SD is too small a unit."""
+    assert np.abs(render.z_scores([float(row[measure]) for row in ROWS])).max() < 2.5
+    for kind in ("bag", "jar"):
+        of_kind = [float(row[measure]) for row in ROWS if row["kind"] == kind]
+        assert np.abs(render.z_scores(of_kind)).max() < 2.5
+
+
+def test_the_table_in_the_guide_is_that_of_the_pictures():
+    guide = (FOLDER.parent / "docs" / "stimuli.md").read_text("utf-8")
+    assert render.put_into(guide, render.comparison(ROWS)) == guide
+
+
+def test_the_comparison_says_what_two_plain_kinds_are():
+    """By hand: bags 1, 2, 3 and jars 2, 3, 7: means 2 and 4, variances 1 and 7, pooled 4, d = -2 / 2."""
+    values = {"bag-1": 1, "bag-2": 2, "bag-3": 3, "jar-1": 2, "jar-2": 3, "jar-3": 7}
+    rows = [
+        {"file": f"{stem}.png", "kind": stem[:3]} | dict.fromkeys(render.MEASURES, str(value))
+        for stem, value in values.items()
+    ]
+    line = render.comparison(rows).splitlines()[2]
+    assert "| 2.000 (1.000) | 4.000 (2.646) | -1.00 |" in line
+    assert "jar-3, z = +1.13 |" in line  # (7 - 4) / sqrt(7)
+    assert line.endswith("| jar-3, z = +1.91 |")  # (7 - 3) / sqrt(4.4)
+
+
+def test_a_document_without_a_place_for_the_table_is_refused():
+    with pytest.raises(StudyError, match="no place for the table"):
+        render.put_into("# Nothing here\n", "| a |\n")
+
+
+def test_a_picture_is_saved_as_srgb_and_nothing_else_stays_behind(tmp_path):
+    picture = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    render.save_srgb(picture, tmp_path / "a.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    with Image.open(tmp_path / "a.png") as image:
+        assert (np.asarray(image) == picture).all()
+        assert image.info == {"srgb": 0}
+
+
+def test_a_slope_of_light_is_dithered_without_changing_its_mean_or_a_whole_level():
+    """Oracle: IEC 61966-2-1 decoded by hand, at 200 and 200.3 of 255."""
+    for level in (200.0, 200.3):
+        light = np.full((200, 200, 3), ((level / 255 + 0.055) / 1.055) ** 2.4)
+        encoded = scene.as_srgb(light).astype(float)
+        assert encoded.mean() == pytest.approx(level, abs=0.02)
+        assert np.ptp(encoded) == (0 if level == 200 else 1)
+
+
+def test_the_shadow_fades_before_the_border_and_without_a_step():
+    shaded = np.zeros((200, 200, 4))
+    shaded[..., 3] = 0.5
+    labels = np.zeros((200, 200), dtype=np.uint8)
+    labels[90:110, 90:110] = 1
+    picture = scene.over_background(shaded, labels).astype(int)
+    assert (picture[[0, -1]] == scene.BACKGROUND_SRGB).all()
+    assert (picture[:, [0, -1]] == scene.BACKGROUND_SRGB).all()
+    assert picture[100, 100, 0] < scene.BACKGROUND_SRGB - 40
+    assert np.abs(np.diff(picture, axis=0)).max() <= 4
 
 
 def test_luminance_is_that_of_the_srgb_standard():
