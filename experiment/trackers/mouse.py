@@ -28,9 +28,9 @@ from experiment.devices import (
     Display,
     Notice,
     Point,
-    TrackerEvent,
     TrackerInfo,
 )
+from experiment.trackers.blinks import Blinks
 from shared.errors import TrackerError
 from shared.gaze import Eye, Samples, eyes_of, no_samples, position
 from shared.screen import Screen
@@ -39,7 +39,6 @@ from shared.study import MouseSettings, TrackerSettings
 SLOWEST_HZ, FASTEST_HZ = 60.0, 1000.0
 # Of the time that a calibration target stands, gaze counts once the hand has come to rest.
 RESTS_AFTER_S, STANDS_S = 0.3, 1.0
-BLINK_S, BLINK_SPREAD = 0.15, 0.2
 # A pointer that cannot be read must not keep the session from ending.
 JOIN_S = 0.5
 
@@ -56,12 +55,11 @@ class MouseTracker:
         self._display, self._clock = display, display.clock
         self._settings = settings
         # Chance of different kinds does not mix: how often gaze is read must not change what is drawn.
-        self._noise, self._losses, self._blinks = rng.spawn(3)
+        self._noise, self._losses, self._chance_of_blinks = rng.spawn(3)
         self._pointer: _Pointer | None = None
         self._correction = Correction(True, (), "not calibrated")
         self._gaze_on: dict[int, tuple[Point, float, float, float]] = {}
-        self._coming_blinks: list[tuple[float, float]] = []
-        self._blinks_drawn_until_s: float | None = None
+        self._blinks: Blinks | None = None
         self._recording_from_s = 0.0
         self._closed = False
 
@@ -120,20 +118,20 @@ class MouseTracker:
         """Read the pointer from now on."""
         self.stop()
         self._recording_from_s = self._clock.now_s()
-        if self._blinks_drawn_until_s is None:
-            self._blinks_drawn_until_s = self._recording_from_s
+        if self._blinks is None:
+            self._blinks = Blinks(self._chance_of_blinks, self._settings.blinks_per_min, self._recording_from_s)
         self._pointer = _Pointer(self._display, self._rate_hz)
 
     def read(self) -> Batch:
         """The samples read since the last call, and the blinks that ended."""
-        if self._pointer is None:
+        if self._pointer is None or self._blinks is None:
             return Batch(no_samples())
         readings, problem = self._pointer.take()
         notices = (Notice(f"the mouse pointer cannot be read ({problem}): its samples are lost"),) if problem else ()
         if not len(readings):
             return Batch(no_samples(), notices=notices)
-        samples = self._measured(readings)
-        return Batch(samples, self._blinks_ended(float(readings[-1, 0])), notices)
+        samples = self._measured(readings, self._blinks.during(readings[:, 0]))
+        return Batch(samples, self._blinks.ended(self._recording_from_s, float(readings[-1, 0])), notices)
 
     def clocks(self) -> ClockPair:
         """One clock, read three times."""
@@ -170,14 +168,14 @@ class MouseTracker:
             samples[f"{eye}_y_px"] = np.where(on_screen, y_px, np.nan)
         return samples
 
-    def _measured(self, readings: FloatArray) -> Samples:
+    def _measured(self, readings: FloatArray, blinking: NDArray[np.bool_]) -> Samples:
         """Calibrated, and then with the errors that the study asks for."""
         settings, n = self._settings, len(readings)
         samples = self._correction.apply(self._raw(readings), self._screen, self._eyes)
         # Of white noise with an SD per axis, the RMS from sample to sample, over both axes, is twice that SD.
         noise_deg = self._noise.standard_normal((n, 2, 2)) * settings.noise_deg / 2
         lost = self._losses.random((n, 2)) < settings.loss_percent / 100
-        lost |= self._in_blink(readings[:, 0])[:, None]
+        lost |= blinking[:, None]
         for column, eye in enumerate(("left", "right")):
             if eye not in self._eyes:
                 continue
@@ -189,29 +187,6 @@ class MouseTracker:
             samples[f"{eye}_x_px"] = np.where(lost[:, column], np.nan, x_px)
             samples[f"{eye}_y_px"] = np.where(lost[:, column], np.nan, y_px)
         return samples
-
-    def _in_blink(self, time_s: FloatArray) -> NDArray[np.bool_]:
-        rate_per_s = self._settings.blinks_per_min / 60
-        assert self._blinks_drawn_until_s is not None
-        while rate_per_s > 0 and self._blinks_drawn_until_s <= time_s[-1]:
-            start_s = self._blinks_drawn_until_s + self._blinks.exponential(1 / rate_per_s)
-            end_s = start_s + BLINK_S * float(np.exp(BLINK_SPREAD * self._blinks.standard_normal()))
-            self._coming_blinks.append((start_s, end_s))
-            self._blinks_drawn_until_s = end_s
-        blinking = np.zeros(len(time_s), bool)
-        for start_s, end_s in self._coming_blinks:
-            blinking |= (time_s >= start_s) & (time_s < end_s)
-        return blinking
-
-    def _blinks_ended(self, until_s: float) -> tuple[TrackerEvent, ...]:
-        """Blinks that ended by `until_s` and began while this recording ran."""
-        ended = [blink for blink in self._coming_blinks if blink[1] <= until_s]
-        self._coming_blinks = self._coming_blinks[len(ended) :]
-        return tuple(
-            TrackerEvent(round(start_s, 6), "blink", round(end_s - start_s, 6))
-            for start_s, end_s in ended
-            if start_s >= self._recording_from_s
-        )
 
 
 class _Pointer:

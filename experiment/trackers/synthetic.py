@@ -28,17 +28,16 @@ from experiment.devices import (
     Picture,
     Point,
     Shape,
-    TrackerEvent,
     TrackerInfo,
 )
 from experiment.observer import NEVER_S, Observer, on_picture
+from experiment.trackers.blinks import Blinks
 from shared.gaze import Eye, eyes_of, no_samples
 from shared.screen import Screen
 from shared.study import ObserverSettings, TrackerSettings
 
 # The tracker's clock over the session's, so that whoever mixes the two up is found out.
 CLOCK_OFFSET_S, CLOCK_DRIFT_PPM, CLOCK_JITTER_S = 1000.0, 20.0, 2e-5
-BLINK_S, BLINK_SPREAD = 0.15, 0.2
 PUPIL_MM, PUPIL_NOISE_MM = 3.5, 0.02
 # A calibration target stands so long after it has shrunk.
 TARGET_STANDS_S = 0.6
@@ -73,7 +72,8 @@ class SyntheticTracker:
         self._observer = observer
         self._settings = settings
         # Chance of different kinds does not mix: how often gaze is read must not change what is drawn.
-        self._errors, self._noise, self._losses, self._blinks, self._readings = rng.spawn(5)
+        self._errors, self._noise, self._losses, blinks, self._readings = rng.spawn(5)
+        self._blinks = Blinks(blinks, settings.blinks_per_min)
         self._facts = dict(facts or {})
         self._drift_deg_per_min = self._errors.standard_normal(2) * settings.drift_deg_per_min
         self._bias_deg = np.zeros(2)
@@ -83,8 +83,6 @@ class SyntheticTracker:
         self._recording_from: int | None = None
         self._next_sample = 0
         self._stopped_at: int | None = None
-        self._coming_blinks: list[tuple[float, float]] = []
-        self._blinks_drawn_until_s = 0.0
         self._trial = 0
         self._shown: list[_Shown] = []
         self._closed = False
@@ -138,7 +136,8 @@ class SyntheticTracker:
         times = np.arange(self._next_sample, end) / self._rate_hz
         self._next_sample = end
         samples = self._measured(times)
-        return Batch(samples, self._blinks_ended(float(times[-1])))
+        from_s = self._recording_from / self._rate_hz
+        return Batch(samples, self._blinks.ended(from_s, float(times[-1]), self._tracker_s))
 
     def clocks(self) -> ClockPair:
         """The two clocks, read as exactly as such calls are."""
@@ -184,7 +183,7 @@ class SyntheticTracker:
         # Of white noise with an SD per axis, the RMS from sample to sample, over both axes, is twice that SD.
         noise = self._noise.standard_normal((len(session_s), 2, 3))
         lost = self._losses.random((len(session_s), 2)) < self._settings.loss_percent / 100
-        lost |= self._in_blink(session_s)[:, None]
+        lost |= self._blinks.during(session_s)[:, None]
         samples = no_samples(len(session_s))
         samples["time_s"] = tracker_s
         for column, eye in enumerate(("left", "right")):
@@ -196,33 +195,6 @@ class SyntheticTracker:
             for name, values in (("x_px", x_px), ("y_px", y_px), ("pupil", pupil_mm)):
                 samples[f"{eye}_{name}"] = np.where(lost[:, column], np.nan, values)
         return samples
-
-    def _in_blink(self, session_s: NDArray[np.float64]) -> NDArray[np.bool_]:
-        self._draw_blinks(float(session_s[-1]))
-        blinking = np.zeros(len(session_s), bool)
-        for start_s, end_s in self._coming_blinks:
-            blinking |= (session_s >= start_s) & (session_s < end_s)
-        return blinking
-
-    def _draw_blinks(self, until_s: float) -> None:
-        rate_per_s = self._settings.blinks_per_min / 60
-        while rate_per_s > 0 and self._blinks_drawn_until_s <= until_s:
-            start_s = self._blinks_drawn_until_s + self._blinks.exponential(1 / rate_per_s)
-            end_s = start_s + BLINK_S * float(np.exp(BLINK_SPREAD * self._blinks.standard_normal()))
-            self._coming_blinks.append((start_s, end_s))
-            self._blinks_drawn_until_s = end_s
-
-    def _blinks_ended(self, until_s: float) -> tuple[TrackerEvent, ...]:
-        """Blinks that ended by `until_s` (tracker's clock) and began while this recording ran."""
-        assert self._recording_from is not None
-        from_s = self._recording_from / self._rate_hz
-        ended = [blink for blink in self._coming_blinks if self._tracker_s(blink[1]) <= until_s]
-        self._coming_blinks = self._coming_blinks[len(ended) :]
-        return tuple(
-            TrackerEvent(round(self._tracker_s(start_s), 6), "blink", round(end_s - start_s, 6))
-            for start_s, end_s in ended
-            if self._tracker_s(start_s) >= from_s
-        )
 
     def _truth(self) -> dict[str, Any]:
         settings = self._settings

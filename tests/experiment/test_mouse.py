@@ -17,6 +17,7 @@ from scipy import stats
 from experiment.calibration import calibration_points
 from experiment.devices import Batch, Dot, Point, Shape, TrackerEvent
 from experiment.headless import HeadlessDisplay
+from experiment.trackers.blinks import Blinks
 from experiment.trackers.mouse import MouseTracker
 from shared.errors import TrackerError
 from shared.gaze import Samples
@@ -90,10 +91,11 @@ def off_centre_deg(samples: Samples, eye: str = "left") -> tuple[np.ndarray, np.
 def resting(settings: MouseSettings, seconds: int) -> tuple[Samples, tuple[TrackerEvent, ...]]:
     """Samples at 1000 Hz of a pointer that rests in the middle, and the blinks, without waiting for them."""
     made = tracker(FakeDisplay(), settings)
-    made._blinks_drawn_until_s = 0.0
+    blinks = Blinks(made._chance_of_blinks, settings.blinks_per_min)
     time_s = np.arange(seconds * 1000) / 1000
-    samples = made._measured(np.stack([time_s, np.full_like(time_s, 960), np.full_like(time_s, 540)], axis=1))
-    return samples, made._blinks_ended(float(time_s[-1]))
+    readings = np.stack([time_s, np.full_like(time_s, 960), np.full_like(time_s, 540)], axis=1)
+    samples = made._measured(readings, blinks.during(time_s))
+    return samples, blinks.ended(0.0, float(time_s[-1]))
 
 
 # Samples.
