@@ -161,6 +161,9 @@ class Observer:
         """
         if _targets(scene) and _targets(scene) == _targets(self._scene):
             return
+        if len(self.fixations) == 1:
+            # The first scene: on a clock that began long ago there was nobody to look about until now.
+            self.fixations[0] = replace(self.fixations[0], end_s=max(at_s, self.fixations[0].end_s))
         self._extend(at_s)
         self._scene = tuple(scene)
         self._drawn = []

@@ -16,7 +16,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -41,6 +41,7 @@ from experiment.calibration import (
     point_quality,
     validation_points,
 )
+from experiment.data_viewer import cleared, picture_stands, trial_begins, trial_ends
 from experiment.devices import (
     Calibration,
     Click,
@@ -175,7 +176,7 @@ class _Interrupted(Exception):  # noqa: N818
 class Outcome:
     """How a session ended: what it published, and what failed on the way out, in sentences.
 
-    `interrupted` says that Ctrl-C was pressed, be it when all was recorded already.
+    `interrupted` says that Ctrl-C or its like ended it, or was heard when all was recorded already.
     """
 
     status: Literal["complete", "aborted"]
@@ -228,7 +229,7 @@ def run_session(
         if refused:
             journal.with_name(f"{journal.name}.lock").unlink(missing_ok=True)
 
-    with _CtrlC() as ctrl_c:
+    with _EndSignals() as signals:
         try:
             if ask_form is None:
                 ask_form = plan.participant not in read_participants(study_folder).index
@@ -256,9 +257,9 @@ def run_session(
         except Stopped as stopped:
             reason, refused = str(stopped), isinstance(stopped, _Refused)
         except KeyboardInterrupt:
-            reason, ctrl_c.pressed = "" if complete() else "interrupted by Ctrl-C", True
+            reason, signals.heard = "" if complete() else signals.reason, True
         finally:
-            ctrl_c.leaving = True
+            signals.leaving = True
             # The one door: each step is taken, whatever became of the ones before.
             for step in leave:
                 try:
@@ -268,35 +269,44 @@ def run_session(
             error = sys.exc_info()[1]
             if error is not None and failures and sys.version_info >= (3, 11):
                 error.add_note("On the way out: " + "; ".join(failures))
-    return Outcome("aborted" if reason else "complete", reason, tuple(files), tuple(failures), ctrl_c.pressed)
+    return Outcome("aborted" if reason else "complete", reason, tuple(files), tuple(failures), signals.heard)
 
 
-class _CtrlC:
-    """Ctrl-C ends the session once: pressed again, or while it leaves already, it is only noted.
+# What ends a session from outside, where the system knows it, and how the operator is told.
+_ENDS = {
+    "SIGINT": "interrupted by Ctrl-C",
+    "SIGTERM": "the computer asked Beholder to end",
+    "SIGHUP": "the operator's terminal was closed",
+}
 
-    Elsewhere than in the main thread, and where somebody else listens to the signal, nothing is changed.
+
+class _EndSignals:
+    """Ctrl-C, a request to end or a hang-up ends the session once: heard again, or while it leaves, it is only noted.
+
+    Elsewhere than in the main thread, and where somebody else listens to a signal, nothing is changed.
     """
 
     def __init__(self) -> None:
-        self.leaving = self.pressed = False
-        self._mine = False
+        self.leaving = self.heard = False
+        self.reason = _ENDS["SIGINT"]
+        self._before: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> _CtrlC:
-        in_main = threading.current_thread() is threading.main_thread()
-        if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, self._heard)
-            self._mine = True
+    def __enter__(self) -> _EndSignals:
+        if threading.current_thread() is threading.main_thread():
+            for number in (getattr(signal, name) for name in _ENDS if hasattr(signal, name)):
+                if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
+                    self._before[number] = signal.signal(number, self._hear)
         return self
 
-    def _heard(self, number: int, frame: FrameType | None) -> None:
-        self.pressed = True
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        self.heard = True
         if not self.leaving:
-            self.leaving = True
+            self.leaving, self.reason = True, _ENDS[signal.Signals(number).name]
             raise KeyboardInterrupt
 
     def __exit__(self, *_: object) -> None:
-        if self._mine:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
 
 def _header(
@@ -414,6 +424,10 @@ class _Session:
         """What was under way when the session ended was cut short."""
         for number in list(self.open_events):
             self.end_event(number, "aborted")
+        if self.in_trial:
+            # A tracker that is lost hears nothing more, and that is known already.
+            with suppress(TrackerError):
+                self.tell_viewer(trial_ends("aborted", {}))
 
     def trial(self, trial: Trial) -> None:
         """Dot, picture, rating; raises _Interrupted where the operator breaks it off."""
@@ -421,9 +435,14 @@ class _Session:
         self.picture_begun, self.in_trial = False, True
         self.status = replace(self.status, trial=trial.number)
         self.message(f"TRIALID {trial.number}")
+        rect = picture_rect(self.screen, stimulus, self.study.pictures)
+        variables = {
+            "participant": self.plan.participant, "run": self.plan.run, "trial": trial.number,
+            "picture": stimulus.name, "kind": stimulus.kind, "exposure": trial.exposure,
+        }  # fmt: skip
+        self.tell_viewer(trial_begins(stimulus, rect, protocol.background, variables))
         self.gaze.read_clocks()
         x_px, y_px = self.screen.centre_px
-        rect = picture_rect(self.screen, stimulus, self.study.pictures)
         of_trial = {"trial": trial.number, "stim_file": stimulus.stim_file}
         red_dot = Dot(x_px, y_px, protocol.dot_diameter_deg * self.screen.px_per_deg, DOT_COLOUR)
         try:
@@ -437,6 +456,7 @@ class _Session:
             self.picture_begun = True
             self.end_event(dot, "complete", onset_s, {"dropped_frames": missed})
             self.message(f"{stimulus.stim_file} onset", onset_s)
+            self.tell_viewer([picture_stands(stimulus, rect)], onset_s)
             picture = self.begin_shown(
                 "picture",
                 onset_s,
@@ -456,14 +476,20 @@ class _Session:
             end_s = self.display.show([])
             self.end_event(picture, "complete", end_s)
             self.message(f"{stimulus.stim_file} offset", end_s)
+            self.tell_viewer([cleared(protocol.background)], end_s)
             self.gaze.read_clocks()
         except _Interrupted as interrupted:
             end_s = self.display.show([])
+            skipped = interrupted.kind == "skip"
             for number in list(self.open_events):
-                self.end_event(number, "aborted" if interrupted.kind == "skip" else "repeated", end_s)
+                self.end_event(number, "aborted" if skipped else "repeated", end_s)
+            self.tell_viewer(trial_ends("skipped" if skipped else "repeated", {}))
             raise
+        measured = self.status.last_drift
+        found: dict[str, object] = {} if measured is None else {"drift_deg": measured.total_deg}
         if protocol.rating:
-            self.rate(of_trial)
+            found["rating"] = self.rate(of_trial)
+        self.tell_viewer(trial_ends("complete", found))
 
     def check_drift(self, event: int, dot: Dot, dot_s: float, end_s: float) -> None:
         """The drift check on a trial's dot; n/a leaves the count of trials in a row as it is."""
@@ -500,14 +526,15 @@ class _Session:
         if self.take_commands("recalibrate"):
             self.calibrate_and_validate()
 
-    def rate(self, of_trial: dict[str, Any]) -> None:
-        """Ask how much the picture was liked, from 1 to 7."""
+    def rate(self, of_trial: dict[str, Any]) -> int:
+        """Ask how much the picture was liked; the answer, from 1 to 7."""
         shown_s = self.present(rating_screen(self.screen, self.texts["rating"]))
         event = self.begin_event("rating", shown_s, **of_trial)
         self.phase("rating")
-        rating = self.wait_for(RATINGS)
-        self.end_event(event, "complete", extra={"rating": int(rating)})
+        rating = int(self.wait_for(RATINGS))
+        self.end_event(event, "complete", extra={"rating": rating})
         self.display.show([])
+        return rating
 
     def pause(self, kind: Literal["pause", "break"]) -> None:
         """A break ends with the participant's space bar or click, or the operator's resume; a pause with the latter."""
@@ -912,6 +939,12 @@ class _Session:
         at_s = self.clock.now_s() if at_s is None else at_s
         self.tracker.message(text, at_s)
         self.record("message", {"text": text}, at_s)
+
+    def tell_viewer(self, messages: Iterable[str], at_s: float | None = None) -> None:
+        """Messages for the tracker's own file alone: the data set says the same in its tables."""
+        at_s = self.clock.now_s() if at_s is None else at_s
+        for text in messages:
+            self.tracker.message(text, at_s)
 
     def record(self, kind: str, value: dict[str, Any], at_s: float | None = None) -> None:
         """Into the journal."""

@@ -687,13 +687,15 @@ class _Disc:
         # From -1, clear, to 1, opaque, within a texel around the edge.
         mask = np.clip(DISC_TEXELS / 2 - DISC_RIM - np.hypot(across, across[:, None]) + 0.5, 0, 1) * 2 - 1
         self._disc = visual.GratingStim(win, tex=None, mask=mask, interpolate=True)
-        self._drawn: tuple[tuple[float, float], float, str] | None = None
+        # What PsychoPy was told last: it works on each thing that it is told, be it the same as before.
+        self._told: dict[str, object] = {}
 
     def draw(self, place: tuple[float, float], diameter_px: float, colour: str) -> None:
-        if self._drawn != (place, diameter_px, colour):
-            self._disc.pos, self._disc.color = place, colour
-            self._disc.size = diameter_px * DISC_TEXELS / (DISC_TEXELS - 2 * DISC_RIM)
-            self._drawn = (place, diameter_px, colour)
+        size_px = diameter_px * DISC_TEXELS / (DISC_TEXELS - 2 * DISC_RIM)
+        for name, value in {"pos": place, "size": size_px, "color": colour}.items():
+            if self._told.get(name) != value:
+                setattr(self._disc, name, value)
+                self._told[name] = value
         self._disc.draw()
 
 

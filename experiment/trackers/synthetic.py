@@ -73,7 +73,7 @@ class SyntheticTracker:
         self._settings = settings
         # Chance of different kinds does not mix: how often gaze is read must not change what is drawn.
         self._errors, self._noise, self._losses, blinks, self._readings = rng.spawn(5)
-        self._blinks = Blinks(blinks, settings.blinks_per_min)
+        self._blinks = Blinks(blinks, settings.blinks_per_min, clock.now_s())
         self._facts = dict(facts or {})
         self._drift_deg_per_min = self._errors.standard_normal(2) * settings.drift_deg_per_min
         self._bias_deg = np.zeros(2)

@@ -1117,28 +1117,45 @@ def test_a_window_that_is_gone_is_recorded(
     assert [text for _, text in notices_of(folder)] == ["the window was closed, or its screen is gone"]
 
 
-def test_a_second_ctrl_c_costs_nothing(
-    make_study: MakeStudy, prepare: Prepare, picture_onsets_s: list[float], assert_valid: Valid
+ENDS = [
+    ("SIGINT", "SIGTERM", "Ctrl-C"),
+    ("SIGTERM", "SIGINT", "asked Beholder to end"),
+    ("SIGHUP", "SIGTERM", "closed"),
+]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGTERM and SIGHUP are POSIX's")
+@pytest.mark.parametrize(("first", "then", "reason"), ENDS)
+def test_whatever_ends_a_session_from_outside_ends_it_once_and_is_only_noted_while_it_leaves(
+    make_study: MakeStudy,
+    prepare: Prepare,
+    picture_onsets_s: list[float],
+    assert_valid: Valid,
+    first: str,
+    then: str,
+    reason: str,
 ) -> None:
     folder = make_study()
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     session = prepare(folder)
     read, close = session.tracker.read, session.tracker.close
 
     def reading() -> Batch:
         if session.display.clock.now_s() > picture_onsets_s[1] + 1:
             session.tracker.read = read  # type: ignore[method-assign]
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), getattr(signal, first))
         return read()
 
     def closing(save_to: Path) -> Any:
-        for _ in range(3):
-            os.kill(os.getpid(), signal.SIGINT)
+        for name in (then, first, then):
+            os.kill(os.getpid(), getattr(signal, name))
         return close(save_to)
 
     session.tracker.read, session.tracker.close = reading, closing  # type: ignore[method-assign]
     outcome = session.run()
     assert (outcome.status, outcome.failures, outcome.interrupted) == ("aborted", (), True)
+    assert reason in outcome.reason
     assert pictures_of(folder) == [(1, "complete", "first"), (2, "aborted", "first")]
     assert dataset.journals(folder) == ()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
     assert_valid(folder)
