@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
-from experiment.devices import Display, Dot, Point
+from experiment.devices import STANDING_OUT, Display, Dot, Point
 from shared.errors import TrackerError
 from shared.gaze import Eye, Samples, position
 from shared.screen import Screen
@@ -27,7 +27,6 @@ from shared.study import LimitSettings
 FloatArray = NDArray[np.float64]
 
 # A target draws the eye to its middle by shrinking; both sizes are of its outer disc.
-TARGET_COLOUR = "#202020"
 TARGET_FROM_DEG, TARGET_TO_DEG, TARGET_SHRINKS_S = 1.2, 0.5, 0.6
 # In a validation it stands before the eye is taken to have settled on it.
 VALIDATION_SHRINKS_S = 0.4
@@ -73,7 +72,7 @@ def _on_screen(screen: Screen, size_deg: float, places: Sequence[tuple[float, fl
 def target(screen: Screen, point: Point, diameter_deg: float = TARGET_TO_DEG) -> Dot:
     """A target as it is drawn: a disc with a small one of the background's colour in its middle."""
     inner_px = 0.25 * TARGET_TO_DEG * screen.px_per_deg
-    return Dot(point.x_px, point.y_px, diameter_deg * screen.px_per_deg, TARGET_COLOUR, inner_px)
+    return Dot(point.x_px, point.y_px, diameter_deg * screen.px_per_deg, STANDING_OUT, inner_px)
 
 
 def show_target(display: Display, point: Point) -> float:

@@ -20,10 +20,34 @@ from shared.study import TrackerSettings
 
 # What is drawn.
 
+# The colour of what must be seen on any background: dark or light, whichever stands out from it more.
+STANDING_OUT = "standing out"
+DARK, LIGHT = "#202020", "#e6e6e6"
+
+
+def standing_out_on(background: str) -> str:
+    """The colour, dark or light, that has the higher contrast with a background #rrggbb (WCAG 2.2).
+
+    >>> standing_out_on("#ffffff"), standing_out_on("#000000")
+    ('#202020', '#e6e6e6')
+    """
+
+    def luminance(colour: str) -> float:
+        shares = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    behind = luminance(background) + 0.05
+    dark, light = behind / (luminance(DARK) + 0.05), (luminance(LIGHT) + 0.05) / behind
+    return DARK if dark >= light else LIGHT
+
 
 @dataclass(frozen=True)
 class Dot:
-    """A filled disc; `inner_px` > 0 draws a smaller disc of the background's colour in its middle (a target)."""
+    """A filled disc; `inner_px` > 0 draws a smaller disc of the background's colour in its middle (a target).
+
+    Colours are #rrggbb, here and below, or `STANDING_OUT`, which the display knows for its background.
+    """
 
     x_px: float
     y_px: float
@@ -48,7 +72,7 @@ class Text:
     x_px: float
     y_px: float
     height_px: float
-    colour: str = "#202020"
+    colour: str = STANDING_OUT
 
 
 @dataclass(frozen=True)
@@ -71,7 +95,7 @@ class Button:
     width_px: float
     height_px: float
     colour: str = "#d9d9d9"
-    text_colour: str = "#202020"
+    text_colour: str = DARK
 
     def holds(self, x_px: float, y_px: float) -> bool:
         """Whether a point lies on it."""

@@ -13,7 +13,19 @@ from typing import Protocol
 
 from PIL import Image, ImageDraw, ImageFont
 
-from experiment.devices import Bitmap, Button, Clock, Dot, Key, Picture, Shape, Text, WindowEvent
+from experiment.devices import (
+    STANDING_OUT,
+    Bitmap,
+    Button,
+    Clock,
+    Dot,
+    Key,
+    Picture,
+    Shape,
+    Text,
+    WindowEvent,
+    standing_out_on,
+)
 from experiment.session import Command, Status
 from shared.screen import Screen
 from shared.stimuli import open_picture
@@ -111,19 +123,22 @@ class HeadlessDisplay:
             if isinstance(shape, Dot):
                 for diameter_px, colour in ((shape.diameter_px, shape.colour), (shape.inner_px, self._background)):
                     if diameter_px > 0:
-                        draw.circle((shape.x_px, shape.y_px), diameter_px / 2, fill=colour)
+                        draw.circle((shape.x_px, shape.y_px), diameter_px / 2, fill=self._seen(colour))
             elif isinstance(shape, Picture):
                 size = (round(shape.rect.width_px), round(shape.rect.height_px))
                 image.paste(open_picture(shape.file).resize(size), (round(shape.rect.x_px), round(shape.rect.y_px)))
             elif isinstance(shape, Text):
                 font = ImageFont.load_default(max(1.0, shape.height_px))
-                draw.text((shape.x_px, shape.y_px), shape.text, shape.colour, font, "mm", align="center")
+                draw.text((shape.x_px, shape.y_px), shape.text, self._seen(shape.colour), font, "mm", align="center")
             elif isinstance(shape, Bitmap):
                 left, top = shape.x_px - shape.image.width / 2, shape.y_px - shape.image.height / 2
                 image.paste(shape.image, (round(left), round(top)))
             else:
                 self._draw_button(draw, shape)
         return image
+
+    def _seen(self, colour: str) -> str:
+        return standing_out_on(self._background) if colour == STANDING_OUT else colour
 
     @staticmethod
     def _draw_button(draw: ImageDraw.ImageDraw, button: Button) -> None:

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from experiment.calibration import TARGET_COLOUR, EyeQuality, PointGaze, PointQuality, Validation
-from experiment.devices import Bitmap, Button, Calibration, Point, Shape, Text
+from experiment.calibration import EyeQuality, PointGaze, PointQuality, Validation
+from experiment.devices import DARK, Bitmap, Button, Calibration, Point, Shape, Text
 from shared.dataset import OLDEST_AGE
 from shared.errors import DataError
 from shared.gaze import Eye
@@ -48,7 +48,7 @@ RATINGS = tuple("1234567")
 # Okabe and Ito's colours, which the colour-blind tell apart; eyes differ in their marks as well, verdicts in words.
 EYE_COLOURS: dict[Eye, str] = {"left": "#0072b2", "right": "#e69f00"}
 PASSED_COLOUR, FAILED_COLOUR = "#009e73", "#d55e00"
-INK, FAINT = "#202020", "#b0b0b0"
+INK, FAINT = DARK, "#b0b0b0"
 NO_DATA = "no data"
 
 
@@ -324,7 +324,7 @@ class _Drawing:
         if limit_deg:
             self._draw.circle((x, y), limit_deg * degree, outline=FAINT)
         r = 0.25 * self._letter
-        self._draw.circle((x, y), r, fill=TARGET_COLOUR)
+        self._draw.circle((x, y), r, fill=INK)
         if crossed:
             for sign in (-1, 1):
                 ends = (x - 2 * r, y - sign * 2 * r, x + 2 * r, y + sign * 2 * r)

@@ -28,7 +28,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from experiment.devices import Bitmap, Button, Click, Clock, Closed, Dot, Key, Picture, Shape, Text, WindowEvent
+from experiment.devices import (
+    STANDING_OUT,
+    Bitmap,
+    Button,
+    Click,
+    Clock,
+    Closed,
+    Dot,
+    Key,
+    Picture,
+    Shape,
+    Text,
+    WindowEvent,
+    standing_out_on,
+)
 from shared.errors import DisplayError
 from shared.screen import Screen
 from shared.stimuli import open_picture
@@ -590,7 +604,7 @@ class _Painter:
     def __init__(self, win: Any, screen: Screen, background: str) -> None:
         from psychopy import visual
 
-        self.background = background
+        self.background, self._standing_out = background, standing_out_on(background)
         self._visual, self._win, self._screen = visual, win, screen
         self._stimuli: dict[Hashable, tuple[Shape, list[Any]]] = {}
         self._before: set[Hashable] = set()
@@ -634,7 +648,7 @@ class _Painter:
                 if diameter_px > 0:
                     if discs == len(self._discs):
                         self._discs.append(_Disc(self._visual, self._win))
-                    self._discs[discs].draw(self._place(shape.x_px, shape.y_px), diameter_px, colour)
+                    self._discs[discs].draw(self._place(shape.x_px, shape.y_px), diameter_px, self._seen(colour))
                     discs += 1
 
     def _made(self, shape: Shape) -> list[Any]:
@@ -663,7 +677,7 @@ class _Painter:
     def _text(self, text: str, x_px: float, y_px: float, height_px: float, colour: str) -> Any:
         # Lines are broken by whoever wrote the text: here none is too long.
         return self._visual.TextStim(
-            self._win, text=text, pos=self._place(x_px, y_px), height=height_px, color=colour,
+            self._win, text=text, pos=self._place(x_px, y_px), height=height_px, color=self._seen(colour),
             wrapWidth=10 * self._screen.width_px,
         )  # fmt: skip
 
@@ -674,6 +688,9 @@ class _Painter:
         if too_wide > 1:
             label = self._text(button.text, button.x_px, button.y_px, height_px / too_wide, button.text_colour)
         return label
+
+    def _seen(self, colour: str) -> str:
+        return self._standing_out if colour == STANDING_OUT else colour
 
     def _place(self, x_px: float, y_px: float) -> tuple[float, float]:
         return x_px - self._screen.width_px / 2, self._screen.height_px / 2 - y_px

@@ -154,19 +154,29 @@ told("done")
     assert (x.mean(), y.mean()) == pytest.approx((150, 500), abs=5)
 
 
-@pytest.mark.parametrize("colour", ["#808080", "#010203"])
-def test_the_background_has_exactly_its_colour(own_screen: OwnScreen, colour: str) -> None:
-    seen = own_screen.run(
+@pytest.mark.parametrize(("colour", "ink"), [("#808080", "#202020"), ("#010203", "#e6e6e6")])
+def test_the_background_has_exactly_its_colour_and_what_is_to_be_read_stands_out(
+    own_screen: OwnScreen, colour: str, ink: str
+) -> None:
+    seen, target, letters = own_screen.run(
         """
+from experiment.devices import STANDING_OUT
 window = Window(SETTINGS, sys.argv[1])
 window.show([])
 found = {window.capture().getpixel(place) for place in ((0, 0), (400, 300), (799, 599))}
+window.show([Dot(100, 100, 60, STANDING_OUT, 20), Text("HHH", 400, 300, 60)])
+drawn = window.capture()
+letters = drawn.crop((300, 250, 500, 350)).getcolors(1 << 16)
 window.close()
-told(sorted(found))
+told([sorted(found), [drawn.getpixel((120, 100)), drawn.getpixel((100, 100))], sorted(letters)[-2:]])
 """,
         colour,
     )
-    assert seen == [[int(colour[i : i + 2], 16) for i in (1, 3, 5)]]
+    behind, before = ([int(text[i : i + 2], 16) for i in (1, 3, 5)] for text in (colour, ink))
+    assert seen == [behind]
+    assert target == [before, behind]
+    # The two colours that most px of a text have are those of the background and of the letters.
+    assert [rgb for _, rgb in letters] == [before, behind]
 
 
 def test_a_picture_that_was_preloaded_is_shown_within_a_frame(own_screen: OwnScreen, tmp_path: Path) -> None:
