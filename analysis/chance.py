@@ -1,0 +1,138 @@
+"""Are heads closer to people than chance? A test by permuted pictures, over all heads of a model at once.
+
+Chance is what the same gaze and the same attention reach when they belong to different pictures. If gaze has nothing
+to do with which picture was shown, any assignment of the pictures of attention to the pictures of gaze is as likely as
+the true one, whatever people's common habits (the centre, say) and whatever the maps have in common. So the pictures
+of attention are permuted, and all participants, heads and layers go through the same permutation: what they share is
+left as it is. Head labels are not permuted, they are no units of anything.
+
+A gain is the mean over pictures of the match less the mean over all pictures that do not match, participants averaged
+first. It is standardised by its own SD over all permutations, sqrt(sum d^2 / (S - 1)) / S with d the scores (S, S) less
+their row and column means and plus their mean: a number that permuting does not change. A t over pictures would hold
+its level as well; but with few pictures its own error is rough, and the largest of many t is decided by small errors
+rather than by large gains (in a simulation of 8 pictures and 48 maps, one of them with a gain, the t found it in 18 %
+of studies, this in 48 %). The largest standardised gain over the maps is what chance has to exceed, which corrects for
+having looked at all of them (Westfall and Young 1993, one step).
+
+Nothing here reads tables or draws; scores at one sigma fixed beforehand come in, p values go out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import permutations as all_orders
+from math import factorial
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+# Permutations at a time: what bounds the memory, at some 8 bytes x this x maps.
+PER_BLOCK = 256
+# Two standardised gains are the same where they differ by no more than this, which rounding can.
+TIE = 1e-9
+
+
+@dataclass(frozen=True)
+class AboveChance:
+    """The test over all maps, and each map's part in it; maps in the order they came in.
+
+    `gain` is in the unit of the measure and positive towards people, `z` the gain in SDs over permutations, `p_map`
+    one-sided for that map alone, `p_adjusted` for it among all maps; None where a map has no score on some picture or
+    cannot vary. `p` is that of the largest `z`, None where no map can be tested. `permutations` were drawn, or are all
+    there are (`exact`), the true order included; no p can be below `smallest_p`. `missing` is the share of
+    participants x pictures without a score: the mean is over those present.
+    """
+
+    p: float | None
+    largest_z: float | None
+    gain: tuple[float | None, ...]
+    z: tuple[float | None, ...]
+    p_map: tuple[float | None, ...]
+    p_adjusted: tuple[float | None, ...]
+    pictures: int
+    participants: int
+    permutations: int
+    exact: bool
+    smallest_p: float
+    missing: float
+
+
+def above_chance(scores: FloatArray, sign: int, rng: np.random.Generator, permutations: int = 2000) -> AboveChance:
+    """Whether any map is closer to people on the picture they saw than on other pictures, and which.
+
+    scores: (participants, pictures of gaze, pictures of attention, maps), pictures in the same order in both; the
+    diagonal is the match. sign: 1 where higher scores are closer to people, -1 where lower ones are.
+    A participant who did not see a picture is NaN in all its cells and has no part in that picture's mean; a picture
+    that nobody saw is left out; a map without a score in any of the remaining cells is not tested.
+    p = (1 + permutations that reach the true one) / (1 + permutations); where there are no more orders than
+    `permutations` asks for, each is taken once, the true one among them, and p is their share.
+    Raises ValueError where shapes disagree, or fewer than two pictures were seen.
+    Source: Westfall and Young 1993, ISBN 978-0-471-55761-6.
+    """
+    if scores.ndim != 4 or scores.shape[1] != scores.shape[2]:
+        raise ValueError(f"scores must be (participants, pictures, pictures, maps); {scores.shape} is invalid")
+    seen: NDArray[np.bool_] = np.any(np.isfinite(scores), axis=(2, 3))
+    kept = np.flatnonzero(seen.any(axis=0))
+    n = len(kept)
+    if n < 2:
+        raise ValueError(f"pictures can be permuted where two or more were seen; {n} is invalid")
+    matrix = sign * _over_participants(scores[:, kept][:, :, kept], seen[:, kept])
+    centred = matrix - matrix.mean(axis=0) - matrix.mean(axis=1, keepdims=True) + matrix.mean(axis=(0, 1))
+    sd = np.sqrt((centred**2).sum(axis=(0, 1)) / (n - 1)) / n
+    size = np.abs(matrix).max(axis=(0, 1))
+    tested = np.flatnonzero(sd > 1e-12 * size)
+    # The mean over what does not match is (sum - match) / (n (n - 1)), which turns the centred match into the gain.
+    gain = np.einsum("iim->m", centred) / (n - 1)
+    z = np.full(len(sd), np.nan)
+    standard = centred[:, :, tested] / (n * sd[tested])
+    z[tested] = np.einsum("iim->m", standard)
+    exact = factorial(n) <= permutations
+    single, largest, count = np.zeros(len(tested)), np.zeros(len(tested)), 0
+    for orders in _blocks(n, permutations, exact, rng):
+        found = sum(standard[s, orders[:, s]] for s in range(n))
+        single += (found >= z[tested] - TIE).sum(axis=0)
+        if len(tested):
+            largest += (found.max(axis=1)[:, None] >= z[tested] - TIE).sum(axis=0)
+        count += len(orders)
+    drawn = 0 if exact else 1
+    p_map, p_adjusted = np.full(len(sd), np.nan), np.full(len(sd), np.nan)
+    p_map[tested] = (single + drawn) / (count + drawn)
+    p_adjusted[tested] = (largest + drawn) / (count + drawn)
+    return AboveChance(
+        p=float(np.nanmin(p_adjusted)) if len(tested) else None,
+        largest_z=float(np.nanmax(z)) if len(tested) else None,
+        gain=_known(gain),
+        z=_known(z),
+        p_map=_known(p_map),
+        p_adjusted=_known(p_adjusted),
+        pictures=n,
+        participants=int(seen.any(axis=1).sum()),
+        permutations=count,
+        exact=exact,
+        smallest_p=1 / (count + drawn),
+        missing=float(1 - seen[seen.any(axis=1)][:, kept].mean()),
+    )
+
+
+def _over_participants(scores: FloatArray, seen: NDArray[np.bool_]) -> FloatArray:
+    """The mean over those who saw a picture, (gaze, attention, maps); NaN where one of them lacks a score."""
+    total = np.zeros(scores.shape[1:])
+    for person, present in zip(scores, seen, strict=True):
+        total[present] += person[present]
+    mean: FloatArray = total / seen.sum(axis=0)[:, None, None]
+    return mean
+
+
+def _blocks(n: int, permutations: int, exact: bool, rng: np.random.Generator) -> list[NDArray[np.intp]]:
+    """Orders of n pictures in blocks (orders, n): all there are, or as many as wanted at random."""
+    if exact:
+        orders = np.array(list(all_orders(range(n))), dtype=np.intp)
+    else:
+        orders = rng.permuted(np.tile(np.arange(n), (permutations, 1)), axis=1)
+    return [orders[first : first + PER_BLOCK] for first in range(0, len(orders), PER_BLOCK)]
+
+
+def _known(values: FloatArray) -> tuple[float | None, ...]:
+    return tuple(float(v) if np.isfinite(v) else None for v in values)

@@ -1,0 +1,337 @@
+"""Where people are likely to look, as densities fitted by likelihood: the centre bias, and the other viewers.
+
+    centre    one Gaussian for every picture, stretched with it, and a share of the uniform density: the floor that
+              knows nothing but that people look at the middle; fitted to fixations on OTHER pictures
+    others    the fixations of everybody else on the same picture, each a Gaussian of a fitted width, and shares of the
+              uniform density and of the centre: the ceiling, what people can tell about each other
+
+Every fixation counts once. Positions are in map px (see gaze_maps.py), likelihoods those of the pixels that were
+fixated. Not here: the width as a finding of its own, with its interval (held_out_sigma.py); scores (measures.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import ndtr
+
+from analysis.gaze_maps import FloatArray, Grid, blur_matrix, inside
+
+# No place is impossible: every fitted density has at least this share of the uniform one.
+LEAST_UNIFORM = 0.001
+LEAST_SD, LARGEST_SD = 0.01, 2.0  # of the centre, in shares of a side: beyond, it is a point, or flat
+FEWEST_FIXATIONS = 10  # for the five numbers of a centre
+EM_STEPS, EM_TOLERANCE = 500, 1e-7  # in bits per fixation
+
+
+@dataclass(frozen=True)
+class PictureGaze:
+    """Where people looked on one picture.
+
+    `points` has one array (n, 2) a viewer, x and y in map px, all on the picture; viewers stand in the same order on
+    every picture, and who has no fixation on this one has an empty array. All runs of a viewer belong together, or
+    they would predict each other. `unit_px`: map px per unit of the widths and sigmas that are fitted (for instance
+    degrees), so that pictures of different sizes can share one.
+    """
+
+    points: tuple[FloatArray, ...]
+    grid: Grid
+    unit_px: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.unit_px > 0:
+            raise ValueError(f"a unit must be more than 0 map px; {self.unit_px} is invalid")
+        for viewer, points in enumerate(self.points):
+            if points.ndim != 2 or points.shape[1] != 2:
+                raise ValueError(f"points must have the shape (n, 2); viewer {viewer}'s are {points.shape}")
+            if not inside(points[:, 0], points[:, 1], self.grid).all():
+                raise ValueError(f"a fixation of viewer {viewer} lies off the picture")
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels the picture's map has."""
+        return self.grid.height * self.grid.width
+
+    def viewers_of_fixations(self) -> NDArray[np.intp]:
+        """Whose each fixation is, (fixations,), in the order of `all_points`."""
+        return np.repeat(np.arange(len(self.points)), [len(p) for p in self.points])
+
+    def all_points(self) -> FloatArray:
+        """Everybody's fixations, (fixations, 2), viewer by viewer."""
+        return np.concatenate(self.points) if self.points else np.empty((0, 2))
+
+    def fixated_pixels(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """The rows and columns of the pixels that `all_points` lie in."""
+        x, y = self.all_points().T
+        return np.floor(y).astype(np.intp), np.floor(x).astype(np.intp)
+
+
+# The centre bias.
+
+
+@dataclass(frozen=True)
+class Centre:
+    """A Gaussian over the picture, and a share of the uniform density; lengths in shares of the width or height.
+
+    `uniform`: that share. `bits`: per fixation over the uniform density, on the fixations it was fitted to.
+    """
+
+    x: float
+    y: float
+    sd_x: float
+    sd_y: float
+    uniform: float
+    bits: float
+
+    def density(self, grid: Grid) -> FloatArray:
+        """(height, width), summing to 1; the Gaussian is integrated over each pixel and ends at the border."""
+        rows = blur_matrix(np.array([self.y * grid.height]), grid.height, self.sd_y * grid.height)
+        columns = blur_matrix(np.array([self.x * grid.width]), grid.width, self.sd_x * grid.width)
+        gaussian: FloatArray = rows @ columns.T
+        mass: FloatArray = (1 - self.uniform) * gaussian / gaussian.sum()
+        return mass + self.uniform / mass.size
+
+
+def fit_centre(places: FloatArray) -> Centre:
+    """The centre bias by maximum likelihood: where the Gaussian is, its own SD in x and in y, and the uniform share.
+
+    places: (n, 2), fixations in shares of their picture's width and height, 0 to 1; of the other pictures where the
+    centre is to be a floor for one. Many pictures and people are pooled, each fixation counting once.
+    Raises ValueError where there are fewer than 10 fixations, or one lies off the picture.
+    """
+    places = np.asarray(places, dtype=np.float64)
+    if places.ndim != 2 or places.shape[1] != 2 or len(places) < FEWEST_FIXATIONS:
+        raise ValueError(f"a centre is fitted to at least {FEWEST_FIXATIONS} fixations (n, 2); {places.shape} is not")
+    if not np.all((places >= 0) & (places <= 1)):
+        raise ValueError("a centre is fitted to fixations on the picture, in shares of its width and height")
+    sd = np.clip(places.std(axis=0), 2 * LEAST_SD, LARGEST_SD / 2)
+    found = minimize(
+        lambda p: -_centre_log_likelihood(p, places) / len(places),
+        [*places.mean(axis=0), *np.log(sd), 0.1],
+        method="L-BFGS-B",
+        bounds=[(0, 1)] * 2 + [(np.log(LEAST_SD), np.log(LARGEST_SD))] * 2 + [(LEAST_UNIFORM, 1)],
+    )
+    x, y, log_sd_x, log_sd_y, uniform = (float(v) for v in found.x)
+    return Centre(x, y, float(np.exp(log_sd_x)), float(np.exp(log_sd_y)), uniform, float(-found.fun / np.log(2)))
+
+
+def _centre_log_likelihood(parameters: FloatArray, places: FloatArray) -> float:
+    """In nats over the uniform density; parameters: x, y, log SD of x and of y, uniform share."""
+    mean, sd, uniform = parameters[:2], np.exp(parameters[2:4]), parameters[4]
+    z = (places - mean) / sd
+    on_picture = (ndtr((1 - mean) / sd) - ndtr(-mean / sd)).prod()
+    gaussian = np.exp(-0.5 * (z**2).sum(axis=1)) / (2 * np.pi * sd.prod() * on_picture)
+    return float(np.log((1 - uniform) * gaussian + uniform).sum())
+
+
+# The other viewers.
+
+
+@dataclass(frozen=True)
+class Others:
+    """How the other viewers' fixations become a density: width of their Gaussians, and three shares that sum to 1.
+
+    `width` is in the units of `PictureGaze.unit_px`. `bits`: per fixation, of the density of the others over the centre
+    (over the uniform density where no centre was given). `at_edge`: the best width is the first or last that was
+    tried, and so not known.
+    """
+
+    width: float
+    kernel: float
+    uniform: float
+    centre: float
+    bits: float
+    at_edge: bool
+    fixations: int
+
+
+def kernel_masses(gaze: PictureGaze, sigma_px: float) -> tuple[FloatArray, FloatArray]:
+    """What each viewer's fixations, as Gaussians of `sigma_px`, put into each fixated pixel, and onto the picture.
+
+    (fixations, viewers) and (viewers,): sums over the viewer's fixations, not divided by their number. The first by
+    the second, both summed over some viewers, is the density of `gaze_maps.fixation_map` at that pixel.
+    """
+    points = gaze.all_points()
+    rows, columns = gaze.fixated_pixels()
+    by_row = blur_matrix(points[:, 1], gaze.grid.height, sigma_px)
+    by_column = blur_matrix(points[:, 0], gaze.grid.width, sigma_px)
+    of_viewer = np.eye(len(gaze.points))[gaze.viewers_of_fixations()]
+    at_fixations: FloatArray = (by_row[rows] * by_column[columns]) @ of_viewer
+    on_picture: FloatArray = (by_row.sum(axis=0) * by_column.sum(axis=0)) @ of_viewer
+    return at_fixations, on_picture
+
+
+def others_at_fixations(gaze: PictureGaze, sigma_px: float) -> FloatArray:
+    """The other viewers' density, as Gaussians alone, at each viewer's fixations; (fixations,), NaN without others."""
+    at_fixations, on_picture = kernel_masses(gaze, sigma_px)
+    viewer = gaze.viewers_of_fixations()
+    own = at_fixations[np.arange(len(viewer)), viewer]
+    there = np.bincount(viewer, minlength=len(gaze.points)) > 0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        density = np.maximum(at_fixations.sum(axis=1) - own, 0) / (on_picture.sum() - on_picture[viewer])
+    return np.where(there.sum() - there[viewer] > 0, density, np.nan)
+
+
+def fit_others(
+    pictures: Sequence[PictureGaze], widths: Sequence[float], centres: Sequence[FloatArray] | None = None
+) -> Others:
+    """The others' width and admixtures, by the likelihood of each viewer's fixations under everybody else's.
+
+    widths: rising, in units of `unit_px`, evenly spaced in their logarithm at best; at each the shares are fitted by
+    expectation maximisation, and the best width is the vertex of a parabola through the best and its neighbours.
+    centres: the density (height, width) of the centre bias on each picture, fitted to the others; without them there is
+    no share of the centre. Pictures with a single viewer have no part.
+    Raises ValueError where no picture has two viewers, or there are fewer than three widths.
+    """
+    tried = np.asarray(widths, dtype=np.float64)
+    if len(tried) < 3 or not (np.all(np.diff(tried) > 0) and tried[0] > 0):
+        raise ValueError("the widths must be three or more, rising and more than 0")
+    fits = [_fit_shares(pictures, float(width), centres) for width in tried]
+    bits = np.array([fit[1] for fit in fits])
+    log_width, at_edge = vertex(np.log(tried), bits)
+    width = float(np.exp(log_width))
+    shares, best, n = _fit_shares(pictures, width, centres)
+    return Others(width, float(shares[0]), float(shares[1]), float(shares[2]), best, bool(at_edge), n)
+
+
+def _fit_shares(
+    pictures: Sequence[PictureGaze], width: float, centres: Sequence[FloatArray] | None
+) -> tuple[FloatArray, float, int]:
+    """Shares of kernel, uniform and centre at one width; bits per fixation over the centre; how many fixations."""
+    columns = []
+    for index, gaze in enumerate(pictures):
+        kernel = others_at_fixations(gaze, width * gaze.unit_px)
+        uniform = np.full(len(kernel), 1 / gaze.pixels)
+        centre = np.zeros(len(kernel)) if centres is None else centres[index][gaze.fixated_pixels()]
+        columns.append(np.stack([kernel, uniform, centre], axis=1)[~np.isnan(kernel)])
+    densities = np.concatenate(columns) if columns else np.empty((0, 3))
+    if not len(densities):
+        raise ValueError("no picture has fixations of two viewers, so that nobody is predicted by others")
+    baseline = densities[:, 1 if centres is None else 2]
+    shares = mixture_shares(densities, np.array([0.8, 0.2, 0.0] if centres is None else [0.8, 0.1, 0.1]))
+    shares[1] = max(shares[1], LEAST_UNIFORM)
+    shares /= shares.sum()
+    return shares, float(np.log2(densities @ shares / baseline).mean()), len(densities)
+
+
+def mixture_shares(densities: FloatArray, start: FloatArray) -> FloatArray:
+    """The shares of a mixture that make data likeliest, by expectation maximisation (EM) from `start`; (k,).
+
+    densities: (n, k), of each component at each datum. A share that starts at 0 stays so. Ends where a step of EM gains
+    less than a ten millionth of a bit a datum.
+    """
+    shares = start / start.sum()
+    before = -np.inf
+    for _ in range(EM_STEPS):
+        mixed = densities @ shares
+        now = float(np.log2(mixed).mean())
+        if now - before < EM_TOLERANCE:
+            break
+        before = now
+        shares = shares * (densities / mixed[:, None]).mean(axis=0)
+    fitted: FloatArray = shares
+    return fitted
+
+
+def vertex(at: FloatArray, values: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Where curves (..., n) over `at` (n,), rising, are highest: by a parabola through the best and its neighbours.
+
+    Returns the places and whether each is the first or last of `at`, where no parabola is drawn; both (...).
+    """
+    best = values.argmax(axis=-1)
+    edge = (best == 0) | (best == len(at) - 1)
+    middle = np.clip(best, 1, len(at) - 2)
+    x0, x1, x2 = (at[middle + step] for step in (-1, 0, 1))
+    y0, y1, y2 = (np.take_along_axis(values, (middle + step)[..., None], -1)[..., 0] for step in (-1, 0, 1))
+    left, right = (y1 - y0) / (x1 - x0), (y2 - y1) / (x2 - x1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # The slope falls from `left`, midway between the first two, to `right`, midway between the last two.
+        top = (x0 + x1) / 2 + left * (x2 - x0) / (2 * (left - right))
+    flat = ~np.isfinite(top)
+    return np.where(edge | flat, at[best], top), edge
+
+
+def others_densities(gaze: PictureGaze, others: Others, centre: FloatArray | None = None) -> FloatArray:
+    """What everybody else's fixations predict for each viewer on one picture; (viewers, height, width), each sums to 1.
+
+    centre: the centre's density on this picture, needed where `others` has a share of it. A viewer without fixations
+    is predicted as well.
+    Raises ValueError where there are not two viewers with fixations, or the centre is missing.
+    """
+    if sum(len(p) > 0 for p in gaze.points) < 2:
+        raise ValueError("the others' density needs two viewers with fixations on the picture")
+    if centre is None and others.centre > 0:
+        raise ValueError("these others have a share of the centre: give its density")
+    sigma_px = others.width * gaze.unit_px
+    own = np.zeros((len(gaze.points), *gaze.grid.shape))
+    for viewer, points in enumerate(gaze.points):
+        rows = blur_matrix(points[:, 1], gaze.grid.height, sigma_px)
+        own[viewer] = rows @ blur_matrix(points[:, 0], gaze.grid.width, sigma_px).T
+    kernel = np.maximum(own.sum(axis=0) - own, 0)  # rounding may leave less than nothing
+    density: FloatArray = others.kernel * kernel / kernel.sum(axis=(-2, -1), keepdims=True)
+    density += others.uniform / gaze.pixels
+    if centre is not None:
+        density += others.centre * centre
+    return density
+
+
+# Between floor and ceiling.
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of two means with its 95 % interval, over so many participants (0: not by participant) and pictures."""
+
+    ratio: float
+    low: float | None
+    high: float | None
+    participants: int
+    pictures: int
+
+
+def ratio_of_means(top: FloatArray, bottom: FloatArray) -> Ratio:
+    """The mean of `top` by that of `bottom`, (participants, pictures) or (pictures,), by the delta method.
+
+    The interval holds for new participants and pictures (`inference.crossed_interval`), or new pictures alone, of what
+    remains of the numerator when the ratio's share of the denominator is taken from it.
+    Raises ValueError where a value is NaN or the denominator's mean is 0.
+    """
+    # Not at the top: statsmodels comes with it, which no worker of the alignment needs.
+    from analysis.inference import crossed_interval, mean_interval
+
+    if not (np.isfinite(top).all() and np.isfinite(bottom).all() and bottom.mean() != 0):
+        raise ValueError("a ratio of means needs finite values, and a denominator whose mean is not 0")
+    ratio = float(top.mean() / bottom.mean())
+    rest = (top - ratio * bottom) / bottom.mean()
+    e = crossed_interval(rest) if rest.ndim == 2 else mean_interval(rest)
+    low, high = (None if edge is None else ratio + edge for edge in (e.low, e.high))
+    return Ratio(ratio, low, high, e.participants, e.pictures)
+
+
+def share_of_the_way(
+    floor: FloatArray, score: FloatArray, ceiling: FloatArray, closer: Literal["higher", "lower"]
+) -> Ratio | None:
+    """How far a map gets from floor (0) to ceiling (1): the ratio of means (score - floor) / (ceiling - floor).
+
+    Three scores (participants, pictures) by one measure, of the same fixations; `closer` is the measure's direction.
+    Participants or pictures that lack one of the three are left out (`inference.complete`). May be below 0 or above 1.
+    None where it means nothing: where the ceiling is not above the floor by the 95 % interval of their difference, or
+    no interval can be had.
+    """
+    from analysis.inference import complete, crossed_interval
+
+    sign = 1 if closer == "higher" else -1
+    rows, columns = complete(np.stack([floor, score, ceiling], axis=-1))
+    if not rows.size:
+        return None
+    kept = np.ix_(rows, columns)
+    room = sign * (ceiling[kept] - floor[kept])
+    low = crossed_interval(room).low
+    if low is None or low <= 0:
+        return None
+    return ratio_of_means(sign * (score[kept] - floor[kept]), room)

@@ -1,0 +1,106 @@
+"""Fixations in windows of viewing time: the first second, the second one, the first three, all of it.
+
+Early gaze differs from late gaze, so a score over the whole viewing time is a mixture. Here fixations are cut to
+windows; what is made of them there (maps, scores) is what is made of whole ones elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from analysis.results import FIXATION_COLUMNS
+
+STEP_S = 1.0
+STANDARD_END_S = 3.0  # results for 0 to 3 s stand beside the whole viewing time
+
+# Those of fixations, and the window that the row is of.
+WINDOW_COLUMNS = FIXATION_COLUMNS | {"window_start_s": "float64", "window_end_s": "float64"}
+
+# A time in a table, or a border between windows, is exact to this.
+ROUNDING_S = 1e-9
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of viewing time in seconds from picture onset, [start, end)."""
+
+    start_s: float
+    end_s: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start_s < self.end_s:
+            raise ValueError(f"a window must end after it begins, at 0 s or later; {self.start_s} to {self.end_s} s")
+
+
+def windows(shown_s: float, step_s: float = STEP_S, standard_end_s: float = STANDARD_END_S) -> tuple[Window, ...]:
+    """The whole viewing time, the standard window from 0, and the steps that make up the whole, the last maybe shorter.
+
+    shown_s: how long the picture stood. A window that would be another once more is left out. The steps are those that
+    conserve: each moment lies in one of them.
+
+    >>> [(w.start_s, w.end_s) for w in windows(2.5)]
+    [(0.0, 2.5), (0.0, 1.0), (1.0, 2.0), (2.0, 2.5)]
+    >>> [(w.start_s, w.end_s) for w in windows(4.0, step_s=2.0)]
+    [(0.0, 4.0), (0.0, 3.0), (0.0, 2.0), (2.0, 4.0)]
+    """
+    if not (shown_s > 0 and math.isfinite(shown_s) and step_s > 0):
+        raise ValueError(f"viewing time and step must be more than 0 s; {shown_s} and {step_s} are invalid")
+    found = [Window(0.0, shown_s)]
+    if standard_end_s < shown_s - ROUNDING_S:
+        found.append(Window(0.0, standard_end_s))
+    return tuple(dict.fromkeys([*found, *steps(shown_s, step_s)]))
+
+
+def steps(shown_s: float, step_s: float = STEP_S) -> tuple[Window, ...]:
+    """Windows of `step_s` one after the other until `shown_s`, the last maybe shorter."""
+    n = max(1, math.ceil(shown_s / step_s - ROUNDING_S))
+    borders = [*(step_s * i for i in range(n)), shown_s]
+    return tuple(Window(start, end) for start, end in pairwise(borders))
+
+
+def in_windows(fixations: pd.DataFrame, wanted: Sequence[Window], weight: Literal["duration", "count"]) -> pd.DataFrame:
+    """The fixations of each window, one window after the other; WINDOW_COLUMNS.
+
+    fixations: `results.FIXATION_COLUMNS`, onset_s from picture onset.
+
+    weight "duration": a fixation has a part in every window that it overlaps, and its row there has the seconds of the
+    overlap as duration_s and their beginning as onset_s: looking is shared out as it was spent.
+    weight "count": a fixation belongs to the window of its onset, whole, and its row stays as it is. The onset, not the
+    longest overlap: where to look was decided before it, and it lies in one window of a series whatever the others are,
+    while the longest overlap would tie and would give one fixation to different seconds in different series.
+
+    What was under way at picture onset (onset_s below 0) counts from 0. Rows whose onset is not known have no part in
+    any window: see `untimed`.
+    """
+    if weight not in ("duration", "count"):
+        raise ValueError(f"the argument 'weight' must be duration or count; {weight!r} is not")
+    onset = fixations["onset_s"].to_numpy(dtype=np.float64)
+    end = onset + fixations["duration_s"].to_numpy(dtype=np.float64)
+    begin = np.maximum(onset, 0.0)
+    parts = []
+    for window in wanted:
+        here = (begin >= window.start_s) & (begin < window.end_s) & (end > 0)
+        cut = fixations[here]
+        if weight == "duration":
+            start_s, end_s = np.maximum(begin, window.start_s), np.minimum(end, window.end_s)
+            # What does not outlast rounding was not there.
+            here = end_s - start_s > ROUNDING_S
+            cut = fixations[here].assign(onset_s=start_s[here], duration_s=(end_s - start_s)[here])
+        parts.append(cut.assign(window_start_s=window.start_s, window_end_s=window.end_s))
+    if not parts:
+        parts = [fixations.iloc[:0].assign(window_start_s=0.0, window_end_s=0.0)]
+    table: pd.DataFrame = pd.concat(parts, ignore_index=True)
+    return table
+
+
+def untimed(fixations: pd.DataFrame) -> list[str]:
+    """The participants some of whose fixations have no known onset, and so no part in windows of time."""
+    unknown = fixations["onset_s"].isna()
+    return sorted(str(p) for p in fixations.loc[unknown, "participant"].unique())

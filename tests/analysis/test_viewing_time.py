@@ -1,0 +1,125 @@
+"""Fixations in windows of viewing time: what is cut is conserved."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analysis.results import FIXATION_COLUMNS
+from analysis.viewing_time import WINDOW_COLUMNS, Window, in_windows, steps, untimed, windows
+
+
+def fixations(times: list[tuple[float, float]], participant: str = "01") -> pd.DataFrame:
+    """Of (onset_s, duration_s)."""
+    return pd.DataFrame(
+        {"participant": participant, "run": 1, "trial": 1, "stimulus": "a", "fixation": range(1, len(times) + 1),
+         "eye": "left", "onset_s": [t for t, _ in times], "duration_s": [d for _, d in times], "x_px": 1.0,
+         "y_px": 2.0, "used": True, "why": ""},
+        columns=list(FIXATION_COLUMNS),
+    )  # fmt: skip
+
+
+def of_window(table: pd.DataFrame, start_s: float, end_s: float) -> list[tuple[int, float, float]]:
+    """(fixation, onset_s, duration_s) of a window's rows."""
+    rows = table[(table["window_start_s"] == start_s) & (table["window_end_s"] == end_s)]
+    return list(zip(rows["fixation"], rows["onset_s"].round(9), rows["duration_s"].round(9), strict=True))
+
+
+SEEN = [(0.0, 0.8), (0.9, 0.3), (1.25, 0.75), (2.0, 1.0)]
+
+
+def test_by_duration_a_fixation_is_shared_out_over_the_windows_it_overlaps() -> None:
+    table = in_windows(fixations(SEEN), [*steps(3.0), Window(0, 3)], "duration")
+    assert of_window(table, 0, 1) == [(1, 0.0, 0.8), (2, 0.9, 0.1)]
+    assert of_window(table, 1, 2) == [(2, 1.0, 0.2), (3, 1.25, 0.75)]  # the third ends where the window does
+    assert of_window(table, 2, 3) == [(4, 2.0, 1.0)]
+    assert of_window(table, 0, 3) == [(i, *seen) for i, seen in enumerate(SEEN, start=1)]
+    assert list(table.columns) == list(WINDOW_COLUMNS)
+
+
+def test_by_count_a_fixation_belongs_whole_to_the_window_of_its_onset() -> None:
+    table = in_windows(fixations(SEEN), steps(3.0), "count")
+    assert of_window(table, 0, 1) == [(1, 0.0, 0.8), (2, 0.9, 0.3)]
+    assert of_window(table, 1, 2) == [(3, 1.25, 0.75)]
+    assert of_window(table, 2, 3) == [(4, 2.0, 1.0)]
+
+
+def test_what_was_under_way_at_onset_counts_from_the_onset() -> None:
+    seen = fixations([(-0.3, 0.5), (-0.3, 0.2)])
+    assert of_window(in_windows(seen, steps(2.0), "duration"), 0, 1) == [(1, 0.0, 0.2)]  # the second was over
+    assert [row[0] for row in of_window(in_windows(seen, steps(2.0), "count"), 0, 1)] == [1]
+
+
+def test_without_a_known_onset_there_is_no_window() -> None:
+    seen = pd.concat([fixations(SEEN, "02"), fixations([(math.nan, 0.3)], "01")])
+    for weight in ("duration", "count"):
+        assert set(in_windows(seen, steps(3.0), weight)["participant"]) == {"02"}  # type: ignore[arg-type]
+    assert untimed(seen) == ["01"]
+    assert untimed(fixations(SEEN)) == []
+
+
+times = st.lists(st.tuples(st.floats(-0.5, 12), st.floats(0.001, 3)), max_size=25)
+
+
+@settings(max_examples=150, deadline=None)
+@given(times, st.floats(0.5, 12), st.floats(0.1, 5))
+def test_windows_that_make_up_the_whole_conserve_what_is_in_it(
+    seen: list[tuple[float, float]], shown_s: float, step_s: float
+) -> None:
+    """Seconds and fixations alike, of everyone and of each fixation."""
+    table, whole = fixations(seen), [Window(0, shown_s)]
+    for weight, column in (("duration", "duration_s"), ("count", "used")):
+        parts = in_windows(table, steps(shown_s, step_s), weight)  # type: ignore[arg-type]
+        every = in_windows(table, whole, weight)  # type: ignore[arg-type]
+        expected = every.groupby("fixation")[column].sum()
+        found = parts.groupby("fixation")[column].sum().reindex(expected.index, fill_value=0)
+        np.testing.assert_allclose(found.astype(float), expected.astype(float), atol=1e-6)
+        # The other way round: no window invents a fixation, or a part of one longer than what it lasted.
+        assert math.isclose(float(parts[column].sum()), float(every[column].sum()), abs_tol=1e-6)
+        if weight == "duration":
+            inside = (parts["onset_s"] >= parts["window_start_s"] - 1e-9) & (
+                parts["onset_s"] + parts["duration_s"] <= parts["window_end_s"] + 1e-9
+            )
+            assert inside.all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.floats(0.2, 60), st.floats(0.1, 10))
+def test_steps_follow_each_other_without_gap_or_overlap(shown_s: float, step_s: float) -> None:
+    found = steps(shown_s, step_s)
+    assert found[0].start_s == 0 and found[-1].end_s == shown_s
+    assert all(one.end_s == other.start_s for one, other in pairwise(found))
+    assert all(w.end_s - w.start_s <= step_s + 1e-6 for w in found)
+
+
+def test_ten_seconds_have_the_windows_that_a_study_reports() -> None:
+    found = windows(10.0)
+    assert found[:2] == (Window(0, 10), Window(0, 3))
+    assert found[2:] == tuple(Window(i, i + 1) for i in range(10))
+    # A viewing time that rounding made a hair longer has no window of its own for it.
+    assert len(steps(3.0000000000004)) == 3
+    assert windows(3.0)[:2] == (Window(0, 3), Window(0, 1))
+    assert windows(1.0) == (Window(0, 1),)
+
+
+def test_nothing_in_gives_the_columns_all_the_same() -> None:
+    for table in (in_windows(fixations([]), steps(2.0), "duration"), in_windows(fixations(SEEN), [], "count")):
+        assert table.empty and list(table.columns) == list(WINDOW_COLUMNS)
+
+
+@pytest.mark.parametrize("start_s, end_s", [(1, 1), (2, 1), (-1, 1), (math.nan, 1)])
+def test_what_is_no_window_is_refused(start_s: float, end_s: float) -> None:
+    with pytest.raises(ValueError, match="must end after"):
+        Window(start_s, end_s)
+
+
+def test_other_weights_and_times_are_refused() -> None:
+    with pytest.raises(ValueError, match="duration or count"):
+        in_windows(fixations(SEEN), steps(2.0), "overlap")  # type: ignore[arg-type]
+    for shown_s, step_s in ((0, 1), (math.nan, 1), (3, 0)):
+        with pytest.raises(ValueError, match="more than 0 s"):
+            windows(shown_s, step_s)
