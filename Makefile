@@ -11,7 +11,7 @@ ifeq ($(VERSION),3.10)
 EXTRAS := experiment,tobii,test
 CHECKED := tests/test_beholder.py tests/shared tests/experiment tests/crash tests/stimuli shared experiment stimuli
 else
-EXTRAS := analysis,offline,experiment,vendors,dev
+EXTRAS := analysis,offline,experiment,tobii,eyelink,vendors,dev
 CHECKED :=
 endif
 

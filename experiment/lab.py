@@ -9,31 +9,31 @@ itself is `experiment.session`'s; here is only who takes part in it.
 from __future__ import annotations
 
 import gc
-import signal
 import sys
-import threading
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from experiment.console import Console
-from experiment.devices import Picture, Shape, Tracker
+from experiment.devices import Display, Picture, Shape, Tracker
 from experiment.observer import Observer, generator, read_densities
 from experiment.plan import Plan, picture_rect, plan_from_disk
 from experiment.preflight import Check, checks, window_checks
 from experiment.session import Outcome, run_session
 from experiment.simulation import simulation_facts
+from experiment.trackers.eyelink import EyeLinkTracker
 from experiment.trackers.mouse import MouseTracker
 from experiment.trackers.synthetic import SyntheticTracker
+from experiment.trackers.tobii import TobiiTracker
 from experiment.window import Window
 from shared.dataset import recover, runs
 from shared.errors import BeholderError, DisplayError, StudyError, TrackerError
-from shared.study import ScreenSettings, Study, read_study
+from shared.study import ScreenSettings, Study, TrackerName, read_study
 
-NOT_YET = ("tobii", "eyelink")
 # Lines of the preflight that concern the analysis; it may be done elsewhere, so they never stop a session.
 OF_THE_ANALYSIS = ("weights", "packages to analyse", "packages to use")
 # The interpreter passes from thread to thread this often, so that the page and the recorder keep no frame waiting.
@@ -103,7 +103,7 @@ def doctor(study_folder: Path | None) -> list[Check]:
     except DisplayError as error:
         return [*found, Check("doubtful", "screen", "no window on it", str(error))]
     try:
-        return [*found, *window_checks(study, window)]
+        return [*found, *window_checks(study, window), *_tracker_checks(study_folder, study, window)]
     finally:
         window.close()
 
@@ -132,17 +132,12 @@ def _screen_of(study_folder: Path, study: Study) -> ScreenSettings:
 def _with_tracker(study: Study, asked_for: str | None) -> Study:
     """The study with the tracker of this session. Raises TrackerError where there is none of that name to be had."""
     name = asked_for or study.tracker.name
-    if name in NOT_YET:
-        raise TrackerError(
-            f"{name} trackers are not part of this version of Beholder: pilot with --tracker mouse; "
-            "nothing was recorded."
-        )
     if name == "synthetic" and asked_for is None:
         raise TrackerError(
             "study.toml asks for the synthetic tracker, which measures nobody: write [tracker] name, or say "
             "--tracker synthetic to record simulated gaze on this screen."
         )
-    if name not in ("mouse", "synthetic"):
+    if name not in get_args(TrackerName):
         raise TrackerError(f'there is no tracker "{name}": take mouse, tobii, eyelink or synthetic.')
     return study.model_copy(update={"tracker": study.tracker.model_copy(update={"name": name})})
 
@@ -153,6 +148,8 @@ def _tracker(study_folder: Path, study: Study, plan: Plan, window: WatchedWindow
     who = plan.participant if plan.run == 1 else f"{plan.participant} run {plan.run}"
     if study.tracker.name == "mouse":
         return MouseTracker(window, study.mouse, generator(seed, who, "measurement"))
+    if (vendors := _vendors_tracker(study_folder, study, window, plan.participant, plan.run)) is not None:
+        return vendors
     densities = read_densities(study_folder, study, [trial.stimulus for trial in plan.trials])
     share = study.alignment.centre_share
     eyes = Observer(study.observer, window.screen, densities, share, generator(seed, who, "gaze"))
@@ -161,6 +158,34 @@ def _tracker(study_folder: Path, study: Study, plan: Plan, window: WatchedWindow
     synthetic = SyntheticTracker(window.clock, eyes, study.observer, chance, planted)
     window.watcher = synthetic.watch
     return synthetic
+
+
+def _vendors_tracker(study_folder: Path, study: Study, display: Display, participant: str, run: int) -> Tracker | None:
+    """The tracker with a vendor's name; None where the study has none of these."""
+    if study.tracker.name == "tobii":
+        licence = study.tobii.license_file
+        from_folder = str(study_folder / Path(licence).expanduser()) if licence else ""
+        return TobiiTracker(display.clock, study.tobii.model_copy(update={"license_file": from_folder}))
+    if study.tracker.name == "eyelink":
+        return EyeLinkTracker(display, study.eyelink, participant=participant, run=run)
+    return None
+
+
+def _tracker_checks(study_folder: Path, study: Study, window: Window) -> list[Check]:
+    """A vendor's tracker is reached, asked for what the study wants, and let go."""
+    tracker = _vendors_tracker(study_folder, study, window, "doctor", 1)
+    if tracker is None:
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            info = tracker.connect(study.tracker, window.screen)
+        except TrackerError as error:
+            return [Check("unfit", "tracker", f"{study.tracker.name} cannot be used", str(error))]
+        finally:
+            failures = tracker.close(Path(folder)).failures
+    found = [Check("doubtful", "tracker", "it did not end cleanly", failure) for failure in failures]
+    eyes = " and ".join(info.eyes)
+    return [Check("fit", "tracker", f"{info.model}, serial {info.serial}, {info.rate_hz:g} Hz, {eyes}"), *found]
 
 
 def _cut_short(study_folder: Path, plan: Plan, error: BeholderError) -> Outcome:
@@ -204,19 +229,7 @@ def _kept(found: Sequence[Check], override: str | None, study_folder: Path) -> d
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Within it threads take turns quickly, no frame waits for old objects to be counted, and a hang-up or a request to
-    end is what Ctrl-C is: the session leaves through its door.
-    """
-
-    def end(_number: int, _frame: object) -> None:
-        for name in names:
-            signal.signal(name, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    names = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    if threading.current_thread() is not threading.main_thread():
-        names = []
-    before = {name: signal.signal(name, end) for name in names}
+    """Within it threads take turns quickly, and no frame waits for old objects to be counted."""
     interval_s = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_EVERY_S)
     gc.collect()
@@ -226,5 +239,3 @@ def _undisturbed() -> Iterator[None]:
     finally:
         gc.unfreeze()
         sys.setswitchinterval(interval_s)
-        for name, handler in before.items():
-            signal.signal(name, handler)

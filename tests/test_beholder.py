@@ -121,8 +121,7 @@ def test_a_session_that_cannot_be_had_is_refused_with_what_to_type(study: Path) 
     assert f'begin with "beholder run {study} --participant 01"' in fails(
         beholder("run", study, "--participant", "01", "--resume")
     )
-    for tracker in ("tobii", "eyelink"):
-        assert "--tracker mouse" in fails(beholder("run", study, "--participant", "01", "--tracker", tracker))
+    assert "take mouse, tobii, eyelink" in fails(beholder("run", study, "--participant", "01", "--tracker", "toby"))
     assert not list(study.glob("sub-*"))
 
 
