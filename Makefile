@@ -11,7 +11,7 @@ ifeq ($(VERSION),3.10)
 EXTRAS := experiment,tobii,test
 CHECKED := tests/test_beholder.py tests/shared tests/experiment tests/crash tests/stimuli shared experiment stimuli
 else
-EXTRAS := analysis,offline,experiment,tobii,eyelink,vendors,dev
+EXTRAS := analysis,cluster,offline,experiment,tobii,eyelink,vendors,dev
 CHECKED :=
 endif
 
@@ -20,8 +20,9 @@ endif
 demo: $(VENV)/.analysis
 	$(BIN)/beholder demo --out $(DEMO)
 
+# Files of tests side by side; the slow ones stand alone, for they measure in real time.
 test: lint types
-	$(BIN)/python -m pytest -m "not slow" $(CHECKED)
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(CHECKED)
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow $(CHECKED)

@@ -270,13 +270,18 @@ def analyze(
         Path | None, typer.Option(help="Weights for the model: .safetensors, or .pth of tensors only.")
     ] = None,
     workers: Workers = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="A Dask scheduler, tcp://HOST:PORT, whose workers do the work."),
+    ] = None,
 ) -> None:
     """Fixations, attention, alignment, statistics and report; what is up to date is not computed again.
 
     Examples: beholder analyze my-study   |   beholder analyze my-study --model offline   |
-    beholder analyze my-study --model vit_base_patch16_224.dino --weights dino_vitb16.pth
+    beholder analyze my-study --model vit_base_patch16_224.dino --weights dino_vitb16.pth   |
+    beholder analyze my-study --cluster tcp://node7:8786
     """
-    _analyze(study_folder, model or (), weights, workers)
+    _analyze(study_folder, model or (), weights, workers, cluster)
 
 
 @app.command()
@@ -368,13 +373,17 @@ def _simulate(study_folder: Path, participants: int, seed: int, workers: int | N
     _say(f"{len(result.simulated)} participants simulated, {there} were there already: {study_folder}")
 
 
-def _analyze(study_folder: Path, models: Sequence[str], weights: Path | None, workers: int | None) -> None:
+def _analyze(
+    study_folder: Path, models: Sequence[str], weights: Path | None, workers: int | None, cluster: str | None = None
+) -> None:
     from analysis import stages
 
     found = stages.find(study_folder)
     _say(f"{len(found.recordings)} recordings, {len(found.imports)} imported tables, {len(found.stimuli)} pictures")
     with _Bars() as progress:
-        result = stages.analyze(study_folder, model_names=models, weights=weights, workers=workers, progress=progress)
+        result = stages.analyze(
+            study_folder, model_names=models, weights=weights, workers=workers, cluster=cluster, progress=progress
+        )
     _show(result.remarks)
     if not any(result.computed.values()):
         _say("Nothing has changed since the last analysis: nothing was computed again.")

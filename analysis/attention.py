@@ -1,16 +1,19 @@
 """What a Vision Transformer attends to in a picture: the attention of its class token to each patch.
 
 The picture goes in whole, resized to whole patches. Of each layer's attention only the rows that are used are
-computed, from the layer's own input and weights; the network's forward pass stays fused and unchanged. Attention is
-given as it is after the softmax, beside the mass that goes to the class and register tokens. Densities, smoothing,
-resampling to a picture's pixels and comparing with people are done elsewhere.
+computed, from the queries and keys that the network itself made; its forward pass stays fused and unchanged, and ends
+where the highest layer asked for has been read. Attention is given as it is after the softmax, beside the mass that
+goes to the class and register tokens. Densities, smoothing, resampling to a picture's pixels and comparing with people
+are done elsewhere.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -72,17 +75,17 @@ def attend(
     input_px = input_size(*picture.size, model.patch_px, longest_px)
     rows, columns = (side // model.patch_px for side in input_px)
     pixels = preprocess(picture, input_px, model.mean, model.std).to(device)
-    read = range(1, max(layers) + 1) if with_rollout else sorted(set(layers))
+    wanted = range(1, max(layers) + 1) if with_rollout else sorted(set(layers))
     model.module.to(device)
     # On a GPU, cuDNN would otherwise cut the pixels of the patch embedding's convolution to 10 bits (TF32).
     with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-        inputs = _inputs_of_attention(model, pixels, read)
+        read = _read_layers(model, pixels, wanted)
         prefix = model.n_prefix_tokens
         n_tokens = prefix + rows * columns
         query = _query(model, n_tokens).to(device)
-        by_layer = {layer: _mean_row_by_head(inputs[layer], query) for layer in set(layers)}
+        by_layer = {layer: _mean_row_by_head(read[layer], query) for layer in set(layers)}
         heads = torch.stack([by_layer[layer] for layer in layers]).float().cpu().numpy()
-        rolled = _rollout(inputs, layers, query).float().cpu().numpy() if with_rollout else None
+        rolled = _rollout(read, layers, query).float().cpu().numpy() if with_rollout else None
     return Attention(
         layers=tuple(layers),
         query=CLASS_TOKEN if model.has_class_token else MEAN_OVER_PATCHES,
@@ -156,34 +159,62 @@ def _check_layers(model: Model, layers: Sequence[int]) -> None:
         raise WeightsError(f"{model.name}: {asked} was asked for; its layers are 1 to {model.n_layers}.")
 
 
-# What an attention layer is given: (its module, tokens (1, n, width), rotary position embedding or None).
-_Input = tuple[Any, torch.Tensor, "torch.Tensor | None"]
+@dataclass(frozen=True)
+class _Layer:
+    """What a layer's attention is made of: the module, its rotary position embedding or None, and of all tokens,
+    (heads, n, d) each, queries and keys as they leave their normalisation, where there is one."""
+
+    attention: Any
+    rope: torch.Tensor | None
+    queries: torch.Tensor
+    keys: torch.Tensor
 
 
-def _inputs_of_attention(model: Model, pixels: torch.Tensor, layers: Sequence[int]) -> dict[int, _Input]:
-    """What the attention of each layer was given in one forward pass, by the layer's number."""
+class _AllRead(Exception):  # noqa: N818 (nothing is wrong)
+    """The highest layer asked for has been read; what the network would go on to compute is not wanted."""
+
+
+def _read_layers(model: Model, pixels: torch.Tensor, layers: Sequence[int]) -> dict[int, _Layer]:
+    """Queries and keys of each of these layers, by its number, from one forward pass that ends at the highest.
+
+    Every kind of attention that `models.describe` lets in calls q_norm and k_norm, if only as an identity: what comes
+    out of them is taken, so that nothing is computed twice.
+    """
     network: Any = model.module
-    inputs: dict[int, _Input] = {}
+    ropes: dict[int, torch.Tensor | None] = {}
+    queries: dict[int, torch.Tensor] = {}
+    keys: dict[int, torch.Tensor] = {}
 
-    def keep(layer: int, attention: Any, args: tuple[torch.Tensor, ...], kwargs: dict[str, Any]) -> None:
+    def keep_rope(layer: int, _: Any, args: tuple[torch.Tensor, ...], kwargs: dict[str, Any]) -> None:
         if len(args) != 1 or kwargs.get("attn_mask") is not None or kwargs.get("is_causal"):
             raise WeightsError(f"{model.name}: layer {layer} masks its attention; choose a plain ViT.")
-        inputs[layer] = attention, args[0], kwargs.get("rope")
+        ropes[layer] = kwargs.get("rope")
 
-    hooks = [
-        network.blocks[layer - 1].attn.register_forward_pre_hook(
-            lambda attention, args, kwargs, layer=layer: keep(layer, attention, args, kwargs), with_kwargs=True
-        )
-        for layer in layers
-    ]
+    def keep_queries(layer: int, _: Any, __: Any, normed: torch.Tensor) -> None:
+        queries[layer] = normed[0]
+
+    def keep_keys(layer: int, _: Any, __: Any, normed: torch.Tensor) -> None:
+        keys[layer] = normed[0]
+        if layer == max(layers):
+            raise _AllRead
+
+    attentions = {layer: network.blocks[layer - 1].attn for layer in layers}
+    hooks = []
+    for layer, attention in attentions.items():
+        hooks += [
+            attention.register_forward_pre_hook(partial(keep_rope, layer), with_kwargs=True),
+            attention.q_norm.register_forward_hook(partial(keep_queries, layer)),
+            attention.k_norm.register_forward_hook(partial(keep_keys, layer)),
+        ]
     try:
-        network.forward_features(pixels)
+        with contextlib.suppress(_AllRead):
+            network.forward_features(pixels)
     finally:
         for hook in hooks:
             hook.remove()
-    if inputs.keys() != set(layers):
+    if not ropes.keys() == queries.keys() == keys.keys() == attentions.keys():
         raise WeightsError(f"{model.name}: attention of its layers was not called; choose a plain ViT.")
-    return inputs
+    return {layer: _Layer(of, ropes[layer], queries[layer], keys[layer]) for layer, of in attentions.items()}
 
 
 def _query(model: Model, n_tokens: int) -> torch.Tensor:
@@ -196,9 +227,9 @@ def _query(model: Model, n_tokens: int) -> torch.Tensor:
     return weights
 
 
-def _mean_row_by_head(given: _Input, query: torch.Tensor) -> torch.Tensor:
+def _mean_row_by_head(given: _Layer, query: torch.Tensor) -> torch.Tensor:
     """(heads, n): attention of the rows that have weight in `query` (n,), averaged by it, for each head."""
-    queries, keys = _queries_and_keys(*given)
+    queries, keys = _queries_and_keys(given)
     used = query.nonzero().flatten()
     weights, queries = query[used], queries[:, used]
     mean = torch.zeros(keys.shape[:2], device=keys.device)
@@ -207,19 +238,19 @@ def _mean_row_by_head(given: _Input, query: torch.Tensor) -> torch.Tensor:
     return mean
 
 
-def _rollout(inputs: dict[int, _Input], layers: Sequence[int], query: torch.Tensor) -> torch.Tensor:
+def _rollout(read: dict[int, _Layer], layers: Sequence[int], query: torch.Tensor) -> torch.Tensor:
     """(layers, n): the query's attention followed from each of these layers down to the input.
 
     A row vector times the product of (A + 1) / 2 over the layers, from the highest to the lowest; A, the mean over
     heads, has rows that sum to one already, so half of A plus the identity is Abnar and Zuidema's normalisation.
     """
     followed = torch.zeros(len(layers), len(query), device=query.device)
-    for layer in sorted(inputs, reverse=True):
+    for layer in sorted(read, reverse=True):
         for at, highest in enumerate(layers):
             if highest == layer:
                 followed[at] = query
         passed = torch.zeros_like(followed)
-        for start, stop, rows in _rows(*_queries_and_keys(*inputs[layer])):
+        for start, stop, rows in _rows(*_queries_and_keys(read[layer])):
             passed += followed[:, start:stop] @ rows.mean(dim=0)
         followed = (followed + passed) / 2
     return followed
@@ -234,27 +265,15 @@ def _rows(queries: torch.Tensor, keys: torch.Tensor) -> Iterator[tuple[int, int,
         yield start, stop, (queries[:, start:stop] @ keys.transpose(1, 2)).softmax(dim=-1)
 
 
-def _queries_and_keys(
-    attention: Any, tokens: torch.Tensor, rope: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _queries_and_keys(given: _Layer) -> tuple[torch.Tensor, torch.Tensor]:
     """Scaled queries and keys of all tokens, (heads, n, d) each.
 
-    As timm's Attention, AttentionRope and EvaAttention compute them: projection, bias (Eva's keys have none),
-    normalisation, rotation by position for all but the prefix tokens, keys shared by groups of heads.
+    As timm's Attention, AttentionRope and EvaAttention go on: rotation by position for all but the prefix tokens,
+    keys shared by groups of heads.
     """
     from timm.layers.pos_embed_sincos import apply_rot_embed_cat
 
-    if attention.qkv is None:
-        projected = [attention.q_proj(tokens), attention.k_proj(tokens)]
-    else:
-        weights = attention.qkv.weight.chunk(3)
-        biases = (None, None) if attention.qkv.bias is None else attention.qkv.bias.chunk(3)
-        if getattr(attention, "q_bias", None) is not None:
-            biases = attention.q_bias, attention.k_bias
-        projected = [torch.nn.functional.linear(tokens, weights[part], biases[part]) for part in (0, 1)]
-    head_width = projected[0].shape[-1] // attention.num_heads
-    split = [some[0].unflatten(-1, (-1, head_width)).transpose(0, 1) for some in projected]
-    queries, keys = attention.q_norm(split[0]), attention.k_norm(split[1])
+    attention, rope, queries, keys = given.attention, given.rope, given.queries, given.keys
     if rope is not None:
         prefix, half = attention.num_prefix_tokens, getattr(attention, "rotate_half", False)
         queries, keys = (

@@ -19,6 +19,7 @@ Nothing here reads tables or draws; scores at one sigma fixed beforehand come in
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations as all_orders
 from math import factorial
@@ -59,11 +60,19 @@ class AboveChance:
     missing: float
 
 
-def above_chance(scores: FloatArray, sign: int, rng: np.random.Generator, permutations: int = 2000) -> AboveChance:
+def above_chance(
+    scores: FloatArray,
+    sign: int,
+    rng: np.random.Generator,
+    permutations: int = 2000,
+    blocks: Sequence[Sequence[int]] | None = None,
+) -> AboveChance:
     """Whether any map is closer to people on the picture they saw than on other pictures, and which.
 
     scores: (participants, pictures of gaze, pictures of attention, maps), pictures in the same order in both; the
-    diagonal is the match. sign: 1 where higher scores are closer to people, -1 where lower ones are.
+    diagonal is the match. sign: 1 where higher scores are closer to people, -1 where lower ones are. blocks: the
+    pictures that were compared with each other, where not all were; they are permuted within their block, and one alone
+    in its block has no part.
     A participant who did not see a picture is NaN in all its cells and has no part in that picture's mean; a picture
     that nobody saw is left out; a map without a score in any of the remaining cells is not tested.
     p = (1 + permutations that reach the true one) / (1 + permutations); where there are no more orders than
@@ -74,28 +83,37 @@ def above_chance(scores: FloatArray, sign: int, rng: np.random.Generator, permut
     if scores.ndim != 4 or scores.shape[1] != scores.shape[2]:
         raise ValueError(f"scores must be (participants, pictures, pictures, maps); {scores.shape} is invalid")
     seen: NDArray[np.bool_] = np.any(np.isfinite(scores), axis=(2, 3))
-    kept = np.flatnonzero(seen.any(axis=0))
+    there: NDArray[np.bool_] = np.any(seen, axis=0)
+    groups = [np.array([s for s in block if there[s]], dtype=np.intp) for block in blocks or [range(scores.shape[1])]]
+    groups = [group for group in groups if len(group) > 1]
+    if not groups:
+        raise ValueError(f"pictures can be permuted where two or more were seen; {int(there.sum())} is invalid")
+    centred, sizes = [], []
+    for group in groups:
+        matrix = sign * _over_participants(scores[:, group][:, :, group], seen[:, group])
+        sizes.append(np.abs(matrix).max(axis=(0, 1)))
+        centred.append(matrix - matrix.mean(axis=0) - matrix.mean(axis=1, keepdims=True) + matrix.mean(axis=(0, 1)))
+    kept = np.concatenate(groups)
     n = len(kept)
-    if n < 2:
-        raise ValueError(f"pictures can be permuted where two or more were seen; {n} is invalid")
-    matrix = sign * _over_participants(scores[:, kept][:, :, kept], seen[:, kept])
-    centred = matrix - matrix.mean(axis=0) - matrix.mean(axis=1, keepdims=True) + matrix.mean(axis=(0, 1))
-    sd = np.sqrt((centred**2).sum(axis=(0, 1)) / (n - 1)) / n
-    size = np.abs(matrix).max(axis=(0, 1))
-    tested = np.flatnonzero(sd > 1e-12 * size)
+    # The SD of a sum of matches over all permutations.
+    sd = np.sqrt(np.sum([(c**2).sum(axis=(0, 1)) / (len(c) - 1) for c in centred], axis=0))
+    tested = np.flatnonzero(sd > 1e-12 * n * np.max(sizes, axis=0))
     # The mean over what does not match is (sum - match) / (n (n - 1)), which turns the centred match into the gain.
-    gain = np.einsum("iim->m", centred) / (n - 1)
+    gain = np.sum([np.einsum("iim->m", c) * len(c) / (len(c) - 1) for c in centred], axis=0) / n
     z = np.full(len(sd), np.nan)
-    standard = centred[:, :, tested] / (n * sd[tested])
-    z[tested] = np.einsum("iim->m", standard)
-    exact = factorial(n) <= permutations
+    standard = [c[:, :, tested] / sd[tested] for c in centred]
+    z[tested] = np.sum([np.einsum("iim->m", part) for part in standard], axis=0)
+    exact = len(groups) == 1 and factorial(n) <= permutations
     single, largest, count = np.zeros(len(tested)), np.zeros(len(tested)), 0
-    for orders in _blocks(n, permutations, exact, rng):
-        found = sum(standard[s, orders[:, s]] for s in range(n))
+    for orders in _orders([len(group) for group in groups], permutations, exact, rng):
+        found = np.zeros((len(orders[0]), len(tested)))
+        for part, order in zip(standard, orders, strict=True):
+            for s in range(len(part)):
+                found += part[s, order[:, s]]
         single += (found >= z[tested] - TIE).sum(axis=0)
         if len(tested):
             largest += (found.max(axis=1)[:, None] >= z[tested] - TIE).sum(axis=0)
-        count += len(orders)
+        count += len(found)
     drawn = 0 if exact else 1
     p_map, p_adjusted = np.full(len(sd), np.nan), np.full(len(sd), np.nan)
     p_map[tested] = (single + drawn) / (count + drawn)
@@ -125,13 +143,18 @@ def _over_participants(scores: FloatArray, seen: NDArray[np.bool_]) -> FloatArra
     return mean
 
 
-def _blocks(n: int, permutations: int, exact: bool, rng: np.random.Generator) -> list[NDArray[np.intp]]:
-    """Orders of n pictures in blocks (orders, n): all there are, or as many as wanted at random."""
+def _orders(
+    sizes: Sequence[int], permutations: int, exact: bool, rng: np.random.Generator
+) -> Iterator[list[NDArray[np.intp]]]:
+    """Orders of the pictures of each block, (orders, size) each, some at a time: all there are, or so many drawn."""
     if exact:
-        orders = np.array(list(all_orders(range(n))), dtype=np.intp)
-    else:
-        orders = rng.permuted(np.tile(np.arange(n), (permutations, 1)), axis=1)
-    return [orders[first : first + PER_BLOCK] for first in range(0, len(orders), PER_BLOCK)]
+        every = np.array(list(all_orders(range(sizes[0]))), dtype=np.intp)
+        for first in range(0, len(every), PER_BLOCK):
+            yield [every[first : first + PER_BLOCK]]
+        return
+    for first in range(0, permutations, PER_BLOCK):
+        some = min(PER_BLOCK, permutations - first)
+        yield [rng.permuted(np.tile(np.arange(size), (some, 1)), axis=1) for size in sizes]
 
 
 def _known(values: FloatArray) -> tuple[float | None, ...]:

@@ -20,14 +20,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from analysis.inference import Curve, Estimate, Lift, MapReading, Reference, Replication, Sound
+from analysis.inference import Curve, Estimate, Lift, MapReading, Reference, Replication, Sound, WindowReading
 from analysis.measures import MEASURES
 from shared.study import ExclusionSettings, LimitSettings
 
 INK, SOFT, FAINT = "#1d1f24", "#6b7280", "#c9cdd4"
 BLUE, VERMILION, GREEN, ORANGE, PURPLE = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#a8578a"
-REFERENCE_COLOURS = {"centre": GREEN, "uniform": ORANGE, "object": PURPLE}
-REFERENCE_LABELS = {"centre": "centre bias", "uniform": "even spread", "object": "the object, evenly"}
+REFERENCE_COLOURS = {"centre": GREEN, "centre-fitted": "#00664b", "uniform": ORANGE, "object": PURPLE,
+                     "random": SOFT, "others": "#5b3a8e"}  # fmt: skip
+REFERENCE_LABELS = {
+    "centre": "centre Gaussian", "centre-fitted": "centre bias, fitted", "uniform": "even spread",
+    "object": "the object, evenly", "random": "random weights", "others": "other viewers",
+}  # fmt: skip
 UNITS = {"deg": "°", "px": " px", "patch": " patches", "percent": " % of the width"}
 AXIS_UNITS = {"deg": "degrees", "px": "px of the picture", "patch": "patches", "percent": "% of the picture's width"}
 
@@ -125,10 +129,11 @@ def measure_label(measure: str) -> str:
 def draw_heads(sound: Sound) -> Figure:
     """Every head with its interval, the same head's attention on other pictures, and bands for the references."""
     order = [sound.head(h) for h in sound.ranked]
-    figure = Figure(figsize=(WIDTH_IN, 1.55 + 0.3 * len(order)), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 1.7 + 0.3 * len(order)), layout="constrained")
     axes = figure.add_subplot()
-    _limit_to(axes, order, sound.references, margin=0.2)
-    _bands(axes, sound.references)
+    references = _drawn(sound)
+    _limit_to(axes, order, references, margin=0.2)
+    _bands(axes, references)
     closest = {sound.ranked[0], *sound.ties}
     for row, head in enumerate(order):
         _dumbbell(axes, row, head, BLUE if head.map in closest else INK)
@@ -156,21 +161,94 @@ def draw_measures(sounds: Sequence[Sound]) -> Figure:
     heads = [h.map for h in sounds[0].heads]
     columns = min(2, len(sounds))
     rows = -(-len(sounds) // columns)
-    figure = Figure(figsize=(WIDTH_IN, rows * (1.15 + 0.21 * len(heads))), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, rows * (1.3 + 0.21 * len(heads))), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)  # type: ignore[union-attr, call-arg]
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axes, sound in zip(grid.flat, sounds, strict=False):
-        _limit_to(axes, sound.heads, sound.references, margin=0.06)
-        _bands(axes, sound.references, size=7)
+        references = _drawn(sound)
+        _limit_to(axes, sound.heads, references, margin=0.06)
+        _bands(axes, references, size=7)
         closest = {sound.ranked[0], *sound.ties}
         for row, head in enumerate(sound.heads):
             _dumbbell(axes, row, head, BLUE if head.map in closest else INK)
         _name_rows(axes, [head_label(h) for h in heads])
         axes.set_ylim(len(heads) - 0.4, -1.0)
-        axes.set_title(MEASURES[sound.measure].label + (" (primary)" if sound.primary else ""), pad=24)
+        axes.set_title(MEASURES[sound.measure].label + (" (primary)" if sound.primary else ""), pad=33)
         _towards_people(axes, sound.measure, short=True)
     for axes in list(grid.flat)[len(sounds) :]:
         axes.remove()
+    return figure
+
+
+@in_house_style
+def draw_windows(windows: Sequence[WindowReading], sound: Sound) -> Figure:
+    """The primary measure in windows of viewing time: every head, the closest one and the centre bias."""
+    following = steps(windows)
+    figure = Figure(figsize=(WIDTH_IN, 3.1), layout="constrained")
+    axes = figure.add_subplot()
+    middle = [(w.start_s + w.end_s) / 2 for w in following]
+    ends = []
+    for head in sound.heads:
+        y = [next((r.value.mean for r in w.heads if r.map == head.map), np.nan) for w in following]
+        axes.plot(middle, y, color=FAINT, lw=0.9, zorder=1)
+    lines = [(sound.ranked[0], BLUE, head_label(sound.ranked[0])), ("mean", INK, head_label("mean"))]
+    lines.append(("centre-fitted", REFERENCE_COLOURS["centre-fitted"], REFERENCE_LABELS["centre-fitted"]))
+    for name, colour, label in lines:
+        found = [next((r.value for r in (*w.heads, *w.references) if r.map == name), None) for w in following]
+        if any(e is None for e in found):
+            continue
+        known = [e for e in found if e is not None]
+        axes.plot(middle, [e.mean for e in known], color=colour, lw=1.8, zorder=3)
+        for x, e in zip(middle, known, strict=True):
+            if e.low is not None and e.high is not None:
+                axes.plot([x, x], [e.low, e.high], color=colour, lw=1.1, zorder=2)
+        ends.append((known[-1].mean, colour, label))
+    _label_ends(axes, middle[-1], ends)
+    axes.grid(axis="y")
+    axes.set_xlabel("viewing time (s), middle of the window")
+    axes.set_ylabel(measure_label(sound.measure))
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+    return figure
+
+
+def steps(windows: Sequence[WindowReading]) -> list[WindowReading]:
+    """The windows that follow one upon the other: those of the most common length, in order."""
+    lengths = [round(w.end_s - w.start_s, 6) for w in windows]
+    common = max(set(lengths), key=lambda length: (lengths.count(length), -length))
+    return sorted((w for w, n in zip(windows, lengths, strict=True) if n == common), key=lambda w: w.start_s)
+
+
+@in_house_style
+def draw_areas(areas: pd.DataFrame, sound: Sound) -> Figure:
+    """Shares of looking and of attention by part of the object, side by side; a tick marks the part's share of area."""
+    own = areas[
+        (areas["kind"] == "all") & areas["model"].isin(["", sound.model]) & areas["layer"].isin([0, sound.layer])
+    ]
+    sources = [("people", VERMILION, "people"), (sound.ranked[0], BLUE, head_label(sound.ranked[0])),
+               ("mean", INK, head_label("mean"))]  # fmt: skip
+    people = own[own["source"] == "people"].sort_values("share", ascending=False)
+    parts = list(people["part"])
+    figure = Figure(figsize=(WIDTH_IN, 1.0 + 0.42 * len(parts)), layout="constrained")
+    axes = figure.add_subplot()
+    for at, (source, colour, label) in enumerate(sources):
+        rows = own[own["source"] == source].set_index("part")
+        for row, part in enumerate(parts):
+            if part not in rows.index:
+                continue
+            value, y = rows.loc[part], row + (at - 1) * 0.2
+            half = [100 * (value["area"] + v / 100) for v in (value["low_pp"], value["high_pp"])]
+            if np.isfinite(half).all():
+                axes.plot(half, [y, y], color=colour, lw=1.4, zorder=2)
+            axes.plot(100 * value["share"], y, "o", ms=4.5, color=colour, zorder=3)
+            if row == 0:
+                axes.annotate(label, (100 * value["share"], y), xytext=(7, 0), textcoords="offset points",
+                              va="center", color=colour, fontsize=8, annotation_clip=False)  # fmt: skip
+            if at == 0:
+                axes.plot([100 * value["area"]] * 2, [row - 0.35, row + 0.35], color=SOFT, lw=1.4, zorder=1)
+    _name_rows(axes, parts)
+    axes.set_ylim(len(parts) - 0.4, -0.6)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("% of fixated time, or of attention; grey tick: % of the picture's area")
     return figure
 
 
@@ -435,6 +513,16 @@ def _dumbbell(axes: Axes, row: float, head: MapReading, colour: str) -> None:
     _interval(axes, row, head.value, colour)
 
 
+def _drawn(sound: Sound) -> list[Reference]:
+    """The references that a figure has room for: of two Gaussians at the centre the fitted one, which is the stronger;
+    and no object where its score says only what epsilon is.
+    """
+    maps = {r.map for r in sound.references}
+    hidden = {"centre"} if "centre-fitted" in maps else set()
+    hidden |= {"object"} if sound.measure in ("kl", "ig") else set()
+    return [r for r in sound.references if r.map not in hidden]
+
+
 def _limit_to(axes: Axes, heads: Sequence[MapReading], references: Sequence[Reference], margin: float) -> None:
     """Set the range to what the heads need, and to the references unless they lie farther off than the heads' range."""
     shown = [e for h in heads for e in (h.value, h.shuffled) if e is not None]
@@ -447,14 +535,14 @@ def _limit_to(axes: Axes, heads: Sequence[MapReading], references: Sequence[Refe
 
 
 def _bands(axes: Axes, references: Sequence[Reference], size: float = 8.5) -> None:
-    """A vertical band for each reference's interval, its name above; neighbours' names stand at two heights.
+    """A vertical band for each reference's interval, its name above; neighbours' names stand at three heights.
 
     A reference beyond the range is named at that edge with its value.
     """
     low, high = axes.get_xlim()
     for i, reference in enumerate(sorted(references, key=lambda r: r.value.mean)):
         colour, e, label = REFERENCE_COLOURS[reference.map], reference.value, REFERENCE_LABELS[reference.map]
-        height = 2 + (i % 2) * (size + 2)
+        height = 2 + (i % 3) * (size + 2)
         if low <= e.mean <= high:
             place, x, alignment = label, e.mean, "center"
             if e.low is not None and e.high is not None:

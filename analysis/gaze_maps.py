@@ -177,18 +177,30 @@ def fixation_map(x: FloatArray, y: FloatArray, weight: FloatArray, grid: Grid, s
 def smooth(density: FloatArray, sigma: float) -> FloatArray:
     """Maps (..., height, width) blurred by a Gaussian of `sigma` map px and divided by their sum.
 
-    Each pixel's mass sits at its centre; Gaussians are integrated over each pixel and zero beyond the border.
+    Each pixel's mass sits at its centre, and Gaussians are integrated over each pixel. Beyond its borders a map goes on
+    as its mirror image: nobody knows what a model would attend to there, and were it nothing, the blur would darken the
+    borders and add a centre bias. So mass is kept, and an even map stays even.
     Raises ValueError where a map has nothing to blur.
     """
     height, width = density.shape[-2:]
-    rows = blur_matrix(np.arange(0.5, height, dtype=np.float64), height, sigma)
-    columns = blur_matrix(np.arange(0.5, width, dtype=np.float64), width, sigma)
+    rows, columns = _mirrored_blur(height, sigma), _mirrored_blur(width, sigma)
     blurred: FloatArray = rows @ np.asarray(density, dtype=np.float64) @ columns.T
     total = blurred.sum(axis=(-2, -1), keepdims=True)
     if not np.all(total > 0):
         raise ValueError("a map that is zero everywhere has no density to smooth")
     blurred /= total
     return blurred
+
+
+def _mirrored_blur(length: int, sigma: float) -> FloatArray:
+    """What pixel k gives to pixel i, (length, length), with all the mirror images of k that sigma reaches."""
+    centres = np.arange(0.5, length, dtype=np.float64)
+    reach = int(np.ceil(8 * sigma / (2 * length)))
+    matrix = np.zeros((length, length))
+    for turn in range(-reach, reach + 1):
+        for images in (centres, -centres):
+            matrix += blur_matrix(images + 2 * turn * length, length, sigma)
+    return matrix
 
 
 def overlap_matrix(length: int, new_length: int) -> FloatArray:

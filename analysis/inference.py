@@ -9,16 +9,21 @@
     lift          the model's attention on the object; the same for everybody, so its intervals are over pictures alone
     other_drift   the sound reading of the primary measure with the correction of drift that the study did not choose
 
+    above_chance  by permuted pictures, all heads and layers of a model at once; by the primary measure, as are
+    model_contrasts, windows, groups    between models, over viewing time, between groups of participants
+
 Nothing here draws or writes. How a mixed model is fitted stands in mixed_model.py, the test of permuted pictures in
-chance.py. Not here yet: ceilings from other viewers.
+chance.py, densities and what is between floor and ceiling in density.py, estimates of sigma in held_out_sigma.py.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -29,16 +34,23 @@ from scipy import stats
 from scipy.special import stdtr, stdtrit
 from statsmodels.stats.multicomp import pairwise_tukeyhsd
 
+from analysis.chance import above_chance
+from analysis.density import PictureGaze, Ratio, share_of_the_way
+from analysis.gaze_maps import area_resample, grid_for, sigma_in_map_px, to_map_px
+from analysis.held_out_sigma import SigmaEstimate, human_sigma, model_sigma
 from analysis.measures import MEASURES
 from analysis.mixed_model import Components, components, fit_tables, wald_test
-from analysis.results import POOLED, Results
+from analysis.results import HALF, POOLED, REFERENCES, Results, named_maps
+from shared.dataset import read_participants
 from shared.errors import DataError, Remark
+from shared.stimuli import read_stimuli
 
 FloatArray = NDArray[np.float64]
 
 LEVEL = 0.95
-REFERENCES = ("centre", "uniform", "object")
-SHUFFLED = "shuffled-"
+SHUFFLED, SAME_KIND, OTHERS = "shuffled-", "same-kind-", "others"
+PERMUTATIONS = 2000
+SIGMAS_TRIED = tuple(float(s) for s in np.geomspace(0.1, 1, 15) * 8)  # of the study's unit, 0.8 to 8
 BOOTSTRAP_DRAWS = 2000
 
 REPLICATION_WARNING = (
@@ -82,6 +94,11 @@ class MapReading:
 
     `gain` is positive where the map is closer to people than its own attention on other pictures is, whichever the
     measure's direction; `gain_p_holm` is corrected over the heads. Both are None where no pictures were shuffled.
+    `same_kind` and `gain_same_kind` are the same with other pictures of the same kind alone. `p_above_chance` is by
+    permuted pictures, adjusted for all heads and layers of the model (see `ChanceTest`); by the primary measure alone.
+    `share` is how far the map gets from its own attention on other pictures (0) to the other viewers (1); None where
+    the other viewers do not beat that floor. `inside` is the score within the object alone, `pooled` that of the map of
+    all people together, over pictures alone.
     `bootstrap` and `gain_bootstrap` are 95 % percentile intervals of the score and the gain, participants and pictures
     drawn anew, beside the intervals proper; None except for heads by the primary measure in the layers shown.
     """
@@ -93,11 +110,17 @@ class MapReading:
     gain_p_holm: float | None = None
     bootstrap: tuple[float, float] | None = None
     gain_bootstrap: tuple[float, float] | None = None
+    same_kind: Estimate | None = None
+    gain_same_kind: Estimate | None = None
+    p_above_chance: float | None = None
+    share: Ratio | None = None
+    inside: Estimate | None = None
+    pooled: Estimate | None = None
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A map that knows nothing of the model, at the fixed sigma: centre, uniform or object.
+    """A map that knows nothing of the trained model, at the fixed sigma: see `results.REFERENCES`.
 
     `lead` is by how much the closest head is closer to people than this map (positive), over the same cells.
     """
@@ -165,7 +188,8 @@ class Sound:
     `head_effect` and `contrasts` are None and empty with one head, one participant or one picture.
     `head_effect_p_holm` is the head effect's p corrected by Holm over the secondary measures of the layer; None for the
     primary measure, which is not corrected. `mixed` is None where no cell is missing, and for other than the primary
-    measure in the layers shown.
+    measure in the layers shown. `inside_uniform` is an even spread over the object, scored within it: the floor of the
+    maps' `inside`.
     """
 
     model: str
@@ -184,6 +208,7 @@ class Sound:
     contrasts: tuple[Contrast, ...]
     head_effect_p_holm: float | None = None
     mixed: MixedReading | None = None
+    inside_uniform: Estimate | None = None
 
     @property
     def best(self) -> MapReading:
@@ -277,11 +302,123 @@ class Lift:
 
 
 @dataclass(frozen=True)
+class ChanceTest:
+    """Is any head of any layer of a model closer to people on the picture they saw than on others? (chance.py)
+
+    By the primary measure, all heads and layers tested at once: `p` is that of the largest standardised gain, which is
+    that of head `map` of `layer`, `z` its size and `gain` the gain itself; None where nothing could be tested. `maps`
+    is how many were tested. No p can be below `smallest_p`.
+    """
+
+    model: str
+    measure: str
+    p: float | None
+    map: str
+    layer: int
+    z: float | None
+    gain: float | None
+    maps: int
+    participants: int
+    pictures: int
+    permutations: int
+    exact: bool
+    smallest_p: float
+
+
+@dataclass(frozen=True)
+class ModelContrast:
+    """Two models by the primary measure: by how much the first is closer to people (positive) than the second.
+
+    What is compared is the mean of the heads in the last layer analysed, which no data chose; low, high and p are
+    simultaneous over all pairs of models.
+    """
+
+    first: str
+    first_layer: int
+    second: str
+    second_layer: int
+    difference: float
+    low: float
+    high: float
+    df: float
+    p: float
+
+
+@dataclass(frozen=True)
+class WindowReading:
+    """The primary measure in one window of viewing time, of a layer shown: the heads and their mean, `value` alone.
+
+    `references` are `centre-fitted` and, where there are any, `others`; `fixations` is their mean number a participant
+    and picture. Participants' maps depend on how many fixations they are made of, so windows of different lengths are
+    not compared.
+    """
+
+    model: str
+    layer: int
+    start_s: float
+    end_s: float
+    heads: tuple[MapReading, ...]
+    references: tuple[MapReading, ...]
+    fixations: float
+    participants: int
+    pictures: int
+
+
+@dataclass(frozen=True)
+class GroupContrast:
+    """Two groups of participants and one map: by how much it is closer to the first group (positive).
+
+    Both have as many fixations on a picture. `means` are of the first and of the second group. low and high: 95 %,
+    participants (of either group) and pictures random; `p_holm` is corrected over the heads (None for their mean).
+    """
+
+    model: str
+    layer: int
+    map: str
+    first: str
+    second: str
+    means: tuple[float, float]
+    difference: float
+    low: float | None
+    high: float | None
+    df: float | None
+    p: float | None
+    p_holm: float | None
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Groups of participants, by a column of participants.tsv, by the primary measure in the layers shown.
+
+    `sizes` are participants by group in the comparison; `fixations` how many each of them has on a picture, the mean
+    over pictures; `left_out` how many participants x pictures had too few.
+    """
+
+    column: str
+    sizes: dict[str, int]
+    fixations: float
+    left_out: int
+    contrasts: tuple[GroupContrast, ...]
+
+
+@dataclass(frozen=True)
+class SigmaReading:
+    """A sigma estimated by held-out likelihood (held_out_sigma.py): of `people` (model ""), or of a map of a layer."""
+
+    model: str
+    layer: int
+    map: str
+    unit: str
+    estimate: SigmaEstimate
+
+
+@dataclass(frozen=True)
 class Inference:
     """All that is said of a study; `primary` is the measure set beforehand, `remarks` what had to be left out.
 
     `other_drift`: the layers shown, by the primary measure, with the correction of drift that the study did not choose;
-    empty where no drift is known.
+    empty where no drift is known. `half`: by NSS, the map of the first half of the viewers for the fixations of the
+    others, over pictures.
     """
 
     primary: str
@@ -291,6 +428,12 @@ class Inference:
     lifts: tuple[Lift, ...]
     other_drift: tuple[Sound, ...]
     remarks: tuple[Remark, ...]
+    above_chance: tuple[ChanceTest, ...] = ()
+    model_contrasts: tuple[ModelContrast, ...] = ()
+    windows: tuple[WindowReading, ...] = ()
+    groups: Groups | None = None
+    sigmas: tuple[SigmaReading, ...] = ()
+    half: Estimate | None = None
 
     def primary_of(self, model: str, layer: int) -> Sound:
         """The sound reading of one layer by the primary measure."""
@@ -371,9 +514,9 @@ def infer(results: Results) -> Inference:
             f"the analysis of {results.study_folder} compares no participant's gaze with a model: see the remarks in "
             f'its summary.json, then run "beholder analyze {results.study_folder}" again.'
         )
-    settings = results.study.maps
-    measures = [m for m in results.study.alignment.measures if m in table.columns]
-    every: dict[tuple[str, int, str], Cells] = {}
+    settings, primary = results.study.maps, results.study.alignment.primary
+    fixed: dict[tuple[str, int, str], Fixed] = {}
+    swept: dict[tuple[str, int, str], Cells] = {}
     sound: list[Sound] = []
     remarks: list[Remark] = []
     for model in results.summary.models:
@@ -383,54 +526,118 @@ def infer(results: Results) -> Inference:
             if part.empty:
                 remarks.append(Remark(about, "has no comparisons and is left out"))
                 continue
+            tables = _tables(results, results.fixed, model.name, layer)
             lacking: dict[str, list[str]] = {}
-            for measure in measures:
-                cells = to_cells(part, measure)
-                if not any(is_head(m) for m in cells.maps) or np.isnan(cells.scores).all():
+            for measure in results.study.alignment.measures:
+                at = _fixed(tables, measure)
+                if not any(is_head(m) for m in at.cells.maps) or np.isnan(at.cells.scores).all():
                     remarks.append(Remark(about, f"{measure} is undefined for every head"))
                     continue
-                primary = measure == results.study.alignment.primary
                 try:
                     reading, left_out = sound_reading(
-                        cells, model.name, layer, measure, settings.sigma, settings.sigma_unit, primary=primary
+                        at, model.name, layer, measure, settings.sigma, settings.sigma_unit, primary=measure == primary
                     )
                 except DataError as error:
-                    if primary:
+                    if measure == primary:
                         raise
                     remarks.append(Remark(about, str(error)))
                     continue
-                every[model.name, layer, measure] = cells
+                fixed[model.name, layer, measure] = at
                 sound.append(reading)
+                if measure in part.columns and part[measure].notna().any():
+                    swept[model.name, layer, measure] = to_cells(part, measure)
                 for text in left_out:
                     lacking.setdefault(text, []).append(measure)
             remarks += [Remark(f"{about}, {', '.join(of)}", text) for text, of in lacking.items()]
     if not any(s.primary for s in sound):
         raise DataError(
-            f"the primary measure {results.study.alignment.primary} is undefined for every comparison of "
+            f"the primary measure {primary} is undefined for every comparison of "
             f"{results.study_folder}: name another as alignment.primary in study.toml and analyse again."
         )
     sound = _with_holm_over_secondary(sound)
+    tests, p_values = _chance_tests(results, fixed)
+    sound = [_with_p_above_chance(s, p_values) if s.primary else s for s in sound]
     shown = {(s.model, s.layer) for s in closest_layers(sound)}
     for i, reading in enumerate(sound):
         if reading.primary and (reading.model, reading.layer) in shown:
-            cells = every[reading.model, reading.layer, reading.measure]
+            cells = fixed[reading.model, reading.layer, reading.measure].cells
             sound[i], trouble = _in_depth(cells, reading, results.study.study.seed)
             if trouble:
                 label = next(m.label for m in results.summary.models if m.name == reading.model)
                 remarks.append(Remark(f"{label}, layer {reading.layer}, {reading.measure}", trouble))
     replication = [
         replicate(cells, model, layer, measure, settings.sigma_unit, pairs=(model, layer) in shown)
-        for (model, layer, measure), cells in every.items()
+        for (model, layer, measure), cells in swept.items()
     ]
+    groups, remark = _groups(results, sorted(shown), primary)
     return Inference(
-        primary=results.study.alignment.primary,
+        primary=primary,
         level=LEVEL,
         sound=tuple(sound),
         replication=tuple(replication),
         lifts=lifts(results.attention_table),
         other_drift=tuple(o for s in closest_layers(sound) for o in _with_other_drift(results, s)),
-        remarks=tuple(remarks),
+        remarks=(*remarks, *([Remark("groups", remark)] if remark else [])),
+        above_chance=tests,
+        model_contrasts=_model_contrasts(results, fixed),
+        windows=tuple(w for s in closest_layers(sound) for w in _windows(results, s)),
+        groups=groups,
+        sigmas=_sigmas(results, closest_layers(sound)) if settings.estimate_sigma else (),
+        half=_half(results, sound[0].model, sound[0].layer),
     )
+
+
+# From the tables of the fixed sigma to arrays.
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """One model, layer and measure at the fixed sigma: the participants' scores, those within the object, and by
+    picture those of everybody's map together, {map: (pictures,)}; cells have one sigma.
+    """
+
+    cells: Cells
+    inside: Cells | None = None
+    pooled: dict[str, FloatArray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """The rows of one model and layer: whole picture with chance's, within the object, everybody's map."""
+
+    whole: pd.DataFrame
+    inside: pd.DataFrame
+    pooled: pd.DataFrame
+
+
+def _tables(results: Results, fixed: pd.DataFrame, model: str, layer: int, *, moved: bool = False) -> _Tables:
+    """moved: with the correction of drift that the study did not choose, which `fixed` then has."""
+    own = fixed[(fixed["model"] == model) & (fixed["layer"] == layer) & (fixed["counted"] == "all")]
+    own = own[own["map"] != HALF].assign(sigma=results.study.maps.sigma)
+    pooled, people = own[own["participant"] == POOLED], own[own["participant"] != POOLED]
+    chance = results.chance(model, layer)
+    chance = chance[chance["drift_corrected"] == (results.study.fixations.correct_drift != moved)]
+    rows = [people[people["within"] == "picture"]]
+    for of, prefix in (("others", SHUFFLED), ("same kind", SAME_KIND)):
+        some = chance[(chance["of"] == of) & chance["participant"].isin(rows[0]["participant"])]
+        if len(some):
+            nowhere = {"window_start_s": 0.0, "window_end_s": np.nan, "sigma": results.study.maps.sigma}
+            rows.append(some.assign(map=prefix + some["map"].astype(str), **nowhere))
+    columns = [c for c in rows[0].columns if c not in ("within", "counted", "n_fixations")]
+    whole = pd.concat([r.reindex(columns=columns) for r in rows], ignore_index=True) if len(rows) > 1 else rows[0]
+    return _Tables(whole, people[people["within"] == "object"], pooled)
+
+
+def _fixed(tables: _Tables, measure: str) -> Fixed:
+    """One measure of the rows of one model and layer."""
+    inside = None
+    if len(tables.inside) and tables.inside[measure].notna().any():
+        inside = to_cells(tables.inside, measure)
+    pooled = {
+        str(name): rows.groupby("stimulus", sort=True)[measure].mean().dropna().to_numpy(dtype=np.float64)
+        for name, rows in tables.pooled.groupby("map", sort=True)
+    }
+    return Fixed(to_cells(tables.whole, measure), inside, pooled)
 
 
 def _with_other_drift(results: Results, reading: Sound) -> tuple[Sound, ...]:
@@ -439,9 +646,9 @@ def _with_other_drift(results: Results, reading: Sound) -> tuple[Sound, ...]:
     part = table[(table["model"] == reading.model) & (table["layer"] == reading.layer)]
     if part.empty:
         return ()
-    cells = to_cells(part, reading.measure)
+    at = _fixed(_tables(results, table, reading.model, reading.layer, moved=True), reading.measure)
     try:
-        return (sound_reading(cells, reading.model, reading.layer, reading.measure, reading.sigma, reading.sigma_unit,
+        return (sound_reading(at, reading.model, reading.layer, reading.measure, reading.sigma, reading.sigma_unit,
                               primary=True)[0],)  # fmt: skip
     except DataError:
         return ()
@@ -609,10 +816,10 @@ def _huynh_feldt(covariance: FloatArray, df: float) -> float:
 
 
 def sound_reading(
-    cells: Cells, model: str, layer: int, measure: str, sigma: float, unit: str, *, primary: bool
+    at: Fixed, model: str, layer: int, measure: str, sigma: float, unit: str, *, primary: bool
 ) -> tuple[Sound, list[str]]:
     """One measure at the sigma fixed beforehand, and what had to be left out of it, in words."""
-    sign = sign_of(measure)
+    sign, cells = sign_of(measure), at.cells
     heads, every, chance = _heads_at(cells, sigma)
     rows, columns = _complete_heads(every, chance)
     if rows.size == 0:
@@ -625,16 +832,22 @@ def sound_reading(
     baseline = None if chance is None else chance[np.ix_(rows, columns)]
 
     def reading(name: str, value: FloatArray, other: FloatArray | None) -> MapReading:
+        more = _beside(at, name, value, np.ix_(rows, columns), sigma, measure)
         if other is None:
-            return MapReading(name, crossed_interval(value), None, None)
+            return MapReading(name, crossed_interval(value), None, None, **more)
         gain = crossed_interval(sign * (value - other))
-        return MapReading(name, crossed_interval(value), crossed_interval(other), gain)
+        if OTHERS in cells.maps:
+            ceiling = cells.at(OTHERS, sigma)[np.ix_(rows, columns)]
+            more["share"] = share_of_the_way(other, value, ceiling, MEASURES[measure].closer)
+        return MapReading(name, crossed_interval(value), crossed_interval(other), gain, **more)
 
     readings = [
         reading(h, scores[:, :, i], None if baseline is None else baseline[:, :, i]) for i, h in enumerate(heads)
     ]
     summaries = []
-    for name in [m for m in cells.maps if not is_head(m) and m not in REFERENCES and not m.startswith(SHUFFLED)]:
+    for name in [
+        m for m in cells.maps if not is_head(m) and m not in REFERENCES and not m.startswith((SHUFFLED, SAME_KIND))
+    ]:
         value, other = (cells.at(n, sigma)[np.ix_(rows, columns)] for n in (name, SHUFFLED + name))
         if not np.isnan(value).any():
             summaries.append(reading(name, value, None if np.isnan(other).any() else other))
@@ -671,9 +884,35 @@ def sound_reading(
             head_effect=quasi_f(scores) if crossed else None,
             gain_effect=quasi_f(sign * (scores - baseline)) if crossed and baseline is not None else None,
             contrasts=contrasts,
+            inside_uniform=_inside(at, "uniform", sigma),
         ),
         left_out,
     )
+
+
+def _beside(
+    at: Fixed, name: str, value: FloatArray, kept: tuple[NDArray[np.intp], ...], sigma: float, measure: str
+) -> dict[str, Any]:
+    """What stands beside a map's score: other pictures of its kind, within the object, everybody's map."""
+    found: dict[str, Any] = {"inside": _inside(at, name, sigma)}
+    alike = at.cells.at(SAME_KIND + name, sigma)[kept]
+    # A picture that is the only one of its kind has none; the mean is then over those that have.
+    both = np.ix_(*complete(alike))
+    if alike[both].size:
+        found["same_kind"] = crossed_interval(alike[both])
+        found["gain_same_kind"] = crossed_interval(sign_of(measure) * (value[both] - alike[both]))
+    if len(at.pooled.get(name, ())):
+        found["pooled"] = mean_interval(at.pooled[name])
+    return found
+
+
+def _inside(at: Fixed, name: str, sigma: float) -> Estimate | None:
+    """A map's score within the object, over the participants and pictures that have one for every map."""
+    if at.inside is None or name not in at.inside.maps:
+        return None
+    kept = np.ix_(*complete(at.inside.at(name, sigma)))
+    scores = at.inside.at(name, sigma)[kept]
+    return crossed_interval(scores) if scores.size else None
 
 
 def _heads_at(cells: Cells, sigma: float) -> tuple[list[str], FloatArray, FloatArray | None]:
@@ -816,6 +1055,259 @@ def _left_out(cells: Cells, rows: NDArray[np.intp], columns: NDArray[np.intp]) -
                 f"({', '.join(gone)}); the replication keeps what they have"
             )
     return texts
+
+
+# Chance.
+
+
+def _chance_tests(
+    results: Results, fixed: dict[tuple[str, int, str], Fixed]
+) -> tuple[tuple[ChanceTest, ...], dict[tuple[str, int, str], float]]:
+    """The test of each model, and the adjusted p values by (model, layer, map)."""
+    primary = results.study.alignment.primary
+    tests: list[ChanceTest] = []
+    p_values: dict[tuple[str, int, str], float] = {}
+    for model in dict.fromkeys(m for m, _, measure in fixed if measure == primary):
+        layers = [layer for m, layer, measure in fixed if (m, measure) == (model, primary)]
+        tables = {layer: _match_table(results, fixed[model, layer, primary].cells, model, layer) for layer in layers}
+        pictures = sorted({picture for table in tables.values() for picture in table.index.get_level_values(0)})
+        maps = [(layer, name) for layer, table in tables.items() for name in table.columns]
+        where = pd.MultiIndex.from_product([pictures, pictures])
+        scores = np.concatenate([t.reindex(where).to_numpy(dtype=np.float64) for t in tables.values()], axis=1)
+        square = scores.reshape(1, len(pictures), len(pictures), len(maps))
+        rng = np.random.default_rng((results.study.study.seed, crc32(f"chance of {model}".encode())))
+        blocks = _compared_with_each_other(np.isfinite(square[0]).any(axis=-1))
+        if not any(len(block) > 1 for block in blocks):
+            continue
+        found = above_chance(square, sign_of(primary), rng, PERMUTATIONS, blocks)
+        p_values |= {
+            (model, layer, name): p for (layer, name), p in zip(maps, found.p_adjusted, strict=True) if p is not None
+        }
+        z = [value if value is not None else -np.inf for value in found.z]
+        layer, name = maps[int(np.argmax(z))]
+        tests.append(ChanceTest(
+            model=model, measure=primary, p=found.p, map=name, layer=layer, z=found.z[int(np.argmax(z))],
+            gain=found.gain[int(np.argmax(z))], maps=sum(v is not None for v in found.z),
+            participants=len(fixed[model, layer, primary].cells.participants), pictures=found.pictures,
+            permutations=found.permutations, exact=found.exact, smallest_p=found.smallest_p,
+        ))  # fmt: skip
+    return tuple(tests), p_values
+
+
+def _match_table(results: Results, cells: Cells, model: str, layer: int) -> pd.DataFrame:
+    """The mean over participants of each head, (picture of gaze, picture of attention) x heads."""
+    primary = results.study.alignment.primary
+    chance = results.chance(model, layer)
+    chance = chance[(chance["of"] == "picture") & (chance["drift_corrected"] == results.study.fixations.correct_drift)]
+    heads = [m for m in cells.maps if is_head(m)]
+    if primary not in chance.columns or chance.empty:
+        return pd.DataFrame(columns=heads, index=pd.MultiIndex.from_arrays([[], []]), dtype=np.float64)
+    elsewhere = chance.pivot_table(index=["stimulus", "attention_of"], columns="map", values=primary)[heads]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a picture that nobody has a score on
+        match = np.nanmean(np.stack([cells.at(h, cells.sigmas[0]) for h in heads], axis=2), axis=0)
+    own = pd.DataFrame(match, index=pd.MultiIndex.from_arrays([cells.pictures, cells.pictures]), columns=heads)
+    return pd.concat([elsewhere, own])
+
+
+def _compared_with_each_other(known: NDArray[np.bool_]) -> list[list[int]]:
+    """The pictures (by number) that have scores with each other; known: (pictures, pictures)."""
+    blocks: dict[tuple[int, ...], list[int]] = {}
+    for picture, row in enumerate(known):
+        blocks.setdefault(tuple(np.flatnonzero(row)), []).append(picture)
+    return [list(block) for block in blocks.values()]
+
+
+def _with_p_above_chance(reading: Sound, p_values: dict[tuple[str, int, str], float]) -> Sound:
+    heads = [replace(h, p_above_chance=p_values.get((reading.model, reading.layer, h.map))) for h in reading.heads]
+    return replace(reading, heads=tuple(heads))
+
+
+# Models, time, groups, sigma.
+
+
+def _model_contrasts(results: Results, fixed: dict[tuple[str, int, str], Fixed]) -> tuple[ModelContrast, ...]:
+    primary = results.study.alignment.primary
+    last = {model: layer for model, layer, measure in fixed if measure == primary}  # layers come in rising order
+    pairs = list(combinations(last, 2))
+    found = []
+    for first, second in pairs:
+        tables = [_wide(fixed[m, last[m], primary].cells, "mean") for m in (first, second)]
+        difference = sign_of(primary) * tables[0].sub(tables[1]).to_numpy(dtype=np.float64)
+        kept = np.ix_(*complete(difference))
+        if min(difference[kept].shape) < 2:
+            continue
+        e = crossed_interval(difference[kept], confidence=1 - (1 - LEVEL) / len(pairs))
+        c = _simultaneous(first, second, e, len(pairs))
+        found.append(ModelContrast(first, last[first], second, last[second], c.difference, c.low, c.high, c.df, c.p))
+    return tuple(found)
+
+
+def _wide(cells: Cells, name: str) -> pd.DataFrame:
+    """The scores of one map, participants x pictures."""
+    return pd.DataFrame(cells.at(name, cells.sigmas[0]), index=cells.participants, columns=cells.pictures)
+
+
+def _windows(results: Results, reading: Sound) -> tuple[WindowReading, ...]:
+    """The primary measure in each window of time that at least half of the pictures have, the whole left out."""
+    fixed = results.fixed
+    own = fixed[(fixed["model"] == reading.model) & (fixed["layer"] == reading.layer) & (fixed["within"] == "picture")]
+    own = own[(own["counted"] == "all") & (own["participant"] != POOLED)].assign(sigma=reading.sigma)
+    span = own["window_end_s"] - own["window_start_s"]
+    part = own[span < span.groupby(own["stimulus"]).transform("max")]
+    found = []
+    borders = part[["window_start_s", "window_end_s"]].drop_duplicates().sort_values(["window_start_s", "window_end_s"])
+    for start_s, end_s in borders.to_numpy(dtype=np.float64):
+        rows = part[(part["window_start_s"] == start_s) & (part["window_end_s"] == end_s)]
+        if rows["stimulus"].nunique() * 2 < own["stimulus"].nunique():
+            continue
+        cells = to_cells(rows, reading.measure)
+        heads = [m for m in cells.maps if is_head(m)]
+        scores = np.stack([cells.at(h, reading.sigma) for h in heads], axis=2)
+        kept = complete(scores)
+        if not kept[0].size:
+            continue
+        readings = {
+            name: MapReading(name, crossed_interval(value), None, None)
+            for name in cells.maps
+            if not np.isnan(value := cells.at(name, reading.sigma)[np.ix_(*kept)]).any()
+        }
+        counts = rows.drop_duplicates(["participant", "run", "stimulus"])["n_fixations"]
+        found.append(WindowReading(
+            model=reading.model, layer=reading.layer, start_s=float(start_s), end_s=float(end_s),
+            heads=tuple(r for name, r in readings.items() if name not in REFERENCES),
+            references=tuple(r for name, r in readings.items() if name in REFERENCES),
+            fixations=float(counts.mean()), participants=len(kept[0]), pictures=len(kept[1]),
+        ))  # fmt: skip
+    return tuple(found)
+
+
+def _groups(results: Results, shown: Sequence[tuple[str, int]], primary: str) -> tuple[Groups | None, str]:
+    """Groups of participants compared, or None and why in words (empty where they were not asked for)."""
+    column = results.study.alignment.groups
+    if not column:
+        return None, ""
+    people = read_participants(results.study_folder)
+    if column not in people.columns:
+        return None, f'participants.tsv has no column "{column}"; groups are not compared'
+    of = people[column].dropna().astype(str)
+    equal = results.fixed[(results.fixed["counted"] == "equal") & results.fixed["participant"].isin(of.index)]
+    equal = equal.assign(sigma=results.study.maps.sigma, group=equal["participant"].map(of))
+    names = sorted(set(equal["group"]))
+    if len(names) < 2:
+        return None, f'the column "{column}" of participants.tsv names fewer than two groups among those measured'
+    contrasts: list[GroupContrast] = []
+    for model, layer in shown:
+        rows = equal[(equal["model"] == model) & (equal["layer"] == layer)]
+        cells = to_cells(rows, primary)
+        maps = [m for m in cells.maps if is_head(m) or m in ("mean", "rollout")]
+        kept = complete(np.stack([cells.at(m, cells.sigmas[0]) for m in maps], axis=2))
+        belongs = np.array([of[p] for p in cells.participants])[kept[0]]
+        for first, second in combinations(names, 2):
+            if min((belongs == first).sum(), (belongs == second).sum()) < 2 or len(kept[1]) < 2:
+                return None, f"of the group {first} or {second} fewer than two participants can be compared"
+            some = []
+            for name in maps:
+                scores = cells.at(name, cells.sigmas[0])[np.ix_(*kept)]
+                pair = scores[belongs == first], scores[belongs == second]
+                e = groups_interval(*(sign_of(primary) * s for s in pair))
+                means = (float(pair[0].mean()), float(pair[1].mean()))
+                some.append(GroupContrast(
+                    model, layer, name, first, second, means, e.mean, e.low, e.high, e.df, e.p, None
+                ))  # fmt: skip
+            heads = [c for c in some if is_head(c.map) and c.p is not None]
+            p_holm = dict(zip([c.map for c in heads], holm([c.p for c in heads if c.p is not None]), strict=True))
+            contrasts += [replace(c, p_holm=p_holm.get(c.map)) for c in some]
+    one = equal[(equal["model"] == shown[0][0]) & (equal["layer"] == shown[0][1]) & (equal["map"] == "mean")]
+    members = of[of.index.isin(one["participant"])]
+    whole = results.fixed.query("counted == 'all' and within == 'picture' and map == 'centre'")
+    viewed = len(whole[whole["participant"].isin(of.index)].drop_duplicates(["participant", "stimulus"]))
+    return Groups(
+        column=column,
+        sizes={name: int((members == name).sum()) for name in names},
+        fixations=float(one.groupby("stimulus")["n_fixations"].first().mean()),
+        left_out=viewed - len(one.drop_duplicates(["participant", "stimulus"])),
+        contrasts=tuple(contrasts),
+    ), ""
+
+
+def groups_interval(first: FloatArray, second: FloatArray, confidence: float = LEVEL) -> Estimate:
+    """The mean of one group less that of another, (participants, pictures) each on the same pictures.
+
+    For new participants of each group and new pictures: participants are nested in groups, pictures crossed with them.
+    Its variance is that of the participants' means and that of the pictures' differences, less what both contain, but
+    never less than either; Satterthwaite's t, with at least as many degrees of freedom as the fewest levels give.
+    Raises ValueError where a cell is missing, the pictures differ in number, or there are not two of everything.
+    """
+    if first.shape[1] != second.shape[1] or min(*first.shape, *second.shape) < 2:
+        raise ValueError("groups are compared over two or more participants each, on two or more pictures")
+    if np.isnan(first).any() or np.isnan(second).any():
+        raise ValueError("every participant needs a score on every picture; take a complete subset first")
+    pictures = first.shape[1]
+    people, both = [], []
+    for scores in (first, second):
+        n = len(scores)
+        people.append((float(scores.mean(axis=1).var(ddof=1)) / n, n - 1))
+        residual = scores - scores.mean(axis=1, keepdims=True) - scores.mean(axis=0) + scores.mean()
+        df = (n - 1) * (pictures - 1)
+        both.append((float((residual**2).sum()) / df / (n * pictures), df))
+    difference = first.mean(axis=0) - second.mean(axis=0)
+    of_pictures = (float(difference.var(ddof=1)) / pictures, pictures - 1)
+    of_people = sum(v for v, _ in people)
+    variance = of_people + of_pictures[0] - sum(v for v, _ in both)
+    terms = [*people, of_pictures, *both]
+    if variance < max(of_people, of_pictures[0]):
+        variance, terms = max((of_people, people), (of_pictures[0], [of_pictures]), key=lambda term: term[0])
+    spread = sum(v**2 / df for v, df in terms)
+    df = max(variance**2 / spread if spread > 0 else 0.0, min(len(first), len(second), pictures) - 1)
+    counts = (len(first) + len(second), pictures)
+    return _t_estimate(float(difference.mean()), float(np.sqrt(variance)), df, confidence, counts)
+
+
+def _sigmas(results: Results, shown: Sequence[Sound]) -> tuple[SigmaReading, ...]:
+    """Sigma by held-out likelihood, of people and of each head of the layers shown, in the study's unit."""
+    study = results.study
+    used = results.fixations[results.fixations["used"]]
+    viewers = sorted(set(used["participant"]))
+    stimuli = {s.name: s for s in read_stimuli(results.study_folder / "stimuli")[0] if s.name in set(used["stimulus"])}
+    found: list[SigmaReading] = []
+
+    def gaze_on(name: str, patches_across: int) -> PictureGaze:
+        s = stimuli[name]
+        grid = grid_for(s.width_px, s.height_px, study.maps.longer_side_px)
+        unit_px = (
+            results.summary.px_per_deg[name] * grid.width / s.width_px
+            if study.maps.sigma_unit == "deg"
+            else sigma_in_map_px(1.0, study.maps.sigma_unit, grid=grid, picture_width_px=s.width_px,
+                                 patches_across=patches_across)
+        )  # fmt: skip
+        points = []
+        for viewer in viewers:
+            own = used[(used["participant"] == viewer) & (used["stimulus"] == name)]
+            x, y = to_map_px(own["x_px"].to_numpy(), own["y_px"].to_numpy(), picture_width_px=s.width_px,
+                             picture_height_px=s.height_px, grid=grid)  # fmt: skip
+            x, y = np.minimum(x, np.nextafter(grid.width, 0)), np.minimum(y, np.nextafter(grid.height, 0))
+            points.append(np.stack([x, y], axis=1))
+        return PictureGaze(tuple(points), grid, unit_px)
+
+    for number, reading in enumerate(shown):
+        attention = results.attention(reading.model, reading.layer)
+        gaze = {name: gaze_on(name, attention[name].shape[-1]) for name in stimuli}
+        if number == 0 and len(viewers) > 1:
+            estimate = human_sigma(list(gaze.values()), SIGMAS_TRIED)
+            found.append(SigmaReading("", 0, "people", study.maps.sigma_unit, estimate))
+        for head in (h.map for h in reading.heads):
+            maps = [area_resample(named_maps(attention[name])[head], *g.grid.shape) for name, g in gaze.items()]
+            estimate = model_sigma(list(gaze.values()), maps, SIGMAS_TRIED)
+            found.append(SigmaReading(reading.model, reading.layer, head, study.maps.sigma_unit, estimate))
+    return tuple(found)
+
+
+def _half(results: Results, model: str, layer: int) -> Estimate | None:
+    fixed = results.fixed
+    rows = fixed[(fixed["map"] == HALF) & (fixed["model"] == model) & (fixed["layer"] == layer)]
+    known = rows["nss"].dropna() if "nss" in rows.columns else rows.iloc[:0, 0]
+    return mean_interval(known.to_numpy(dtype=np.float64)) if len(known) else None
 
 
 def _with_holm(readings: list[MapReading]) -> list[MapReading]:

@@ -143,10 +143,12 @@ def _scores_by_picture(
     results: Results, inference: Inference, layers: Sequence[tuple[str, int]]
 ) -> dict[tuple[str, int, str, str], float]:
     """The primary measure at the fixed sigma by (model, layer, map, picture), mean over participants."""
-    t = results.alignment
-    sigma = results.study.maps.sigma
-    near = t[(t["participant"] != POOLED) & ((t["sigma"] - sigma).abs() < 1e-6)]
-    means = near.groupby(["model", "layer", "map", "stimulus"])[inference.primary].mean()
+    t = results.fixed
+    own = t[(t["participant"] != POOLED) & (t["within"] == "picture") & (t["counted"] == "all")]
+    # Windows of time are parts of the whole, which is the widest.
+    span = own["window_end_s"] - own["window_start_s"]
+    whole = own[span.isna() | (span == span.groupby(own["stimulus"]).transform("max"))]
+    means = whole.groupby(["model", "layer", "map", "stimulus"])[inference.primary].mean()
     return {(str(m), int(n), str(k), str(s)): float(v) for (m, n, k, s), v in zip(means.index, means, strict=True)}
 
 

@@ -67,35 +67,54 @@ class Model:
     std: tuple[float, float, float]
 
 
-def load(name: str, weights: Path | None = None, *, random_seed: int | None = None) -> Model:
-    """The model of that name, with its published weights, those of a file, or random ones.
+def load(name: str, weights: Path | None = None) -> Model:
+    """The model of that name, with its published weights or those of a file.
 
     name: a name in timm, or `offline`. weights: a .safetensors file, or one that torch.save wrote.
-    random_seed: initialise as timm does for training, from this seed; for a floor that knows nothing.
     Raises WeightsError where the name is unknown or no plain ViT, where the weights cannot be had, or where they
     do not fill the network exactly.
     """
-    if weights is not None and (name == OFFLINE or random_seed is not None):
-        other = f"the model '{OFFLINE}' has" if name == OFFLINE else "a random seed gives"
-        raise WeightsError(f"{weights.name}: {other} weights of its own; leave out one of the two.")
-    if random_seed is not None:
-        return _random(name, random_seed)
     if name == OFFLINE:
+        if weights is not None:
+            raise WeightsError(
+                f"{weights.name}: the model '{OFFLINE}' has weights of its own; leave out one of the two."
+            )
         return _offline()
     return _from_file(name, weights) if weights is not None else _from_hub(name)
 
 
-def digest(name: str, weights: Path | None = None, random_seed: int | None = None) -> str:
+def with_random_weights(name: str, seed: int) -> Model:
+    """The network of that name before any training: a floor that has the architecture and knows nothing.
+
+    Its weights are those that timm starts a training of this architecture from, drawn from the seed. For a plain ViT
+    that is a normal distribution of SD 0.02 for linear layers and position embeddings (so that no place in a picture
+    is preferred beforehand), biases of zero, torch's default for the patches' projection, and LayerScale at its first
+    value, 1e-5 in DINOv2. Trained weights, shuffled, would keep what training made of their spread. What is left is
+    what patches, tokens and depth make of a picture by themselves: attention close to even. One seed is one draw; a
+    study takes the mean over several.
+
+    Nothing is downloaded, not even for `offline`, whose network is `vit_small_patch14_dinov2`; torch's own generator
+    is left as it was. The same seed, torch and timm give the same bytes, with any number of threads.
+    Raises WeightsError where the name is unknown or no plain ViT.
+    """
+    import_timm()
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = _network(OFFLINE_ARCHITECTURE if name == OFFLINE else name)
+    label = f"{_family(module)} with random weights ({name}, seed {seed})"
+    return describe(module, name, label=label, stand_in=True, weights=f"random, seed {seed}")
+
+
+def digest(name: str, weights: Path | None = None) -> str:
     """SHA-256 that changes when the model of `load` with the same arguments may: the key of a cache.
 
-    Made of the name, the version of timm, and the file's bytes (`weights`, `offline`) or the seed and the version
-    of torch (random weights); the hub's weights are taken to be what name and version say. Imports no torch.
-    Raises WeightsError where the file or a package is missing.
+    Made of the name, the version of timm, and the file's bytes (`weights`, `offline`); the hub's weights are taken to
+    be what name and version say. Imports no torch. Raises WeightsError where the file or a package is missing.
     """
-    identity: dict[str, str | int] = {"name": name, "timm": _version("timm", "analysis")}
-    if random_seed is not None:
-        identity |= {"random_seed": random_seed, "torch": _version("torch", "analysis")}
-    elif weights is not None:
+    identity = {"name": name, "timm": _version("timm", "analysis")}
+    if weights is not None:
         identity["sha256"] = _sha256(weights)
     elif name == OFFLINE:
         identity["sha256"] = _sha256(_offline_file())
@@ -169,17 +188,6 @@ def import_timm() -> ModuleType:
 
 # A declaration lives as long as its Library object.
 _torchvision_operators: torch.library.Library | None = None
-
-
-def _random(name: str, seed: int) -> Model:
-    import_timm()
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        module = _network(OFFLINE_ARCHITECTURE if name == OFFLINE else name)
-    label = f"{_family(module)} with random weights ({name}, seed {seed})"
-    return describe(module, name, label=label, stand_in=True, weights=f"random, seed {seed}")
 
 
 def _offline() -> Model:

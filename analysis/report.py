@@ -20,7 +20,14 @@ from matplotlib.figure import Figure
 from analysis import figures, wording
 from analysis.exclusion import in_words
 from analysis.figures import REFERENCE_LABELS, head_label
-from analysis.inference import REPLICATION_WARNING, SIGMA_WARNING, Estimate, Inference, read_inference
+from analysis.inference import (
+    REPLICATION_WARNING,
+    SIGMA_WARNING,
+    Estimate,
+    Inference,
+    MapReading,
+    read_inference,
+)
 from analysis.looks import Chooser, Look, colour_bar, data_uri, make_looks
 from analysis.measures import MEASURES
 from analysis.results import Results, model_folder, part_of, read_results, results_folder
@@ -152,6 +159,7 @@ def render(
         replication_warning=REPLICATION_WARNING,
         replication=wording.replication_sentences(inference),
         sound_sentences=wording.sound_sentences(results, inference),
+        floor_sentences=wording.floor_sentences(results, inference),
         drift_sentences=wording.drift_sentences(results, inference),
         methods=wording.methods(results),
         settings=to_toml(results.study),
@@ -167,13 +175,16 @@ def render(
 
 def make_tables(results: Results, inference: Inference) -> dict[str, Table]:
     """Every table, whole for its CSV; the page shows the layers that are shown, long ones by the primary measure."""
-    heads, references, effects, pairs = [], [], [], []
+    heads, further, references, effects, pairs = [], [], [], [], []
     for s in inference.sound:
         key = {"model": s.model, "layer": s.layer, "measure": s.measure}
         for h in (*s.heads, *s.summaries):
             gain = _estimate("gain", h.gain) | {"df": h.gain.df if h.gain else None, "p (Holm)": h.gain_p_holm}
             chance = {"chance": h.shuffled.mean if h.shuffled else None}
-            heads.append(key | {"map": head_label(h.map)} | _estimate("score", h.value) | chance | gain)
+            way = {"way to others (%)": 100 * h.share.ratio if h.share else None}
+            tested = {"p (permuted)": h.p_above_chance} if s.primary else {"p (permuted)": None}
+            heads.append(key | {"map": head_label(h.map)} | _estimate("score", h.value) | chance | gain | tested | way)
+            further.append(key | {"map": head_label(h.map)} | _beside(h))
         for r in s.references:
             on = {"participants": r.value.participants, "pictures": r.value.pictures}
             scores = _estimate("score", r.value) | on | _estimate("closest head's lead", r.lead)
@@ -181,7 +192,9 @@ def make_tables(results: Results, inference: Inference) -> dict[str, Table]:
         for what, e in (("score", s.head_effect), ("gain over chance", s.gain_effect)):
             if e is not None:
                 test = {"quasi-F": e.f, "df1": e.df1, "df2": e.df2, "epsilon": e.epsilon, "p": e.p}
-                effects.append(key | {"of": what} | test)
+                effects.append(
+                    key | {"of": what} | test | {"p (Holm)": s.head_effect_p_holm if e is s.head_effect else None}
+                )
         for c in s.contrasts:
             test = {"difference": c.difference, "low": c.low, "high": c.high, "df": c.df, "p (Bonferroni)": c.p}
             pairs.append(key | {"first": head_label(c.first), "second": head_label(c.second)} | test)
@@ -200,16 +213,31 @@ def make_tables(results: Results, inference: Inference) -> dict[str, Table]:
         _table(
             inference, "heads", "Heads at the fixed sigma", heads,
             "Gain is positive where the head is closer to people than its own attention on other pictures. Low and "
-            "high: 95 % intervals, participants and pictures random; p: of the gain, corrected over heads.",
+            "high: 95 % intervals, participants and pictures random; p (Holm): of the gain, corrected over heads; p "
+            "(permuted): pictures permuted, corrected over all heads and layers; way to others: the share of the way "
+            "from chance to the other viewers, empty where these do not beat chance.",
         ),
         _table(
-            inference, "references", "Maps that know no model", references,
-            "The lead is positive where the closest head is closer to people than the reference.",
+            inference, "heads-beside", "Beside the heads' scores", further,
+            "Same kind: on other pictures of the same kind. Within: both maps cut to the object. Everybody's map: all "
+            "participants together, interval over pictures. Bootstrap: 95 %, participants and pictures drawn anew.",
+            long=True,
+        ),
+        _table(
+            inference, "references", "Floors and ceiling", references,
+            "The lead is positive where the closest head is closer to people than the reference; the other viewers are "
+            "the ceiling.",
         ),
         _table(
             inference, "head-effect", "Do heads differ?", effects,
-            "Degrees of freedom are multiplied by epsilon already.",
+            "Degrees of freedom are multiplied by epsilon already; p (Holm) is corrected over the secondary measures.",
         ),
+        _mixed(inference),
+        _models(results, inference),
+        _windows(inference),
+        _groups(inference),
+        _sigmas(results, inference),
+        _areas(results, inference),
         _table(
             inference, "pairs", "Every pair of heads", pairs,
             "Positive: the first is closer to people. Intervals and p values are simultaneous over a measure's pairs.",
@@ -223,6 +251,120 @@ def make_tables(results: Results, inference: Inference) -> dict[str, Table]:
         ),
     ]  # fmt: skip
     return {t.name: t for t in tables if len(t.whole)}
+
+
+def _beside(h: MapReading) -> dict[str, float | None]:
+    """What the main table of heads has no room for."""
+    low, high = h.bootstrap or (None, None)
+    gain_low, gain_high = h.gain_bootstrap or (None, None)
+    return (
+        _estimate("same kind", h.same_kind) | _estimate("gain, same kind", h.gain_same_kind)
+        | {"within": h.inside.mean if h.inside else None, "within low": h.inside.low if h.inside else None}
+        | {"within high": h.inside.high if h.inside else None}
+        | {"everybody's map": h.pooled.mean if h.pooled else None, "its low": h.pooled.low if h.pooled else None}
+        | {"its high": h.pooled.high if h.pooled else None, "bootstrap low": low, "bootstrap high": high}
+        | {"gain, bootstrap low": gain_low, "gain, bootstrap high": gain_high}
+        | {"way low (%)": 100 * h.share.low if h.share and h.share.low is not None else None}
+        | {"way high (%)": 100 * h.share.high if h.share and h.share.high is not None else None}
+    )  # fmt: skip
+
+
+def _mixed(inference: Inference) -> Table:
+    """The mixed model of the layers shown, where cells are missing."""
+    rows = [
+        {"model": s.model, "layer": s.layer, "measure": s.measure, "map": head_label(h.map)}
+        | _estimate("score", h.value) | _estimate("gain", h.gain)
+        | {"participants": s.mixed.participants, "pictures": s.mixed.pictures, "cells missing": s.mixed.cells_missing}
+        for s in inference.shown() if s.mixed is not None for h in s.mixed.heads
+    ]  # fmt: skip
+    note = "Every participant and picture that has any score, by a mixed model with both random (REML)."
+    return _table(inference, "mixed-model", "With the cells that are missing elsewhere", rows, note)
+
+
+def _models(results: Results, inference: Inference) -> Table:
+    rows = [
+        {"first": layer_label(results, c.first, c.first_layer)}
+        | {"second": layer_label(results, c.second, c.second_layer)}
+        | {"difference": c.difference, "low": c.low, "high": c.high, "df": c.df, "p (Bonferroni)": c.p}
+        for c in inference.model_contrasts
+    ]  # fmt: skip
+    table = pd.DataFrame(rows)
+    note = (
+        f"{MEASURES[inference.primary].label} of the mean of the heads in the last layer analysed. Positive: the first "
+        "is closer to people; intervals and p values are simultaneous over all pairs."
+    )
+    return Table("models", "Models compared", table, table, note)
+
+
+def _windows(inference: Inference) -> Table:
+    rows = [
+        {"model": w.model, "layer": w.layer, "from (s)": w.start_s, "to (s)": w.end_s}
+        | {"map": head_label(r.map) if r.map not in REFERENCE_LABELS else REFERENCE_LABELS[r.map]}
+        | _estimate("score", r.value)
+        | {"fixations": w.fixations, "participants": w.participants, "pictures": w.pictures}
+        for w in inference.windows for r in (*w.heads, *w.references)
+    ]  # fmt: skip
+    note = "Maps depend on how many fixations they are made of: compare windows of one length alone."
+    return _table(inference, "windows", f"{MEASURES[inference.primary].label} by window of viewing time", rows, note)
+
+
+def _groups(inference: Inference) -> Table:
+    groups = inference.groups
+    if groups is None:
+        return Table("groups", "Groups", pd.DataFrame(), pd.DataFrame())
+    rows = [
+        {"model": c.model, "layer": c.layer, "map": head_label(c.map), "first": c.first, "second": c.second}
+        | {"mean, first": c.means[0], "mean, second": c.means[1], "difference": c.difference, "low": c.low}
+        | {"high": c.high, "df": c.df, "p": c.p, "p (Holm)": c.p_holm}
+        for c in groups.contrasts
+    ]
+    sizes = ", ".join(f"{name}: {n}" for name, n in groups.sizes.items())
+    note = (
+        f"Positive: closer to the first group. {sizes} participants, with {groups.fixations:.1f} fixations each on a "
+        f"picture (mean over pictures); {groups.left_out} participants x pictures had too few. p (Holm): over heads."
+    )
+    return _table(inference, "groups", f"Groups by {groups.column}", rows, note)
+
+
+def _sigmas(results: Results, inference: Inference) -> Table:
+    rows = [
+        {"of": head_label(r.map) if r.model else "people"}
+        | {"layer": layer_label(results, r.model, r.layer) if r.model else ""}
+        | {"sigma": r.estimate.sigma, "low": r.estimate.low, "high": r.estimate.high, "unit": r.unit}
+        | {"at the end of those tried": r.estimate.at_edge, "even share": r.estimate.uniform}
+        | {"fixations": r.estimate.fixations}
+        for r in inference.sigmas
+    ]  # fmt: skip
+    table = pd.DataFrame(rows)
+    note = (
+        "The smoothing under which fixations are likeliest: each viewer's under the others' map, everybody's under the "
+        "model's. 95 % intervals for new viewers and pictures. Nothing else uses it."
+    )
+    return Table("sigmas", "Sigma by held-out likelihood", table, table, note)
+
+
+def _areas(results: Results, inference: Inference) -> Table:
+    table = results.areas.copy()
+    table["source"] = [head_label(v) if v != "people" else v for v in table["source"]]
+    for column in ("share", "area", "share_of_object", "fixation_share", "looked", "people"):
+        table[column] *= 100
+    names = {
+        "share": "share (%)", "area": "area (%)", "lift_pp": "lift (pp)", "low_pp": "low (pp)", "high_pp": "high (pp)",
+        "share_of_object": "of the object (%)", "fixation_share": "fixations (%)", "looked": "looked there (%)",
+        "people": "people (%)", "first_s": "first look (s)", "narrow_pictures": "too narrow on",
+    }  # fmt: skip
+    table = table.rename(columns=names)
+    main = inference.main()
+    wanted = {"people", head_label(main.best.map), head_label("mean")}
+    shown = table[
+        table["source"].isin(wanted) & (table["kind"] == "all") & table["model"].isin(["", main.model])
+        & table["layer"].isin([0, main.layer])
+    ].drop(columns=["kind", "model", "layer"])  # fmt: skip
+    note = (
+        "People: the share of fixated time; heads: of attention. Lift: share by area, 95 % intervals (people: new "
+        "participants and pictures; heads: new pictures). All heads and kinds are in the CSV."
+    )
+    return Table("areas", "Looking and attention by part", table, shown.reset_index(drop=True), note)
 
 
 def _estimate(name: str, e: Estimate | None) -> dict[str, float | None]:
@@ -414,6 +556,13 @@ def make_plates(results: Results, inference: Inference) -> dict[str, Plate]:
         ]
         if lifts:
             plates.append(_plate(f"lift{suffix}", figures.draw_lift(lifts), wording.lift_words(lifts, label)))
+        windows = [w for w in inference.windows if (w.model, w.layer) == (s.model, s.layer)]
+        if len(windows) > 2:
+            drawn = figures.draw_windows(windows, s)
+            plates.append(_plate(f"time{suffix}", drawn, wording.time_words(windows, s, label)))
+        if len(set(results.areas["part"])) > 1:
+            drawn = figures.draw_areas(results.areas, s)
+            plates.append(_plate(f"areas{suffix}", drawn, wording.areas_words(results.areas, s, label)))
     models = [
         (m.label, [s for s in inference.sound if s.primary and s.model == m.name]) for m in results.summary.models
     ]

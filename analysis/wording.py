@@ -18,14 +18,29 @@ import pandas as pd
 from analysis import figures
 from analysis.exclusion import LIMITS, counted, rules
 from analysis.figures import UNITS, head_label
-from analysis.inference import LEVEL, Estimate, HeadEffect, Inference, Lift, MapReading, Replication, Sound, is_head
+from analysis.inference import (
+    LEVEL,
+    Estimate,
+    HeadEffect,
+    Inference,
+    Lift,
+    MapReading,
+    Replication,
+    Sound,
+    WindowReading,
+    is_head,
+)
 from analysis.measures import MEASURES
 from analysis.results import ModelSummary, Results
 from shared.study import Study
 
 REFERENCES_FILE = Path(__file__).resolve().parent / "templates" / "references.bib"
 MINUS = "\u2212"
-REFERENCE_WORDS = {"centre": "a centre bias", "uniform": "an even spread", "object": "an even spread over the object"}
+REFERENCE_WORDS = {
+    "centre": "a Gaussian at the centre", "centre-fitted": "a centre bias fitted to other pictures",
+    "uniform": "an even spread", "object": "an even spread over the object",
+    "random": "the same network with random weights", "others": "the other viewers",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -205,9 +220,17 @@ def finding(results: Results, inference: Inference) -> Finding:
         who += f", {programmed},"
     sentence = (
         f"{who} and {short_label(model)}{weights} on {seen}: {head} {comes}, "
-        f"{_above_chance(main)}{_beside_other_heads(main, several)}."
+        f"{_above_chance(main)}{_share_of_the_way(best)}{_beside_other_heads(main, several)}."
     )
     return Finding(sentence, tuple(_notes(results, inference, main)))
+
+
+def _share_of_the_way(best: MapReading) -> str:
+    """How far the closest head gets from chance to the other viewers; nothing where that is not known."""
+    if best.share is None or best.share.low is None or best.share.high is None:
+        return ""
+    share, low, high = (f"{100 * v:.0f}" for v in (best.share.ratio, best.share.low, best.share.high))
+    return f", {share} % of the way from there to the other viewers (95 % interval {low} to {high})"
 
 
 def _above_chance(main: Sound) -> str:
@@ -274,7 +297,7 @@ def _notes(results: Results, inference: Inference, main: Sound) -> Iterable[tupl
                 f" An even spread over the object has {number(objects[0].value.mean)}, which only says how often "
                 "people looked elsewhere: it is zero there, and the measure's epsilon sets the price."
             )
-        yield "Beside maps that know no model,", text
+        yield "Beside maps that know no trained model,", text
     gains = [(h.gain.mean, h.map) for h in main.heads if h.gain is not None]
     if gains and max(gains)[1] != main.best.map:
         most, name = max(gains)
@@ -307,7 +330,9 @@ def _beside_references(main: Sound) -> str:
     """Which of centre, even spread and object the closest head is closer than, farther than, or neither."""
     verdicts: dict[str, list[str]] = {"is closer than": [], "is farther than": [], "is not shown to be closer than": []}
     for r in main.references:
-        if (r.map, main.measure) == ("object", "kl"):
+        # Of two Gaussians the fitted one is the stronger; the ceiling is told with the share of the way.
+        fitted = any(other.map == "centre-fitted" for other in main.references)
+        if (r.map, main.measure) == ("object", "kl") or r.map == "others" or (r.map == "centre" and fitted):
             continue
         lead = r.lead
         if lead.low is not None and lead.low > 0:
@@ -419,6 +444,45 @@ def counts(results: Results) -> dict[str, Any]:
 
 
 # Statistics.
+
+
+def floor_sentences(results: Results, inference: Inference) -> list[str]:
+    """Chance, floors and ceiling of the layer that the first sentence speaks of, in words."""
+    main = inference.main()
+    texts = []
+    for t in inference.above_chance:
+        label = short_label(model_of(results, t.model))
+        if t.p is None or t.z is None or t.gain is None:
+            continue
+        p = f"p < {t.smallest_p:.1g}" if t.p <= t.smallest_p and not t.exact else f"p = {number(t.p, 4)}"
+        how = f"all {t.permutations:,} orders" if t.exact else f"{t.permutations:,} permutations"
+        texts.append(
+            f"Above chance, {label}: the largest standardised gain of {t.maps} heads is that of {head_label(t.map)} of "
+            f"{layer_words(results, t.model, t.layer)} ({number(t.gain)} {MEASURES[t.measure].unit}".rstrip()
+            + f", z = {number(t.z, 1)}; {p} by {how} of the pictures of attention, corrected for all heads and "
+            "layers). It says that attention follows which picture was shown, for these participants and pictures like "
+            "these."
+        )
+    nss = next((s for s in inference.measures_of(main) if s.measure == "nss"), None)
+    if nss is not None:
+        centre = next((r for r in nss.references if r.map == "centre"), None)
+        text = (
+            f"By NSS the heads go from {number(nss.worst.value.mean)} ({head_label(nss.worst.map)}) to "
+            f"{number(nss.best.value.mean)} ({head_label(nss.best.map)})"
+        )
+        if centre is not None:
+            text += f"; a Gaussian at the centre has {number(centre.value.mean)}"
+        if inference.half is not None:
+            text += f", and one half of the viewers predicts the other half at {number(inference.half.mean)}"
+        texts.append(f"{text}.")
+    if main.best.inside is not None and main.inside_uniform is not None:
+        m = MEASURES[main.measure]
+        texts.append(
+            f"Within the object alone, where figure and ground play no part, {head_label(main.best.map)} scores "
+            f"{number(main.best.inside.mean)} ({interval(main.best.inside)}) and an even spread over the object "
+            f"{number(main.inside_uniform.mean)}; {m.closer} is closer."
+        )
+    return texts
 
 
 def sound_sentences(results: Results, inference: Inference) -> list[str]:
@@ -545,6 +609,32 @@ def lift_words(found: Sequence[Lift], label: str) -> tuple[str, str]:
     caption = f"Attention on the object beyond its area. {label}. Dots are means over pictures; {bars}."
     alt = f"Lift by head, {label}: most by {head_label(top.map)}, {number(top.lift_pp.mean, 1)} percentage points"
     return caption, f"{alt}; least by {head_label(low.map)}, {number(low.lift_pp.mean, 1)}."
+
+
+def time_words(windows: Sequence[WindowReading], s: Sound, label: str) -> tuple[str, str]:
+    """Caption and alternative text of the figure of viewing time."""
+    caption = (
+        f"{MEASURES[s.measure].label} in windows of viewing time. {label}. Blue: {head_label(s.ranked[0])}, the "
+        "closest over the whole time; black: the mean of heads; green: the centre bias; bars are 95 % intervals. Early "
+        "windows follow the dot, and few fixations make a map of each."
+    )
+    steps = figures.steps(windows)
+    first, last = (next(h.value.mean for h in w.heads if h.map == s.ranked[0]) for w in (steps[0], steps[-1]))
+    return caption, (
+        f"{MEASURES[s.measure].label} of {head_label(s.ranked[0])}, {label}: {number(first)} in the first window, "
+        f"{number(last)} in the last."
+    )
+
+
+def areas_words(areas: pd.DataFrame, s: Sound, label: str) -> tuple[str, str]:
+    """Caption and alternative text of the figure of parts."""
+    caption = (
+        f"Where time and attention go, part by part. {label}. Dots are means; bars are 95 % intervals of the share "
+        "beyond the part's area (people: new participants and pictures; heads: new pictures)."
+    )
+    people = areas[(areas["source"] == "people") & (areas["kind"] == "all") & (areas["part"] != "object")]
+    top = people.sort_values("share").iloc[-1]
+    return caption, f"Shares by part, {label}. People look most at {top['part']}, {number(100 * top['share'], 1)} %."
 
 
 def layers_words(main: Sound, at: str) -> tuple[str, str]:
@@ -679,23 +769,38 @@ def _comparison_words(s: Study) -> list[str]:
         "cc": "Pearson's correlation (CC)",
         "sim": "SIM, the sum over pixels of the smaller of both densities",
         "ssim": "SSIM of maps scaled to a maximum of 1 (Wang et al. 2004)",
+        "nss": "NSS at the fixated pixels",
+        "auc": "AUC with all pixels as negatives",
+        "auc_judd": "AUC-Judd",
+        "sauc": "shuffled AUC, whose negatives are the fixations on all other pictures (Zhang et al. 2008)",
+        "ig": "information gain in bits per fixation over a centre bias fitted to other pictures (K\u00fcmmerer et al. "
+        "2015; maps had a share of 1 % of the uniform density)",
+        "emd": "the earth mover's distance on at most 16 cells a side",
     }
     texts = [
         "The maps of each participant and picture were compared by "
         f"{listed([names[m] for m in s.alignment.measures])}, with the conventions of the MIT saliency benchmark "
         f"(Bylinskii et al. 2019). The primary measure, set beforehand, is {MEASURES[s.alignment.primary].label}."
     ]
-    if s.alignment.shuffled_pictures:
+    if s.alignment.chance_pictures:
         texts.append(
             "Chance for a head is the same gaze compared with that head's attention on "
-            f"{plural(s.alignment.shuffled_pictures, 'other picture')}; the centre bias is a Gaussian whose SD is "
-            f"{s.alignment.centre_share:.3g} of the picture's width and height."
-        )
+            + ("all other pictures" if s.alignment.chance_pictures >= 50 else
+               f"{plural(s.alignment.chance_pictures, 'other picture')}")
+            + ". Further floors are a Gaussian at the centre whose SD is "
+            f"{s.alignment.centre_share:.3g} of the picture's width and height, a Gaussian fitted by likelihood to the "
+            "fixations on all other pictures, an even spread, an even spread over the object"
+            + (f", and the same network with random weights ({s.alignment.random_weights} seeds)"
+               if s.alignment.random_weights else "")
+            + ". The ceiling is the density of the other viewers of the same picture, with a width and admixtures "
+            "fitted by the likelihood of each viewer's fixations under the others'."
+        )  # fmt: skip
     texts.append(
         "Means over participants and pictures carry 95 % intervals by Satterthwaite's approximation with both as "
         "random factors (Satterthwaite 1946; Clark 1973; Baayen et al. 2008; Judd et al. 2012). Heads were compared "
         "by a quasi-F with Huynh-Feldt epsilon (Huynh and Feldt 1976), and in pairs with Bonferroni's correction; "
-        "tests of the gain over chance were corrected over heads by Holm's method. Beside these stands the analysis "
+        "tests of the gain over chance were corrected over heads by Holm's method, and whether any head is above "
+        "chance was tested by permuting pictures (Westfall and Young 1993). Beside these stands the analysis "
         "of Carrasco et al. (2025): a one-way ANOVA over heads and Tukey's HSD at the mean best σ."
     )
     return texts
@@ -706,8 +811,9 @@ def references(results: Results) -> str:
     study, source = results.study, results.summary.source
     keys = {"bylinskii2019", "clark1973", "satterthwaite1946", "huynh1976", "baayen2008", "judd2012", "dunn2023"}
     keys |= {"carrasco2025", "tukey1949", "dosovitskiy2021"}
-    if "ssim" in study.alignment.measures:
-        keys.add("wang2004")
+    by_measure = {"ssim": "wang2004", "sauc": "zhang2008", "ig": "kummerer2015"}
+    keys |= {key for measure, key in by_measure.items() if measure in study.alignment.measures}
+    keys |= {"westfall1993"} if study.alignment.chance_pictures else set()
     if "imported fixations" not in source or "record" in source:
         keys |= {"niehorster2026", "krakowczyk2023"}
         keys |= {"salvucci2000"} if study.fixations.method != "i2mc" else set()

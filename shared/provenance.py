@@ -9,6 +9,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Iterable
+from dataclasses import is_dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def file_digest(path: Path) -> str:
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of anything made of mappings, sequences, numbers, strings, bytes and arrays, in hexadecimal.
+    """SHA-256 of anything made of mappings, dataclasses, sequences, numbers, strings, bytes and arrays, in hex.
 
     >>> digest({"a": 1, "b": [2.5, None]}) == digest({"b": (2.5, None), "a": 1})
     True
@@ -62,6 +63,8 @@ def _plain(value: Any) -> Any:
         return ["bytes", hashlib.sha256(value).hexdigest()]
     if isinstance(value, np.generic):
         return value.item()
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(vars(value))
     if isinstance(value, Path):
         raise TypeError("a digest must not depend on where a file lies; take file_digest of it")
     return value

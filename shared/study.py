@@ -30,7 +30,9 @@ DEFAULT_MODEL = "vit_base_patch8_224.dino"
 TrackerName = Literal["mouse", "synthetic", "tobii", "eyelink"]
 SigmaUnit = Literal["deg", "px", "patch", "percent"]
 Smooth = Literal["human", "model", "both"]
-Measure = Literal["kl", "cc", "sim", "ssim"]
+Measure = Literal["kl", "cc", "sim", "ssim", "nss", "auc", "auc_judd", "sauc", "ig", "emd"]
+# Those that are defined over the whole sweep of sigma; the others are taken at the fixed one.
+SWEPT = ("kl", "cc", "sim", "ssim")
 
 
 class Section(BaseModel):
@@ -271,6 +273,9 @@ class MapSettings(Section):
         1.0, gt=0, description="The sigma fixed beforehand, used wherever one is needed; part of the sweep."
     )
     smooth: Smooth = Field("human", description="What sigma smooths: human, model or both.")
+    estimate_sigma: bool = Field(
+        False, description="Also estimate sigma by held-out likelihood, for people and for each head; nothing uses it."
+    )
 
     @model_validator(mode="after")
     def _sweep(self) -> MapSettings:
@@ -308,12 +313,20 @@ class ModelSettings(Section):
         le=4096,
         description="Longer side of the network's input in px. Left out: the checkpoint's own size.",
     )
+    rollout: bool = Field(
+        False, description="Also attention rollout, which follows attention through all layers below; takes longer."
+    )
 
 
 class AlignmentSettings(Section):
     """Comparing the two."""
 
-    measures: list[Measure] = Field(["kl", "cc", "sim", "ssim"], min_length=1, description="Any of kl, cc, sim, ssim.")
+    measures: list[Measure] = Field(
+        ["kl", "cc", "sim", "ssim", "nss", "auc", "sauc", "ig"],
+        min_length=1,
+        description="Of maps: kl, cc, sim, ssim (at every sigma; one at least), emd (slow). At fixations: nss, auc, "
+        "auc_judd, sauc (shuffled AUC), ig (information gain over the centre bias).",
+    )
     primary: Measure = Field("kl", description="The measure that the study is about; chosen before the data are seen.")
     shuffled_pictures: int = Field(
         2,
@@ -335,12 +348,27 @@ class AlignmentSettings(Section):
         description="SD of the centre Gaussian as a share of the picture's width and height (1 / 4.5).",
     )
     pooled: bool = Field(True, description="Also compare the map of all participants together.")
+    random_weights: int = Field(
+        20,
+        ge=0,
+        le=1000,
+        description="What the same network scores with random weights, drawn so many times (the mean over them).",
+    )
+    window_step_s: float = Field(
+        1.0, ge=0, le=600, description="Windows of viewing time, of so many seconds, beside 0 to 3 s. 0: none."
+    )
+    groups: str = Field(
+        "",
+        description="A column of participants.tsv: its groups are compared, with as many fixations each. Empty: none.",
+    )
 
     @field_validator("measures")
     @classmethod
     def _once(cls, measures: list[str]) -> list[str]:
         if len(set(measures)) < len(measures):
             raise ValueError("a measure is named twice")
+        if not set(measures) & set(SWEPT):
+            raise ValueError(f"for the curves over sigma, one of {', '.join(SWEPT)} must be among them")
         return measures
 
     @model_validator(mode="after")

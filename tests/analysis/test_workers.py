@@ -1,0 +1,70 @@
+"""Claims of `analysis.workers`: on a cluster the bytes are the same, whoever dies, and what is not alike is refused."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.workers import on_cluster, processes
+from shared.errors import StudyError
+
+
+def square(number: int) -> int:
+    if number < 0:
+        raise StudyError(f"{number} is negative")
+    return number**2
+
+
+def test_outcomes_stand_in_the_jobs_order_and_the_first_error_is_raised() -> None:
+    told: list[tuple[str, int, int]] = []
+    with processes(2) as run:
+        assert run(square, [3, 1, 2], "squares", lambda *t: told.append(t)) == [9, 1, 4]
+        assert [done for _, done, _ in told] == [0, 1, 2, 3]
+        with pytest.raises(StudyError, match="-1 is negative"):
+            run(square, [1, -1], "squares", lambda *_: None)
+
+
+def test_an_address_where_nobody_answers_is_refused_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analysis.workers.ANSWER_S", 1)
+    for address in ("tcp://127.0.0.1:9", "nonsense://here"):
+        with pytest.raises(StudyError, match=f"no Dask scheduler answers at {address}"), on_cluster(address, tmp_path):
+            pass
+
+
+def test_without_the_package_the_command_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(StudyError, match=r"\[cluster\]"), on_cluster("tcp://127.0.0.1:9", tmp_path):
+        pass
+
+
+@pytest.mark.slow
+def test_a_cluster_without_workers_or_that_does_not_see_the_study_is_refused(
+    cluster: Callable[[], Any], tmp_path: Path
+) -> None:
+    one = cluster()
+    (tmp_path / "study").mkdir()
+    with pytest.raises(StudyError, match="has no workers"), on_cluster(one.address, tmp_path / "study"):
+        pass
+    one.worker()
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        try:
+            with on_cluster(one.address, tmp_path / "study"):
+                pytest.fail("it does not see a study.toml")
+        except StudyError as error:
+            if "has no workers" not in str(error):
+                assert "does not see" in str(error)
+                break
+        time.sleep(0.2)
+    (tmp_path / "study" / "study.toml").write_text("")
+    with on_cluster(one.address, tmp_path / "study") as run:
+        assert run(abs, [-3, 1], "sizes", lambda *_: None) == [3, 1]
+        with pytest.raises(TypeError):
+            run(len, [1], "lengths", lambda *_: None)
