@@ -186,3 +186,60 @@ def test_observers_who_follow_a_head_with_a_quarter_of_their_fixations_are_found
     some, third = share_above_chance(22, 40, "centre", follow=0.25)
     assert some >= 0.8
     assert third >= 0.8
+
+
+# Pictures that were compared within blocks alone.
+
+
+def blocks_of(scores: np.ndarray, blocks: list[list[int]]) -> np.ndarray:
+    """The same scores without those between pictures of different blocks."""
+    kept = np.full(scores.shape, np.nan)
+    for block in blocks:
+        index = np.ix_(range(len(scores)), block, block)
+        kept[index] = scores[index]
+    return kept
+
+
+def test_one_block_of_all_pictures_is_no_blocks() -> None:
+    scores = np.random.default_rng(2).normal(size=(4, 6, 6, 3))
+    with_block, without = (
+        above_chance(scores, 1, np.random.default_rng(1), 300, blocks) for blocks in ([[*range(6)]], None)
+    )
+    assert with_block == without
+
+
+def test_what_is_between_blocks_is_never_looked_at_and_gains_are_means_over_pictures() -> None:
+    rng = np.random.default_rng(5)
+    scores, blocks = rng.normal(size=(3, 7, 7, 2)), [[0, 2, 4], [1, 3, 5, 6]]
+    found = above_chance(blocks_of(scores, blocks), 1, np.random.default_rng(1), 200, blocks)
+    gains = np.zeros((7, 2))
+    for block in blocks:
+        for picture in block:
+            others = [other for other in block if other != picture]
+            gains[picture] = (scores[:, picture, picture] - scores[:, picture, others].mean(axis=1)).mean(axis=0)
+    assert found.gain == pytest.approx(tuple(gains.mean(axis=0)))
+    assert found.pictures == 7 and not found.exact
+
+
+def test_a_planted_gain_is_found_within_blocks_and_a_picture_alone_has_no_part() -> None:
+    rng = np.random.default_rng(6)
+    scores = rng.normal(size=(5, 11, 11, 3))
+    scores[:, range(11), range(11), 1] += 1.5
+    blocks = [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10]]
+    found = above_chance(blocks_of(scores, blocks), 1, np.random.default_rng(1), 500, blocks)
+    assert found.pictures == 10
+    assert found.p_adjusted[1] is not None and found.p_adjusted[1] < 0.05 <= min(p for p in found.p_adjusted[::2] if p)
+
+
+@pytest.mark.slow
+def test_blocks_hold_the_level() -> None:
+    """Of 1,000 studies without any gain 5 % are rejected; 3 to 7 % lie three standard errors around."""
+    rng = np.random.default_rng(20264)
+    blocks = [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9]]
+    rejected = 0
+    for _ in range(1000):
+        scores = rng.normal(size=(1, 10, 10, 4)) + rng.normal(size=(1, 10, 1, 4)) + rng.normal(size=(1, 1, 10, 4))
+        p = above_chance(blocks_of(scores, blocks), 1, rng, 199, blocks).p
+        assert p is not None
+        rejected += p <= 0.05
+    assert 30 <= rejected <= 70

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from analysis.inference import (
     complete,
     crossed_interval,
     curve,
+    groups_interval,
     holm,
     infer,
     mean_interval,
@@ -39,7 +41,7 @@ from analysis.inference import (
     tukey,
     two_way_bootstrap,
 )
-from analysis.results import POOLED, REFERENCES, Results, results_folder, write_json
+from analysis.results import POOLED, REFERENCES, Results, read_results, results_folder, write_json
 from shared.errors import DataError
 
 finite = st.floats(-100, 100, allow_nan=False, width=32)
@@ -520,3 +522,95 @@ def test_what_is_claimed_of_the_statistics_holds_in_simulated_studies(tmp_path: 
     command = [sys.executable, str(benchmark), "--studies", "300", "--json", str(tmp_path / "rates.json")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=benchmark.parents[2])
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# Groups of participants.
+
+
+def two_groups(rng: np.random.Generator, sizes: tuple[int, int], pictures: int, by_group: float) -> list[np.ndarray]:
+    """Scores of two groups that do not differ; `by_group` is the SD of group by picture."""
+    of_pictures = rng.normal(0, 1, pictures)
+    return [
+        rng.normal(0, 0.5, (n, 1)) + of_pictures + rng.normal(0, by_group, pictures) + rng.normal(0, 1, (n, pictures))
+        for n in sizes
+    ]
+
+
+def test_the_difference_of_groups_is_the_one_worked_by_hand() -> None:
+    # Means 2 and 1; people 1, 3 (variance 2) and 1, 1 (0): (2 + 0) / 2 = 1. Differences by picture 0 and 2 (variance
+    # 2): 2 / 2 = 1. Residuals are 0: 1 + 1 - 0 = 2, df (1 + 1)^2 / (1^2 / 1 + 0 + 1^2 / 1) = 2.
+    first, second = np.array([[0.0, 2.0], [2.0, 4.0]]), np.array([[1.0, 1.0], [1.0, 1.0]])
+    found = groups_interval(first, second)
+    assert (found.mean, found.standard_error, found.df) == pytest.approx((1.0, np.sqrt(2), 2.0))
+    assert groups_interval(second, first).high == pytest.approx(-found.low)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("first", "second"), [((1, 3), (2, 3)), ((2, 3), (2, 4)), ((2, 1), (2, 1))])
+def test_groups_that_cannot_be_compared_are_refused(first: tuple[int, int], second: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="groups are compared"):
+        groups_interval(np.ones(first), np.ones(second))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sizes", "by_group"), [((15, 15), 0.0), ((15, 15), 0.5), ((6, 24), 0.3)])
+def test_groups_that_do_not_differ_are_found_to_about_as_often_as_claimed(
+    sizes: tuple[int, int], by_group: float
+) -> None:
+    """Of 2,000 studies 5 %, by four standard errors at most 7 %; conservatism down to 2 %."""
+    rng = np.random.default_rng(20265)
+    found = [groups_interval(*two_groups(rng, sizes, 20, by_group)).p for _ in range(2000)]
+    assert 0.02 <= np.mean([p is not None and p < 0.05 for p in found]) <= 0.07
+
+
+def test_groups_of_a_study_are_compared_over_equal_counts(made_up_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(made_up_folder, tmp_path / "study"))
+    people = pd.DataFrame({"participant_id": [f"sub-{n:02d}" for n in range(1, 7)], "group": [*"aaabbb"]})
+    people.to_csv(folder / "participants.tsv", sep="\t", index=False)
+    results = read_results(folder)
+    alignment = results.study.alignment.model_copy(update={"groups": "group"})
+    heads = results.fixed["map"].str.startswith("head-") | (results.fixed["map"] == "mean")
+    own = (results.fixed["within"] == "picture") & (results.fixed["participant"] != POOLED)
+    whole = results.fixed[own & heads & (results.fixed["window_end_s"] == 10.0)]
+    # The second group is farther from every head by half a nat.
+    farther = whole["kl"] + 0.5 * whole["participant"].isin(["04", "05", "06"])
+    fixed = pd.concat([results.fixed, whole.assign(counted="equal", kl=farther)])
+    study = results.study.model_copy(update={"alignment": alignment})
+    found = infer(replace(results, study=study, fixed=fixed)).groups
+    assert found is not None and found.sizes == {"a": 3, "b": 3}
+    assert {c.map for c in found.contrasts} == {"head-01", "head-02", "head-03", "head-04", "mean"}
+    assert {(c.first, c.second) for c in found.contrasts} == {("a", "b")}
+    assert all(c.difference > 0.2 and c.means[0] < c.means[1] for c in found.contrasts)
+    assert all((c.p_holm is None) == (c.map == "mean") for c in found.contrasts)
+    # Without the column it is said, and nothing is compared.
+    other = results.study.model_copy(update={"alignment": alignment.model_copy(update={"groups": "expertise"})})
+    said = infer(replace(results, study=other))
+    assert said.groups is None and any('no column "expertise"' in str(r) for r in said.remarks)
+
+
+def test_models_windows_chance_and_halves_are_read(inference: Inference) -> None:
+    (contrast,) = inference.model_contrasts
+    assert (contrast.first, contrast.second, contrast.first_layer) == (
+        "first",
+        "second",
+        12,
+    ) and contrast.difference > 0
+    assert [t.model for t in inference.above_chance] == ["first", "second"]
+    first = inference.above_chance[0]
+    assert (first.maps, first.pictures, first.exact, first.permutations) == (8, 4, True, 24)
+    assert first.p == pytest.approx(1 / 24) == first.smallest_p
+    windows = [(w.start_s, w.end_s) for w in inference.windows if w.model == "first"]
+    assert windows == [(0.0, 1.0), (0.0, 3.0), (1.0, 2.0)]
+    assert inference.half is not None and inference.half.mean == pytest.approx(2.0)
+    best = inference.main().best
+    assert best.share is not None and 0 < best.share.ratio < 1
+    assert best.inside is not None and best.inside.mean == pytest.approx(best.value.mean - 0.3, abs=0.1)
+    assert best.pooled is not None and best.pooled.participants == 0 and best.pooled.pictures == 4
+
+
+def test_sigma_is_estimated_where_it_is_asked_for(results: Results) -> None:
+    maps = results.study.maps.model_copy(update={"estimate_sigma": True, "longer_side_px": 32})
+    found = infer(replace(results, study=results.study.model_copy(update={"maps": maps}))).sigmas
+    assert [(r.model, r.map) for r in found[:2]] == [("", "people"), ("first", "head-01")]
+    assert len(found) == 1 + 2 * 4 and {r.unit for r in found} == {"deg"}
+    people = found[0].estimate
+    assert people.viewers == 6 and people.pictures == 4 and 0.8 <= people.sigma <= 8.0
