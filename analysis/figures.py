@@ -254,11 +254,19 @@ def draw_areas(areas: pd.DataFrame, sound: Sound) -> Figure:
 
 @in_house_style
 def draw_layers(readings: Sequence[tuple[str, Sequence[Sound]]]) -> Figure:
-    """Heads by layers, one tile map a model, the same colours for all: the gain over chance, or else the score."""
-    gains = all(h.gain is not None for _, sounds in readings for s in sounds for h in s.heads)
-    cells = [
-        [[h.gain.mean if gains and h.gain else h.value.mean for h in s.heads] for s in sounds] for _, sounds in readings
-    ]
+    """Heads by layers, one tile map a model, the same colours for all: the share of the way from chance to the other
+    viewers in %, or else the gain over chance, or else the score.
+    """
+    every_head = [h for _, sounds in readings for s in sounds for h in s.heads]
+    shares = all(h.share is not None for h in every_head)
+    gains = shares or all(h.gain is not None for h in every_head)
+
+    def shown(h: MapReading) -> float:
+        if shares and h.share is not None:
+            return 100 * h.share.ratio
+        return h.gain.mean if gains and h.gain is not None else h.value.mean
+
+    cells = [[[shown(h) for h in s.heads] for s in sounds] for _, sounds in readings]
     every = np.array([v for model in cells for layer in model for v in layer])
     low, high = min(0.0, float(every.min())) if gains else float(every.min()), float(every.max())
     measure = readings[0][1][0].measure
@@ -276,7 +284,8 @@ def draw_layers(readings: Sequence[tuple[str, Sequence[Sound]]]) -> Figure:
             share = (v - low) / (high - low) if high > low else 0.5
             dark = share > 0.6 if not lower_is_closer else share < 0.4
             if not small:
-                axes.text(j, i, f"{v:.2f}", ha="center", va="center", fontsize=7.5, color=INK if dark else "white")
+                text = f"{v:.0f}" if shares else f"{v:.2f}"
+                axes.text(j, i, text, ha="center", va="center", fontsize=7.5, color=INK if dark else "white")
         axes.set_title(label)
         axes.set_yticks(range(len(sounds)), [f"layer {s.layer}" for s in sounds])
         axes.set_xticks(range(len(sounds[0].heads)), [str(int(h.map[-2:])) for h in sounds[0].heads])
@@ -286,6 +295,8 @@ def draw_layers(readings: Sequence[tuple[str, Sequence[Sound]]]) -> Figure:
     assert image is not None
     unit = f" ({MEASURES[measure].unit})" if MEASURES[measure].unit else ""
     name = f"gain over chance{unit}" if gains else measure_label(measure)
+    if shares:
+        name = f"% of the way from chance to the other viewers, {MEASURES[measure].label}"
     bar = figure.colorbar(image, ax=list(grid[:, 0]), location="bottom", aspect=60, pad=0.04)
     bar.set_label(name)
     bar.outline.set_visible(False)

@@ -640,6 +640,8 @@ def areas_words(areas: pd.DataFrame, s: Sound, label: str) -> tuple[str, str]:
 def layers_words(main: Sound, at: str) -> tuple[str, str]:
     """Caption and alternative text of the tiles of heads by layers; `at` names the closest head's layer and sigma."""
     what = "Gain over chance" if main.best.gain else "Score"
+    if main.best.share:
+        what = "Share of the way from chance to the other viewers"
     caption = f"{what} by head and layer in {MEASURES[main.measure].label}; the same colours for all models. Layers "
     caption += "stand in the order of the model."
     return caption, f"{what} of every head in every layer analysed. Closest: {head_label(main.best.map)} of {at}."
