@@ -237,18 +237,48 @@ def draw_areas(areas: pd.DataFrame, sound: Sound) -> Figure:
                 continue
             value, y = rows.loc[part], row + (at - 1) * 0.2
             half = [100 * (value["area"] + v / 100) for v in (value["low_pp"], value["high_pp"])]
-            if np.isfinite(half).all():
+            ends = [v for v in half if np.isfinite(v)]
+            if len(ends) == 2:
                 axes.plot(half, [y, y], color=colour, lw=1.4, zorder=2)
             axes.plot(100 * value["share"], y, "o", ms=4.5, color=colour, zorder=3)
             if row == 0:
-                axes.annotate(label, (100 * value["share"], y), xytext=(7, 0), textcoords="offset points",
-                              va="center", color=colour, fontsize=8, annotation_clip=False)  # fmt: skip
+                axes.annotate(label, (max([100 * value["share"], *ends]), y), xytext=(6, (1 - at) * 3),
+                              textcoords="offset points", va="center", color=colour, fontsize=8,
+                              annotation_clip=False)  # fmt: skip
             if at == 0:
                 axes.plot([100 * value["area"]] * 2, [row - 0.35, row + 0.35], color=SOFT, lw=1.4, zorder=1)
     _name_rows(axes, parts)
     axes.set_ylim(len(parts) - 0.4, -0.6)
     axes.set_xlim(left=0)
     axes.set_xlabel("% of fixated time, or of attention; grey tick: % of the picture's area")
+    return figure
+
+
+@in_house_style
+def draw_models(readings: Sequence[tuple[str, Sound]]) -> Figure:
+    """Models side by side by the primary measure: the closest head, the mean of heads, the network untrained.
+
+    readings: the layer shown of each model, with its label. Bands are the references that know no network.
+    """
+    rows: list[tuple[str, MapReading | Reference, str]] = []
+    for label, sound in readings:
+        rows.append((f"{label}: {head_label(sound.ranked[0])}", sound.best, BLUE))
+        rows += [(head_label(m.map), m, INK) for m in sound.summaries]
+        rows += [(REFERENCE_LABELS[r.map], r, SOFT) for r in sound.references if r.map == "random"]
+    main = readings[0][1]
+    references = [r for r in _drawn(main) if r.map != "random"]
+    figure = Figure(figsize=(WIDTH_IN, 1.5 + 0.27 * len(rows)), layout="constrained")
+    axes = figure.add_subplot()
+    _limit_to(axes, [r for _, r, _ in rows if isinstance(r, MapReading)], references, margin=0.1)
+    _bands(axes, references)
+    for row, (_, reading, colour) in enumerate(rows):
+        if isinstance(reading, MapReading):
+            _dumbbell(axes, row, reading, colour)
+        else:
+            _interval(axes, row, reading.value, colour)
+    _name_rows(axes, [name for name, _, _ in rows], bold={i for i, r in enumerate(rows) if r[2] == BLUE})
+    axes.set_ylim(len(rows) - 0.4, -0.8)
+    _towards_people(axes, main.measure)
     return figure
 
 

@@ -1,7 +1,8 @@
 """The pictures that the reader looks at: each with people's map, everybody's fixations, and every head's attention.
 
-Maps become small PNGs, all in one scale of multiples of an even spread, transparent where they are weak. Nothing is
-tested here, and no page is made.
+What is shown at first are small PNGs; the page draws any other head and any sigma of the sweep itself, from the gaze
+and the attention that it carries, in the same colours. All maps have one scale, in multiples of an even spread, and are
+transparent where they are weak. Nothing is tested here, and no page is made.
 """
 
 from __future__ import annotations
@@ -20,15 +21,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from analysis.figures import head_label
-from analysis.gaze_maps import fixation_map, grid_for, sigma_in_map_px, to_map_px
+from analysis.gaze_maps import Grid, fixation_map, grid_for, sigma_in_map_px, to_map_px
 from analysis.inference import Inference
-from analysis.results import POOLED, Results, head_name
-from analysis.wording import layer_label, number
+from analysis.results import POOLED, Results
+from analysis.wording import layer_label, number, sigma_text
 from shared.stimuli import Stimulus, open_picture
 
 FloatArray = NDArray[np.float64]
 
-MAP_BYTES = 9_000_000  # of head maps in the page, before base64; layers beyond it are left out of the chooser, and said
+MAP_BYTES = 9_000_000  # of attention in the page, before base64; layers beyond it are left out of the chooser, and said
+MOST_SCORES = 600_000  # in the page; beyond it those of other sigmas than the fixed one are left out
 MOST_OBJECTS = 200
 PEOPLE_MAP_PX = 112  # people's map is shown at this many px on its longer side
 LEVELS = 64  # of the maps' colours
@@ -36,33 +38,54 @@ LEVELS = 64  # of the maps' colours
 
 @dataclass(frozen=True)
 class Look:
-    """One object to look at: its picture, people's map, fixations, and the maps and scores of each head."""
+    """One object to look at, as it is shown at first: people's map, the closest head's, their difference.
+
+    Maps are PNGs as data URIs, empty where there is none.
+    """
 
     name: str
     width: int
     height: int
     picture: str
     people: str
+    head: str
+    difference: str
+    score: str
     fixations: tuple[tuple[float, str], ...]
     n_fixations: int
-    maps: tuple[tuple[str, ...], ...]
-    scores: tuple[tuple[str, ...], ...]
     scale_bar: tuple[float, str] | None
 
 
 @dataclass(frozen=True)
 class Chooser:
-    """The heads that the reader can look at: (layer's label, names of its heads), the first two shown, the scale."""
+    """What the reader can choose from, and what the page needs to draw it.
+
+    `layers`: (layer's label, names of its heads), the first head of the first layer's `first` is shown at first;
+    `top`: where the scale ends, in multiples of an even spread; `sigmas`: of the sweep, of which `fixed` counts.
+    `data` is written into the page as JSON: see `_data`.
+    """
 
     layers: tuple[tuple[str, tuple[str, ...]], ...]
-    first: tuple[int, int]
-    second: tuple[int, int]
+    first: int
     top: float
+    sigmas: tuple[str, ...]
+    fixed: int
     note: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PictureGaze:
+    """Fixations on one picture in px of people's map, by participant: (n, 3) of x, y and weight; px of a sigma of 1."""
+
+    grid: Grid
+    px_per_sigma: float
+    by_participant: tuple[FloatArray, ...]
 
 
 def make_looks(results: Results, inference: Inference, stimuli: Sequence[Stimulus]) -> tuple[tuple[Look, ...], Chooser]:
     """Each object with people's map and every head's, all in one scale: times what an even spread would give."""
+    study = results.study
     main = inference.main()
     shown = [(s.model, s.layer) for s in inference.shown()]
     every = shown + [(s.model, s.layer) for s in inference.sound if s.primary and (s.model, s.layer) not in shown]
@@ -71,29 +94,39 @@ def make_looks(results: Results, inference: Inference, stimuli: Sequence[Stimulu
     attention: list[dict[str, list[FloatArray]]] = []
     for model, layer in every:
         maps = results.attention(model, layer)
-        images = {s.name: [_relative(m) for m in maps[s.name]] for s in seen if s.name in maps}
-        # A palette PNG of noise-like patches takes about one byte a patch.
-        size = sum(m.size for images_ in images.values() for m in images_)
+        relative = {s.name: [_relative(m) for m in maps[s.name]] for s in seen if s.name in maps}
+        size = sum(m.size for heads in relative.values() for m in heads)
         if layers and spent + size > MAP_BYTES:
             break
         spent += size
         layers.append((model, layer))
-        attention.append(images)
+        attention.append(relative)
     # Patches as the model saw that very picture: a tall one has fewer across than a wide one.
     columns = {name: heads.shape[-1] for name, heads in results.attention(main.model, main.layer).items()}
-    people = {s.name: people_map(results, s, patches_across=columns[s.name]) for s in seen}
+    gaze = {s.name: picture_gaze(results, s, patches_across=columns[s.name]) for s in seen}
+    people = {name: people_map(g, study.maps.sigma) for name, g in gaze.items()}
     drawn = [m for m in people.values() if m is not None]
     # The scale ends where one in two hundred points of people's maps is brighter; heads are cut off at the same value.
     top = float(np.quantile(np.concatenate([m.ravel() for m in drawn]), 0.995)) if drawn else 10.0
     top = max(2.0, float(round(top)))
     side = 480 if len(seen) <= 40 else 320 if len(seen) <= 120 else 240
-    scores = _scores_by_picture(results, inference, layers)
-    looks = tuple(
-        _look(results, s, side, people[s.name], [a.get(s.name, []) for a in attention], scores, top, layers)
-        for s in seen
-    )
-    names = {key: tuple(h.map for h in inference.primary_of(*key).heads) for key in layers}
-    best, worst = names[layers[0]].index(main.ranked[0]), names[layers[0]].index(main.ranked[-1])
+    names = [tuple(h.map for h in inference.primary_of(*key).heads) for key in layers]
+    best = names[0].index(main.ranked[0])
+    sigmas = study.maps.sigmas()
+    scores = _scores(results, inference, set(layers))
+    if sum(len(n) for n in names) * len(seen) * len(sigmas) > MOST_SCORES or len(scores.columns) != len(sigmas):
+        sigmas, scores = (study.maps.sigma,), scores[[study.maps.sigma]]
+    fixed = int(np.argmin(np.abs(np.array(sigmas) - study.maps.sigma)))
+    looks, objects = [], []
+    for s in seen:
+        heads = [a.get(s.name, []) for a in attention]
+        of_picture = [
+            [_row(scores, (*key, name, s.name)) for name in names_]
+            for key, names_ in zip(layers, names, strict=True)
+        ]  # fmt: skip
+        first = heads[0][best] if heads[0] else None
+        looks.append(_look(results, s, side, people[s.name], first, of_picture[0][best][fixed], top))
+        objects.append(_data(gaze[s.name], heads, of_picture))
     note = (
         ""
         if len(layers) == len(every)
@@ -101,35 +134,102 @@ def make_looks(results: Results, inference: Inference, stimuli: Sequence[Stimulu
     )
     if len(seen) < len(stimuli):
         note += f" The first {len(seen)} of {len(stimuli)} pictures by name are shown."
-    labels = tuple((layer_label(results, *key), tuple(head_label(h) for h in names[key])) for key in layers)
-    return looks, Chooser(labels, (0, best), (0, worst), top, note.strip())
+    data = {
+        "top": top,
+        "measure": _measure(results),
+        "sigmas": [round(s, 6) for s in sigmas],
+        "colours": _bytes(palette()),
+        "differences": _bytes(diverging_palette()),
+        "objects": objects,
+    }
+    labels = tuple(
+        (layer_label(results, *key), tuple(head_label(h) for h in names_))
+        for key, names_ in zip(layers, names, strict=True)
+    )
+    shown_sigmas = tuple(sigma_text(study, s) for s in sigmas)
+    return tuple(looks), Chooser(labels, best, top, shown_sigmas, fixed, note.strip(), data)
 
 
-def people_map(results: Results, stimulus: Stimulus, *, patches_across: int) -> FloatArray | None:
-    """Where everybody looked, each participant weighing the same, at the fixed sigma; relative to an even spread.
+def _data(
+    gaze: PictureGaze, heads: Sequence[Sequence[FloatArray]], scores: Sequence[Sequence[Sequence[float]]]
+) -> dict[str, Any]:
+    """What the page draws one object from.
 
-    (height, width) at PEOPLE_MAP_PX on the longer side, its mean 1; None where nobody looked at the picture.
+    grid: columns and rows of people's map; pxPerSigma; gaze: for each participant x, y (tenths of its px) and weight
+    in turn; heads: for each layer its rows, columns, each head's largest value and the bytes of `_quantised`; scores:
+    by layer, head and sigma, null where not known.
     """
+    people = [
+        [int(v) for v in np.rint(np.stack([10 * p[:, 0], 10 * p[:, 1], 1000 * p[:, 2]], axis=1)).ravel()]
+        for p in gaze.by_participant
+    ]
+    layers: list[Any] = []
+    for of_layer in heads:
+        if not of_layer:
+            layers.append(None)
+            continue
+        rows, columns = of_layer[0].shape
+        peaks = [float(f"{m.max():.5g}") for m in of_layer]
+        content = b"".join(_quantised(m) for m in of_layer)
+        layers.append([rows, columns, peaks, base64.b64encode(content).decode("ascii")])
+    return {
+        "grid": [gaze.grid.width, gaze.grid.height],
+        "pxPerSigma": round(gaze.px_per_sigma, 6),
+        "gaze": people,
+        "heads": layers,
+        "scores": [
+            [[float(f"{v:.4g}") if np.isfinite(v) else None for v in head] for head in layer] for layer in scores
+        ],
+    }
+
+
+def _quantised(relative: FloatArray) -> bytes:
+    """A byte a patch: the square root of its share of the map's largest value, so that weak ones keep steps."""
+    peak = relative.max()
+    return bytes(np.rint(255 * np.sqrt(relative / peak if peak > 0 else relative)).astype(np.uint8).ravel())
+
+
+def picture_gaze(results: Results, stimulus: Stimulus, *, patches_across: int) -> PictureGaze:
+    """What people's map of one picture is made of."""
     maps = results.study.maps
     grid = grid_for(stimulus.width_px, stimulus.height_px, min(PEOPLE_MAP_PX, maps.longer_side_px))
-    sigma, unit = maps.sigma, maps.sigma_unit
+    one, unit = 1.0, maps.sigma_unit
     if unit == "deg":
-        sigma, unit = sigma * results.summary.px_per_deg[stimulus.name], "px"
-    sigma_px = sigma_in_map_px(
-        sigma, unit, grid=grid, picture_width_px=stimulus.width_px, patches_across=patches_across
+        one, unit = results.summary.px_per_deg[stimulus.name], "px"
+    px_per_sigma = sigma_in_map_px(
+        one, unit, grid=grid, picture_width_px=stimulus.width_px, patches_across=patches_across
     )
     used = results.fixations[results.fixations["used"] & (results.fixations["stimulus"] == stimulus.name)]
-    densities = []
-    for _, one in used.groupby("participant", sort=True):
+    people = []
+    for _, fixations in used.groupby("participant", sort=True):
         x, y = to_map_px(
-            one["x_px"].to_numpy(), one["y_px"].to_numpy(), picture_width_px=stimulus.width_px,
+            fixations["x_px"].to_numpy(), fixations["y_px"].to_numpy(), picture_width_px=stimulus.width_px,
             picture_height_px=stimulus.height_px, grid=grid,
         )  # fmt: skip
-        weight = one["duration_s"].to_numpy() if maps.weight == "duration" else np.ones(len(one))
-        densities.append(fixation_map(x, y, weight, grid, sigma_px))
-    if not densities:
-        return None
-    return _relative(np.mean(densities, axis=0))
+        weight = fixations["duration_s"].to_numpy() if maps.weight == "duration" else np.ones(len(fixations))
+        people.append(np.stack([x, y, weight], axis=1))
+    return PictureGaze(grid, px_per_sigma, tuple(people))
+
+
+def people_map(gaze: PictureGaze, sigma: float) -> FloatArray | None:
+    """Where everybody looked, each participant weighing the same, at `sigma` in the study's unit.
+
+    (height, width) at PEOPLE_MAP_PX on the longer side, relative to an even spread: its mean is 1. None where nobody
+    looked at the picture.
+    """
+    densities = [
+        fixation_map(p[:, 0], p[:, 1], p[:, 2], gaze.grid, sigma * gaze.px_per_sigma) for p in gaze.by_participant
+    ]
+    return _relative(np.mean(densities, axis=0)) if densities else None
+
+
+def difference(people: FloatArray, head: FloatArray) -> FloatArray:
+    """People's map minus a head's, patch by patch, on the grid of people's map; both relative to an even spread."""
+    rows, columns = (
+        ((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip(people.shape, head.shape, strict=True)
+    )  # fmt: skip
+    minus: FloatArray = people - head[np.ix_(rows, columns)]
+    return minus
 
 
 def _relative(mass: NDArray[Any]) -> FloatArray:
@@ -139,23 +239,41 @@ def _relative(mass: NDArray[Any]) -> FloatArray:
     return relative
 
 
-def _scores_by_picture(
-    results: Results, inference: Inference, layers: Sequence[tuple[str, int]]
-) -> dict[tuple[str, int, str, str], float]:
-    """The primary measure at the fixed sigma by (model, layer, map, picture), mean over participants."""
+def _scores(results: Results, inference: Inference, layers: set[tuple[str, int]]) -> pd.DataFrame:
+    """The primary measure over all viewing time, mean over participants: a row a (model, layer, map, picture), a column
+    a sigma of the sweep; the fixed sigma's column is there in any case, and first where there is no sweep."""
+    fixed, primary, key = results.study.maps.sigma, inference.primary, ["model", "layer", "map", "stimulus"]
     t = results.fixed
     own = t[(t["participant"] != POOLED) & (t["within"] == "picture") & (t["counted"] == "all")]
     # Windows of time are parts of the whole, which is the widest.
     span = own["window_end_s"] - own["window_start_s"]
     whole = own[span.isna() | (span == span.groupby(own["stimulus"]).transform("max"))]
-    means = whole.groupby(["model", "layer", "map", "stimulus"])[inference.primary].mean()
-    return {(str(m), int(n), str(k), str(s)): float(v) for (m, n, k, s), v in zip(means.index, means, strict=True)}
+    at_fixed = whole[whole["map"].str.startswith("head-")].groupby(key)[primary].mean()
+    table = at_fixed.to_frame(fixed)
+    swept = results.alignment
+    if primary in swept.columns:
+        heads = swept[(swept["participant"] != POOLED) & swept["map"].str.startswith("head-")]
+        others = heads.pivot_table(primary, index=key, columns="sigma", aggfunc="mean")
+        for sigma in results.study.maps.sigmas():
+            column = others.columns[np.isclose(others.columns.to_numpy(dtype=float), sigma)]
+            if sigma != fixed and len(column):
+                table[sigma] = others[column[0]].reindex(table.index)
+    return table[sorted(table.columns)]
+
+
+def _row(scores: pd.DataFrame, key: tuple[str, int, str, str]) -> list[float]:
+    return (
+        scores.loc[[key]].to_numpy(dtype=float)[0].tolist() if key in scores.index else [math.nan] * len(scores.columns)
+    )
+
+
+def _measure(results: Results) -> str:
+    return results.study.alignment.primary.upper()
 
 
 def _look(
-    results: Results, stimulus: Stimulus, side: int, people: FloatArray | None,
-    attention: Sequence[Sequence[FloatArray]],
-    scores: dict[tuple[str, int, str, str], float], top: float, layers: Sequence[tuple[str, int]],
+    results: Results, stimulus: Stimulus, side: int, people: FloatArray | None, head: FloatArray | None, score: float,
+    top: float,
 ) -> Look:  # fmt: skip
     scale = side / max(stimulus.width_px, stimulus.height_px)
     width, height = max(1, round(stimulus.width_px * scale)), max(1, round(stimulus.height_px * scale))
@@ -163,24 +281,18 @@ def _look(
     buffer = io.BytesIO()
     small.save(buffer, format="JPEG", quality=82)
     used = results.fixations[results.fixations["used"] & (results.fixations["stimulus"] == stimulus.name)]
-    label = results.study.alignment.primary.upper()
-
-    def score(key: tuple[str, int], head: int) -> str:
-        value = scores.get((*key, head_name(head + 1), stimulus.name), math.nan)
-        return f"{label} {number(value)}" if np.isfinite(value) else ""
-
+    both = people is not None and head is not None
     return Look(
         name=stimulus.title or stimulus.name,
         width=width,
         height=height,
         picture=data_uri(buffer.getvalue(), "image/jpeg"),
         people="" if people is None else data_uri(map_png(people, top), "image/png"),
+        head="" if head is None else data_uri(map_png(head, top), "image/png"),
+        difference=data_uri(difference_png(difference(people, head), top), "image/png") if both else "",  # type: ignore[arg-type]
+        score=f"{_measure(results)} {number(score)}" if np.isfinite(score) else "",
         fixations=tuple(_dots(used, scale)),
         n_fixations=len(used),
-        maps=tuple(tuple(data_uri(map_png(m, top), "image/png") for m in maps) for maps in attention),
-        scores=tuple(
-            tuple(score(key, i) for i in range(len(maps))) for key, maps in zip(layers, attention, strict=True)
-        ),
         scale_bar=_scale_bar(results.summary.px_per_deg.get(stimulus.name), scale, width),
     )
 
@@ -208,27 +320,53 @@ def _scale_bar(px_per_deg: float | None, scale: float, width: int) -> tuple[floa
 
 def map_png(relative: FloatArray, top: float) -> bytes:
     """A map as PNG: viridis from 0 to `top` times an even spread, the weaker the more transparent."""
-    level = np.clip(np.rint(relative / top * (LEVELS - 1)), 0, LEVELS - 1).astype(np.uint8)
+    return _png(relative / top, palette())
+
+
+def difference_png(minus: FloatArray, top: float) -> bytes:
+    """A difference of two maps as PNG: from -`top` to `top` times an even spread, transparent around 0."""
+    return _png((minus / top + 1) / 2, diverging_palette())
+
+
+def _png(value: FloatArray, colours: FloatArray) -> bytes:
+    """Values of 0 to 1, cut off beyond, as PNG in the colours of a palette."""
+    level = np.clip(np.floor(value * (LEVELS - 1) + 0.5), 0, LEVELS - 1).astype(np.uint8)
     image = Image.frombytes("P", (level.shape[1], level.shape[0]), level.tobytes())
-    image.putpalette(bytes((_palette()[:, :3] * 255).round().astype(np.uint8).ravel()))
+    rgba = (colours * 255).round().astype(np.uint8)
+    image.putpalette(bytes(rgba[:, :3].ravel()))
     buffer = io.BytesIO()
-    image.save(
-        buffer, format="PNG", transparency=bytes((_palette()[:, 3] * 255).round().astype(np.uint8)), optimize=True
-    )
+    image.save(buffer, format="PNG", transparency=bytes(rgba[:, 3]), optimize=True)
     return buffer.getvalue()
 
 
 def colour_bar() -> str:
     """The scale of the maps as a PNG of one row, as a data URI."""
-    return data_uri(map_png(np.arange(LEVELS, dtype=np.float64)[None], LEVELS - 1), "image/png")
+    return data_uri(_png(np.linspace(0, 1, LEVELS)[None], palette()), "image/png")
 
 
-def _palette() -> FloatArray:
+def difference_bar() -> str:
+    """The scale of the differences as a PNG of one row, as a data URI."""
+    return data_uri(_png(np.linspace(0, 1, LEVELS)[None], diverging_palette()), "image/png")
+
+
+def palette() -> FloatArray:
     """(LEVELS, 4) red, green, blue and opacity of viridis."""
     value = np.linspace(0, 1, LEVELS)
     colours: FloatArray = np.asarray(mpl.colormaps["viridis"](value), dtype=np.float64)
     colours[:, 3] = np.clip(value * 2.2, 0, 0.86)
     return colours
+
+
+def diverging_palette() -> FloatArray:
+    """(LEVELS, 4) from purple (the head has more) to orange (people have more); safe for the colour-blind."""
+    value = np.linspace(0, 1, LEVELS)
+    colours: FloatArray = np.asarray(mpl.colormaps["PuOr_r"](value), dtype=np.float64)
+    colours[:, 3] = np.clip(np.abs(2 * value - 1) * 2.2, 0, 0.86)
+    return colours
+
+
+def _bytes(colours: FloatArray) -> str:
+    return base64.b64encode((colours * 255).round().astype(np.uint8).tobytes()).decode("ascii")
 
 
 def data_uri(content: bytes, kind: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -28,11 +29,11 @@ from analysis.inference import (
     MapReading,
     read_inference,
 )
-from analysis.looks import Chooser, Look, colour_bar, data_uri, make_looks
+from analysis.looks import Chooser, Look, colour_bar, data_uri, difference_bar, make_looks
 from analysis.measures import MEASURES
 from analysis.results import Results, model_folder, part_of, read_results, results_folder
-from analysis.wording import cell, known_mean, known_median, known_total, layer_label, sigma_text
-from shared.stimuli import read_stimuli
+from analysis.wording import cell, known_mean, known_median, known_total, layer_label, model_of, sigma_text
+from shared.stimuli import Stimulus, read_stimuli
 from shared.study import to_toml
 
 Progress = Callable[[str, int, int], None]
@@ -106,7 +107,7 @@ def write_report(study_folder: Path, progress: Progress = lambda stage, done, to
     progress("report", 0, 3)
     results, inference = read_results(study_folder), read_inference(folder)
     stimuli = [s for s in read_stimuli(study_folder / "stimuli")[0] if s.name in set(results.trials["stimulus"])]
-    tables = make_tables(results, inference)
+    tables = make_tables(results, inference, stimuli)
     progress("report", 1, 3)
     plates = make_plates(results, inference)
     progress("report", 2, 3)
@@ -136,7 +137,7 @@ def render(
     )  # fmt: skip
     main = inference.main()
     # "<" never stands in the script's data, so that no name can end it.
-    data = json.dumps({"maps": [look.maps for look in looks], "scores": [look.scores for look in looks]})
+    data = json.dumps(chooser.data, separators=(",", ":"))
     return environment.get_template("report.html").render(
         study=results.study,
         summary=results.summary,
@@ -154,12 +155,16 @@ def render(
         chooser=chooser,
         data=data.replace("<", "\\u003c"),
         colours=colour_bar(),
+        difference_colours=difference_bar(),
+        sigma_unit=figures.UNITS[results.study.maps.sigma_unit],
         sigma_warning=SIGMA_WARNING,
         sigma_reading=wording.sigma_reading(results.study, inference),
         replication_warning=REPLICATION_WARNING,
         replication=wording.replication_sentences(inference),
         sound_sentences=wording.sound_sentences(results, inference),
         floor_sentences=wording.floor_sentences(results, inference),
+        model_sentences=wording.model_sentences(results, inference),
+        group_sentences=wording.group_sentences(results, inference),
         drift_sentences=wording.drift_sentences(results, inference),
         methods=wording.methods(results),
         settings=to_toml(results.study),
@@ -173,7 +178,7 @@ def render(
 # Tables.
 
 
-def make_tables(results: Results, inference: Inference) -> dict[str, Table]:
+def make_tables(results: Results, inference: Inference, stimuli: Sequence[Stimulus]) -> dict[str, Table]:
     """Every table, whole for its CSV; the page shows the layers that are shown, long ones by the primary measure."""
     heads, further, references, effects, pairs = [], [], [], [], []
     for s in inference.sound:
@@ -234,9 +239,11 @@ def make_tables(results: Results, inference: Inference) -> dict[str, Table]:
         ),
         _mixed(inference),
         _models(results, inference),
+        _special_tokens(results, inference),
         _windows(inference),
         _groups(inference),
         _sigmas(results, inference),
+        _sigma_units(results, inference, stimuli),
         _areas(results, inference),
         _table(
             inference, "pairs", "Every pair of heads", pairs,
@@ -296,6 +303,21 @@ def _models(results: Results, inference: Inference) -> Table:
     return Table("models", "Models compared", table, table, note)
 
 
+def _special_tokens(results: Results, inference: Inference) -> Table:
+    """How much of each head's attention lies on tokens that are no patch; empty where the model has none."""
+    known = results.attention_table.dropna(subset=["special_mass"])
+    rows = [
+        {"model": key[0], "layer": key[1], "map": head_label(str(key[2]))}
+        | {"mean (%)": 100 * mass.mean(), "least (%)": 100 * mass.min(), "most (%)": 100 * mass.max()}
+        | {"pictures": len(mass)}
+        for key, mass in known.set_index(["model", "layer", "map"]).groupby(level=[0, 1, 2])["special_mass"]
+    ]  # fmt: skip
+    note = (
+        "The share of class and register tokens in all tokens' attention, before the patches are brought to sum to 1."
+    )
+    return _table(inference, "special-tokens", "Attention on class and register tokens", rows, note)
+
+
 def _windows(inference: Inference) -> Table:
     rows = [
         {"model": w.model, "layer": w.layer, "from (s)": w.start_s, "to (s)": w.end_s}
@@ -324,6 +346,37 @@ def _groups(inference: Inference) -> Table:
         f"picture (mean over pictures); {groups.left_out} participants x pictures had too few. p (Holm): over heads."
     )
     return _table(inference, "groups", f"Groups by {groups.column}", rows, note)
+
+
+def _sigma_units(results: Results, inference: Inference, stimuli: Sequence[Stimulus]) -> Table:
+    """The sigmas that the page speaks of, in degrees, px of the picture, patches and percent of its width."""
+    main, unit = inference.main(), results.study.maps.sigma_unit
+    found: list[tuple[str, float | None]] = [("fixed beforehand", main.sigma)]
+    for r in inference.replications_of(main):
+        if r.measure == inference.primary:
+            found.append(("replication: best for the mean over heads", r.best_sigma_mean))
+            chance = r.shuffled_curve.best_sigma if r.shuffled_curve else None
+            found.append(("replication: best for other pictures", chance))
+    found += [
+        (f"held-out likelihood: {head_label(r.map) if r.model else 'people'}", r.estimate.sigma)
+        for r in inference.sigmas if not r.model or (r.model, r.layer) == (main.model, main.layer)
+    ]  # fmt: skip
+    width = np.array([s.width_px for s in stimuli], dtype=float)
+    per_deg = np.array([results.summary.px_per_deg.get(s.name, np.nan) for s in stimuli])
+    # Patches lie on the longer side as many as the model takes there.
+    per_patch = np.array([max(s.width_px, s.height_px) for s in stimuli]) / max(model_of(results, main.model).patches)
+    px_of = {"deg": per_deg, "px": np.ones_like(width), "patch": per_patch, "percent": width / 100}
+    rows = [
+        {"sigma": name}
+        | {label: float(np.median(sigma * px_of[unit] / px_of[other])) for label, other in
+           (("degrees", "deg"), ("px", "px"), ("patches", "patch"), ("% of the width", "percent"))}
+        for name, sigma in found if sigma is not None
+    ]  # fmt: skip
+    table = pd.DataFrame(rows)
+    note = f"Px of the picture; patches of {layer_label(results, main.model, main.layer)}."
+    if len(set(zip(width, per_deg, per_patch, strict=True))) > 1:
+        note += " Pictures differ in size: medians over pictures."
+    return Table("sigma-units", "Sigma in every unit", table, table.dropna(axis="columns", how="all"), note)
 
 
 def _sigmas(results: Results, inference: Inference) -> Table:
@@ -563,6 +616,11 @@ def make_plates(results: Results, inference: Inference) -> dict[str, Plate]:
         if len(set(results.areas["part"])) > 1:
             drawn = figures.draw_areas(results.areas, s)
             plates.append(_plate(f"areas{suffix}", drawn, wording.areas_words(results.areas, s, label)))
+    if len(inference.shown()) > 1:
+        side_by_side = [(layer_label(results, s.model, s.layer), s) for s in inference.shown()]
+        at = f"σ = {sigma_text(study, main.sigma)}"
+        words = wording.models_words(side_by_side, at)
+        plates.append(_plate("models", figures.draw_models(side_by_side), words))
     models = [
         (m.label, [s for s in inference.sound if s.primary and s.model == m.name]) for m in results.summary.models
     ]

@@ -24,7 +24,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +141,19 @@ class ModelSummary:
 
 
 @dataclass(frozen=True)
+class Setup:
+    """What the files say of participants and apparatus, for the methods; empty where they say nothing.
+
+    `trackers` (maker, model, software) and `screens` (px, cm, distance) have each once; `answers` are, by column of
+    participants.tsv, how many of the participants analysed gave each answer, "n/a" among them.
+    """
+
+    trackers: tuple[str, ...] = ()
+    screens: tuple[str, ...] = ()
+    answers: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Summary:
     """Counts and notes that belong to no table.
 
@@ -156,6 +169,7 @@ class Summary:
     models: tuple[ModelSummary, ...]
     px_per_deg: dict[str, float]
     remarks: tuple[Remark, ...]
+    setup: Setup = field(default_factory=Setup)
 
 
 @dataclass(frozen=True)

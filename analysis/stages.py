@@ -41,6 +41,7 @@ from analysis.results import (
     QUALITY_COLUMNS,
     TRIAL_COLUMNS,
     ModelSummary,
+    Setup,
     Summary,
     alignment_path,
     attention_path,
@@ -80,7 +81,7 @@ FloatArray = NDArray[np.float64]
 Item = TypeVar("Item")
 
 # Raise a stage's number whenever its output changes for the same input: what was cached before is then forgotten.
-VERSION = {"fixations": 3, "attention": 1, "random weights": 1, "alignment": 5, "areas": 1, "report": 4}
+VERSION = {"fixations": 4, "attention": 1, "random weights": 1, "alignment": 5, "areas": 1, "report": 5}
 MOUSE = "mouse"  # the name that the recording of a mouse gives as its tracker
 TABLES = ("fixations.parquet", "trials.csv", "quality.csv", "attention.csv", "areas.parquet")
 # What the ceiling and the centre are fitted to, where there is more: so many tell it.
@@ -256,6 +257,7 @@ class _People:
     simulated: dict[str, str]
     imported: tuple[str, ...]
     remarks: tuple[Remark, ...]
+    setup: Setup
 
 
 @dataclass(frozen=True)
@@ -304,7 +306,11 @@ def _fixation_stage(
         write_table(_joined([o.quality for o in tables], ["participant", "run", "eye"]), paths["quality.csv"],
                     QUALITY_COLUMNS)  # fmt: skip
         imported = sorted({job.run.participant for job, o in zip(jobs, outcomes, strict=True) if o.imported})
-        kept = {"width_deg": widths, "simulated": dict(sorted(simulated.items())), "imported": imported}
+        kept = {
+            "width_deg": widths, "simulated": dict(sorted(simulated.items())), "imported": imported,
+            "trackers": sorted({o.tracker for o in outcomes if o.tracker}),
+            "screens": sorted({o.screen for o in outcomes if o.screen}),
+        }  # fmt: skip
         write_json(kept, paths["recordings.json"])
         # Last: with its key it vouches for the tables beside it.
         write_table(fixations, paths["fixations.parquet"], FIXATION_COLUMNS, key=key, remarks=remarks)
@@ -335,7 +341,17 @@ def _fixation_stage(
         recordings["simulated"],
         tuple(recordings["imported"]),
         tuple(noted),
+        Setup(tuple(recordings["trackers"]), tuple(recordings["screens"]), _answers(study_folder, trials)),
     ), computed
+
+
+def _answers(study_folder: Path, trials: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """How many of the participants analysed gave each answer of the form, by column; without consent and group."""
+    table = read_participants(study_folder).reindex(sorted(set(trials["participant"])))
+    return {
+        str(column): {str(k): int(n) for k, n in table[column].fillna("n/a").value_counts().sort_index().items()}
+        for column in ("age", "sex", "vision") if column in table
+    }  # fmt: skip
 
 
 def _files(run: Run) -> list[Path]:
@@ -359,6 +375,8 @@ class _RunOutcome:
     simulated: bool
     model: str
     imported: bool = False
+    tracker: str = ""
+    screen: str = ""
 
 
 def _run_fixations(job: _RunJob) -> _RunOutcome:
@@ -374,9 +392,15 @@ def _run_fixations(job: _RunJob) -> _RunOutcome:
             half_cm = float(event["picture_width_px"]) / 2 * recording.screen.width_cm / recording.screen.width_px
             widths[by_file[event["stim_file"]]] = degrees(2 * atan(half_cm / recording.screen.distance_cm))
     fixations = fixations_of_run(recording, job.stimuli, job.study.fixations)
-    models_ = [str(sidecar.get("ManufacturersModelName", "")) for sidecar in recording.sidecars.values()]
+    sidecar = next(iter(recording.sidecars.values()), {})
     imported = any(bool(sidecar.get("Imported")) for sidecar in recording.sidecars.values())
-    return _RunOutcome(fixations, widths, recording.simulated, models_[0] if models_ else "", imported)
+    known = {k: str(v) for k, v in sidecar.items() if v not in (None, "", "n/a")}
+    maker, model = known.get("Manufacturer", ""), known.get("ManufacturersModelName", "")
+    tracker = model if model.lower().startswith(maker.lower()) else f"{maker} {model}".strip()
+    software = f" (software {known['SoftwareVersions']})" if tracker and "SoftwareVersions" in known else ""
+    s = recording.screen
+    screen = f"{s.width_px} x {s.height_px} px and {s.width_cm:g} x {s.height_cm:g} cm, at {s.distance_cm:g} cm"
+    return _RunOutcome(fixations, widths, recording.simulated, model, imported, tracker + software, screen)
 
 
 def _shown_widths(
@@ -1009,6 +1033,7 @@ def _summary(
         px_per_deg={s.name: s.width_px * tan(radians(1)) / (2 * tan(radians(widths[s.name]) / 2))
                     for s in found.stimuli if s.name in widths},
         remarks=(*found.remarks, *people.remarks, *remarks),
+        setup=people.setup,
     )  # fmt: skip
 
 

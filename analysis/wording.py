@@ -501,6 +501,60 @@ def sound_sentences(results: Results, inference: Inference) -> list[str]:
     return texts
 
 
+def model_sentences(results: Results, inference: Inference) -> list[str]:
+    """Each pair of models in a sentence, by the mean of heads in the last layer analysed."""
+    measure = MEASURES[inference.primary]
+    unit = f" {measure.unit}" if measure.unit else ""
+    texts = []
+    for c in inference.model_contrasts:
+        labels = layer_label(results, c.first, c.first_layer), layer_label(results, c.second, c.second_layer)
+        closer, other = labels if c.difference >= 0 else labels[::-1]
+        low, high = sorted((c.low, c.high) if c.difference >= 0 else (-c.low, -c.high))
+        amount = f"{number(abs(c.difference))}{unit} of {measure.label}"
+        whether = "" if c.p < 1 - LEVEL else ", from which it cannot be told"
+        texts.append(
+            f"By the mean of its heads {closer} is {amount} closer to where they looked than {other}{whether} "
+            f"(simultaneous 95 % interval {number(low)} to {number(high)}, p {_p_equals(c.p)})."
+        )
+    return texts
+
+
+def group_sentences(results: Results, inference: Inference) -> list[str]:
+    """Groups of participants, by the mean of heads and head by head, in the layers shown."""
+    groups = inference.groups
+    if groups is None:
+        return []
+    measure = MEASURES[inference.primary]
+    unit = f" {measure.unit}" if measure.unit else ""
+    sizes = listed([f"{n} of {name}" for name, n in groups.sizes.items()])
+    texts = [
+        f"Groups by {groups.column} ({sizes}) are compared with equal numbers of fixations, "
+        f"{number(groups.fixations, 1)} on a picture, for maps of more fixations are less noisy."
+    ]
+    keys = list(dict.fromkeys((c.model, c.layer, c.first, c.second) for c in groups.contrasts))
+    for model, layer, first, second in keys:
+        of = [c for c in groups.contrasts if (c.model, c.layer, c.first, c.second) == (model, layer, first, second)]
+        label = layer_label(results, model, layer)
+        for c in of:
+            if c.map != "mean":
+                continue
+            closer, other = (first, second) if c.difference >= 0 else (second, first)
+            text = f"The mean of heads of {label} is {number(abs(c.difference))}{unit} of {measure.label} closer to "
+            text += f"{closer} than to {other}"
+            if c.low is not None and c.high is not None and c.p is not None:
+                low, high = sorted((c.low, c.high) if c.difference >= 0 else (-c.low, -c.high))
+                text += "" if c.p < 1 - LEVEL else ", which is no difference that these data show"
+                text += f" (95 % interval {number(low)} to {number(high)}, p {_p_equals(c.p)})"
+            texts.append(f"{text}.")
+        heads = [c for c in of if c.p_holm is not None]
+        differing = [c.map for c in heads if c.p_holm is not None and c.p_holm < 1 - LEVEL]
+        if heads:
+            verb = "differs" if len(differing) == 1 else "differ"
+            what = f"{heads_listed(differing)} {verb}" if differing else "no head differs"
+            texts.append(f"Head by head, {what} between {first} and {second}, corrected over heads by Holm's method.")
+    return texts
+
+
 def _differ(e: HeadEffect) -> str:
     return "differ" if e.p < 0.05 else "are not shown to differ"
 
@@ -637,6 +691,18 @@ def areas_words(areas: pd.DataFrame, s: Sound, label: str) -> tuple[str, str]:
     return caption, f"Shares by part, {label}. People look most at {top['part']}, {number(100 * top['share'], 1)} %."
 
 
+def models_words(side_by_side: Sequence[tuple[str, Sound]], at: str) -> tuple[str, str]:
+    """Caption and alternative text of the figure of models."""
+    main = side_by_side[0][1]
+    caption = (
+        f"{MEASURES[main.measure].label}, {at}, of each model in the layer whose closest head is the closest. Blue: "
+        "the closest head; black: the mean of heads; hollow with a line: their attention on other pictures; bars "
+        "and bands are 95 % intervals. Head numbers of different models have nothing to do with each other."
+    )
+    said = [f"{label}: {head_label(s.best.map)} with {number(s.best.value.mean)}" for label, s in side_by_side]
+    return caption, f"Models by {MEASURES[main.measure].label}. {'; '.join(said)}."
+
+
 def layers_words(main: Sound, at: str) -> tuple[str, str]:
     """Caption and alternative text of the tiles of heads by layers; `at` names the closest head's layer and sigma."""
     what = "Gain over chance" if main.best.gain else "Score"
@@ -697,46 +763,128 @@ def methods(results: Results) -> list[str]:
 
 
 def _recording_words(results: Results) -> list[str]:
+    """Participants, apparatus, procedure, calibration, data quality and fixations, after Dunn et al. (2023)."""
     s, summary = results.study, results.summary
     simulated = summary.simulated >= summary.participants > 0
-    who = viewers(results, summary.participants)
     # Of samples that came out of a tracker's own files nobody here knows the protocol.
     ours = "imported recordings" not in summary.source
+    missing: list[str] = []
+    who = viewers(results, summary.participants)
     timed = f", each for {s.protocol.picture_s:g} s after a dot of {s.protocol.dot_s:g} s" if ours else ""
     texts = [f"{who[0].upper()}{who[1:]} viewed {plural(summary.stimuli, 'picture')}{timed}."]
+    if not simulated:
+        texts += _people_words(summary.setup.answers, missing)
+        if ours:
+            texts.append("They were asked to look freely, and to keep their heads still.")
     if not ours:
         texts.append("Recordings were imported from the tracker's own files; their protocol is described elsewhere.")
-    if s.screen is not None:
-        size = f" Pictures spanned {s.pictures.size_deg:g}° ({s.pictures.size_of})." if s.pictures.size_deg else ""
-        texts.append(
-            f"The screen, {s.screen.width_px} x {s.screen.height_px} px and {s.screen.width_cm:g} x "
-            f"{s.screen.height_cm:g} cm, stood at {s.screen.distance_cm:g} cm.{size}"
-        )
-    rates = sorted(results.quality["rate_hz"].dropna().unique())
-    if len(rates):
-        texts.append(
-            f"{'Synthetic gaze' if simulated else 'Gaze'} was sampled at {listed([f'{r:g}' for r in rates])} Hz."
-        )
+    texts += _apparatus_words(results, simulated, missing)
     if ours and results.quality["accuracy_deg"].notna().any():
         texts.append(
             f"Calibration had {s.protocol.calibration_points} points, validation {s.protocol.validation_points} "
-            "others; accuracy, precision and loss were determined with ETDQualitizer (Niehorster et al. 2026)."
+            f"others; a validation passed up to {s.limits.accuracy_mean_deg:g}° on average, "
+            f"{s.limits.accuracy_worst_deg:g}° at the worst point and {s.limits.loss_percent:g} % of samples lost."
         )
-    f = s.fixations
+    texts += _quality_numbers(results, missing)
+    if ours and not simulated:
+        for name, said in (("head support", s.protocol.head_support), ("lighting", s.protocol.lighting)):
+            if said:
+                texts.append(f"{name[0].upper()}{name[1:]}: {said.rstrip('.')}.")
+            else:
+                missing.append(name)
+    texts.append(_fixation_words(results))
+    return [*texts, *([f"Not recorded: {listed(missing)}."] if missing else [])]
+
+
+def _people_words(answers: dict[str, dict[str, int]], missing: list[str]) -> list[str]:
+    """Age, sex and vision of the participants, as they answered; what nobody was asked is added to `missing`."""
+    parts = []
+    ages = {int(a): n for a, n in answers.get("age", {}).items() if a.isdigit()}
+    if ages:
+        each = np.repeat(list(ages), list(ages.values()))
+        spread = f", SD {number(each.std(ddof=1), 1)}" if len(each) > 1 else ""
+        parts.append(f"mean age {number(each.mean(), 1)} years ({each.min()} to {each.max()}{spread})")
+    else:
+        missing.append("age")
+    names = {"F": "female", "M": "male", "O": "other", "none": "no aid to vision"}
+    for column in ("sex", "vision"):
+        given = {names.get(k, k): n for k, n in answers.get(column, {}).items() if k != "n/a"}
+        parts += [f"{n} {k}" for k, n in given.items()]
+        if not given:
+            missing.append(column)
+    unknown = [f"{column} of {n}" for column, by in answers.items() if 0 < (n := by.get("n/a", 0)) < sum(by.values())]
+    return [f"They were: {listed(parts)}{f' ({listed(unknown)} unknown)' if unknown else ''}."] if parts else []
+
+
+def _apparatus_words(results: Results, simulated: bool, missing: list[str]) -> list[str]:
+    """Screen, tracker, rate and eyes."""
+    s, setup, texts = results.study, results.summary.setup, []
+    screens = list(setup.screens)
+    if not screens and s.screen is not None:
+        screens = [f"{s.screen.width_px} x {s.screen.height_px} px and {s.screen.width_cm:g} x "
+                   f"{s.screen.height_cm:g} cm, at {s.screen.distance_cm:g} cm"]  # fmt: skip
+    if screens:
+        size = f" Pictures spanned {s.pictures.size_deg:g}° ({s.pictures.size_of})." if s.pictures.size_deg else ""
+        refresh = f", refreshed at {s.screen.refresh_hz:g} Hz" if s.screen is not None and not simulated else ""
+        texts.append(f"The screen had {' or '.join(screens)} from the eyes{refresh}.{size}")
+    else:
+        missing.append("the screen's size and distance")
+    rates = sorted(results.quality["rate_hz"].dropna().unique())
+    of = {
+        "better": "of the eye with the smaller validation error",
+        "mean": "of both eyes, whose mean was taken,",
+    }.get(s.fixations.eye, f"of the {s.fixations.eye} eye")
+    gaze = "Synthetic gaze" if simulated else "Gaze"
+    if len(rates):
+        by = "" if simulated or not setup.trackers else f" by {listed(setup.trackers)}"
+        texts.append(f"{gaze} {of} was sampled{by} at {listed([f'{r:g}' for r in rates])} Hz.")
+    if not setup.trackers and not simulated:
+        missing.append("the tracker's model")
+    return texts
+
+
+def _quality_numbers(results: Results, missing: list[str]) -> list[str]:
+    """Accuracy, precision and loss that were reached, over participants."""
+    q = results.quality[results.quality["used"]].groupby("participant")
+    texts = []
+    accuracy, precision = q["accuracy_deg"].mean().dropna(), q["rms_s2s_deg"].mean().dropna()
+    if len(accuracy):
+        spread = f" (SD {number(accuracy.std(ddof=1))}°, worst {number(accuracy.max())}°)" if len(accuracy) > 1 else ""
+        said = f"By the last accepted validation accuracy was {number(accuracy.mean())}°{spread} over participants"
+        if len(precision):
+            said += f" and precision {number(precision.mean(), 3)}° (RMS of steps from sample to sample)"
+        overridden = known_total(results.quality.drop_duplicates(["participant", "run"])["overridden"])
+        if overridden:
+            said += f"; {plural(overridden, 'validation')} beyond the limits went on by the operator's decision"
+        texts.append(f"{said}; determined with ETDQualitizer (Niehorster et al. 2026).")
+    else:
+        missing.append("accuracy and precision")
+    lost = results.trials["loss_percent"].dropna()
+    if len(lost):
+        texts.append(f"While pictures stood, {number(lost.mean(), 1)} % of samples were lost.")
+    return texts
+
+
+def _fixation_words(results: Results) -> str:
+    f = results.study.fixations
     by = {
         "ivt": f"by velocity (I-VT, Salvucci and Goldberg 2000; {f.velocity_deg_s:g}°/s, {f.window_ms:g} ms window)",
         "idt": f"by dispersion (I-DT, Salvucci and Goldberg 2000; {f.dispersion_deg:g}°)",
         "i2mc": "by two-means clustering (I2MC, Hessels et al. 2017)",
     }
-    how = by.get(f.method, f"{by['ivt']} from 100 Hz on, {by['i2mc']} below")
-    texts.append(
-        f"Fixations were found {how}, merged below {f.merge_ms:g} ms and {f.merge_deg:g}°, and dropped below "
+    # "auto" goes by the rate: what was used is said, not what might have been.
+    rates = results.quality["rate_hz"].dropna()
+    used = [m for m, some in (("ivt", (rates >= 100).any()), ("i2mc", (rates < 100).any())) if some]
+    both = f"{by['ivt']} from 100 Hz on, {by['i2mc']} below"
+    how = by.get(f.method) or (by[used[0]] if len(used) == 1 else both)
+    return (
+        f"Fixations were found {how} with pymovements (Krakowczyk et al. 2023), merged below {f.merge_ms:g} ms and "
+        f"{f.merge_deg:g}°, and dropped below "
         f"{f.shortest_ms:g} ms; gaps up to {f.gap_ms:g} ms were interpolated and {f.blink_margin_ms:g} ms around "
         f"blinks removed. The fixation under way at picture onset was {'left out' if f.drop_first else 'kept'}; "
         f"drift was {'corrected by the dot before each picture' if f.correct_drift else 'not corrected'}"
         f"{', and the primary measure computed both ways' if len(results.other_drift) else ''}."
     )
-    return texts
 
 
 def _map_words(results: Results) -> list[str]:

@@ -136,6 +136,8 @@ class ProtocolSettings(Section):
     validation_points: Literal[4, 5] = Field(4, description="4 or 5, at other places than the calibration's.")
     rating: bool = Field(False, description="Ask after each picture how much it was liked.")
     break_every: int = Field(10, ge=0, le=1000, description="Offer a break after this many pictures; 0: never.")
+    head_support: str = Field("", description="For the methods: chin rest, none, ... Empty: not recorded.")
+    lighting: str = Field("", description="For the methods: dark, dim, 300 lux, ... Empty: not recorded.")
     form: list[str] = Field(
         ["consent", "age", "sex", "vision", "group"],
         description="Asked before the session, a column of participants.tsv each; nothing that identifies a person. "

@@ -17,11 +17,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from analysis.inference import Inference, read_inference
-from analysis.looks import LEVELS, map_png, people_map
-from analysis.report import write_report
-from analysis.results import Results, read_results, results_folder, write_json
-from analysis.wording import finding, methods, number, references
+from analysis.inference import GroupContrast, Groups, Inference, read_inference
+from analysis.looks import LEVELS, difference, difference_png, map_png, people_map, picture_gaze
+from analysis.report import make_tables, write_report
+from analysis.results import Results, Setup, read_results, results_folder, write_json
+from analysis.wording import finding, group_sentences, methods, model_sentences, number, references
 from shared.errors import DataError
 from shared.stimuli import read_stimuli
 
@@ -302,16 +302,34 @@ def test_every_object_has_its_picture_people_and_two_heads(page: Page) -> None:
 
 def test_the_reader_can_choose_every_head_of_every_layer_and_sees_its_own_map(page: Page, results: Results) -> None:
     data: dict[str, Any] = json.loads(page.scripts[0])
-    assert [len(o["value"].split(":")) for o in page.of("option")] == [2] * (2 * 4 * 4)
-    shown = {a["id"]: a for _, a in page.tags if "id" in a}
-    best_layer = data["maps"][2][0]
-    assert shown["map-a-2"]["href"] == best_layer[3]
-    assert shown["map-b-2"]["href"] == best_layer[0]
-    png = Image.open(io.BytesIO(base64.b64decode(best_layer[3].partition(",")[2])))
+    values = [o["value"] for o in page.of("option") if ":" in o["value"]]
+    assert len(values) == 2 * 4 * 4  # two choosers, four layers of four heads
     maps = results.attention("first", 12)["object-03"]
-    assert (png.height, png.width) == maps[3].shape
-    levels, values = np.asarray(png).astype(float), maps[3] / maps[3].mean()
-    assert np.corrcoef(np.argsort(np.argsort(levels.ravel())), np.argsort(np.argsort(values.ravel())))[0, 1] > 0.9
+    rows, columns, peaks, written = data["objects"][2]["heads"][0]
+    assert (rows, columns) == maps.shape[1:]
+    bytes_ = np.frombuffer(base64.b64decode(written), np.uint8).reshape(maps.shape)
+    for found, peak, head in zip(bytes_, peaks, maps.astype(float), strict=True):
+        relative = head * head.size / head.sum()
+        # A byte of the square root: half a step of it, at the value that it stands for.
+        assert np.abs(np.sqrt(peak) * found / 255 - np.sqrt(relative)).max() <= np.sqrt(peak) * 0.51 / 255
+    # What stands there before anything is chosen is the closest head, head 4.
+    shown = {a["id"]: a for _, a in page.tags if "id" in a}
+    png = Image.open(io.BytesIO(base64.b64decode(shown["map-a-2"]["href"].partition(",")[2])))
+    levels = np.asarray(png).astype(float)
+    relative = maps[3].astype(float) * maps[3].size / maps[3].astype(float).sum()
+    assert np.abs(levels - np.clip(relative / data["top"], 0, 1) * (LEVELS - 1)).max() <= 0.51
+
+
+def test_scores_of_every_sigma_of_the_sweep_stand_beside_the_maps(page: Page, results: Results) -> None:
+    data: dict[str, Any] = json.loads(page.scripts[0])
+    assert data["sigmas"] == pytest.approx(results.study.maps.sigmas())
+    a = results.alignment
+    for j, sigma in enumerate(data["sigmas"]):
+        own = a[
+            (a["participant"] != "pooled") & (a["model"] == "first") & (a["layer"] == 12) & (a["map"] == "head-02")
+            & (a["stimulus"] == "object-03") & np.isclose(a["sigma"], sigma)
+        ]  # fmt: skip
+        assert data["objects"][2]["scores"][0][1][j] == pytest.approx(own["kl"].mean(), rel=1e-3)
 
 
 def test_every_fixation_that_was_used_can_be_laid_over_and_no_other(page: Page, results: Results) -> None:
@@ -321,7 +339,7 @@ def test_every_fixation_that_was_used_can_be_laid_over_and_no_other(page: Page, 
     for tag, attributes in page.tags:
         if tag == "g" and "id" in attributes:
             inside = [attributes["id"]]
-        elif tag == "path" and inside and attributes["stroke"] == "#d55e00":
+        elif tag == "path" and inside[:1] and inside[0].startswith("fix") and attributes["stroke"] == "#fff":
             dots[inside[0]] = dots.get(inside[0], 0) + attributes["d"].count("M")
     counts = used.groupby("stimulus").size()
     assert dots == {f"fixations-{i}": n for i, n in enumerate(counts)}
@@ -333,15 +351,26 @@ def test_maps_have_one_scale_and_end_at_its_top() -> None:
     assert image.convert("RGBA").getpixel((0, 0))[3] == 0
 
 
+def test_a_difference_is_people_minus_head_patch_by_patch_and_transparent_where_they_agree() -> None:
+    people, head = np.array([[1.0, 1.0, 5.0, 1.0], [1.0, 1.0, 1.0, 1.0]]), np.array([[1.0, 3.0]])
+    minus = difference(people, head)
+    assert minus.tolist() == [[0, 0, 2, -2], [0, 0, -2, -2]]
+    image = Image.open(io.BytesIO(difference_png(minus, 2.0)))
+    assert np.asarray(image)[0].tolist() == [LEVELS // 2, LEVELS // 2, LEVELS - 1, 0]
+    agree, more_people, more_head = (image.convert("RGBA").getpixel((x, 0)) for x in (0, 2, 3))
+    assert agree[3] < 20 and more_people[3] > 200 and more_head[3] > 200
+    assert more_people[0] > more_people[2] and more_head[2] > more_head[0]  # orange, purple
+
+
 def test_in_peoples_map_each_participant_weighs_the_same(results: Results) -> None:
     stimulus = read_stimuli(results.study_folder / "stimuli")[0][1]
-    every = people_map(results, stimulus, patches_across=14)
+    every = people_map(picture_gaze(results, stimulus, patches_across=14), 1.0)
     assert every is not None
     assert every.mean() == pytest.approx(1)
     # One participant's fixations, counted ten times, change nothing.
 
     again = pd.concat([results.fixations, *[results.fixations.query("participant == '01'")] * 9])
-    repeated = people_map(replace(results, fixations=again), stimulus, patches_across=14)
+    repeated = people_map(picture_gaze(replace(results, fixations=again), stimulus, patches_across=14), 1.0)
     assert repeated == pytest.approx(every)
 
 
@@ -349,7 +378,7 @@ def test_people_are_where_they_looked(results: Results) -> None:
 
     stimulus = read_stimuli(results.study_folder / "stimuli")[0][0]
     corner = results.fixations.assign(x_px=10.0, y_px=170.0)
-    found = people_map(replace(results, fixations=corner), stimulus, patches_across=14)
+    found = people_map(picture_gaze(replace(results, fixations=corner), stimulus, patches_across=14), 1.0)
     assert found is not None
     row, column = np.unravel_index(found.argmax(), found.shape)
     assert (row / found.shape[0], column / found.shape[1]) == pytest.approx((170 / 180, 10 / 240), abs=0.02)
@@ -484,3 +513,72 @@ def test_methods_claim_no_protocol_for_recordings_that_another_program_made(resu
     said = " ".join(methods(theirs))
     assert "after a dot of" not in said and "Calibration had" not in said
     assert "Recordings were imported" in said and "Fixations were found" in said
+
+
+def test_the_methods_say_who_took_part_and_name_what_is_not_recorded(results: Results) -> None:
+    people = replace(results.summary, simulated=0, observers="", source="recorded samples")
+    study = results.study
+    quiet = " ".join(methods(replace(results, summary=people)))
+    assert "Not recorded:" in quiet
+    last = quiet[quiet.index("Not recorded:") :].partition(".")[0]
+    assert all(word in last for word in ("age", "sex", "vision", "head support", "lighting", "tracker"))
+    answers = {"age": {"20": 3, "26": 2, "n/a": 1}, "sex": {"F": 4, "O": 2}, "vision": {"glasses": 1, "none": 5}}
+    setup = Setup(("EyeLink 1000 Plus (software 5.15)",), ("1920 x 1080 px and 53 x 30 cm, at 60 cm",), answers)
+    told = study.protocol.model_copy(update={"head_support": "chin rest", "lighting": "dim"})
+    full = replace(results, summary=replace(people, setup=setup), study=study.model_copy(update={"protocol": told}))
+    said = " ".join(methods(full))
+    assert "mean age 22.4 years (20 to 26, SD 3.3)" in said and "4 female" in said and "1 glasses" in said
+    assert "age of 1 unknown" in said and "Head support: chin rest." in said and "Lighting: dim." in said
+    assert "by EyeLink 1000 Plus (software 5.15) at" in said and "53 x 30 cm, at 60 cm from the eyes" in said
+    assert "Not recorded" not in said
+
+
+def test_models_are_compared_in_a_sentence_whichever_is_closer(results: Results, inference: Inference) -> None:
+    (contrast,) = inference.model_contrasts
+    for sign in (1, -1):
+        made = replace(contrast, difference=sign * 0.5, low=sign * 0.5 - 0.1, high=sign * 0.5 + 0.1, p=0.001)
+        (said,) = model_sentences(results, replace(inference, model_contrasts=(made,)))
+        closer, other = (contrast.first, contrast.second)[::sign]
+        assert said.index(f"({closer})") < said.index(f"({other})")
+        assert "0.50 nats" in said and "0.40 to 0.60" in said and "cannot be told" not in said
+    unsure = replace(contrast, difference=0.1, low=-0.1, high=0.3, p=0.3)
+    (said,) = model_sentences(results, replace(inference, model_contrasts=(unsure,)))
+    assert "cannot be told" in said
+
+
+def test_groups_are_compared_in_sentences(results: Results, inference: Inference) -> None:
+    def contrast(name: str, difference: float, p: float, p_holm: float | None) -> GroupContrast:
+        return GroupContrast(
+            "first", 12, name, "expert", "novice", (1.0, 1.0 + difference), difference, difference - 0.1,
+            difference + 0.1, 9.0, p, p_holm,
+        )  # fmt: skip
+
+    contrasts = (
+        contrast("head-01", -0.3, 0.001, 0.004), contrast("head-02", 0.05, 0.4, 0.8), contrast("mean", -0.2, 0.01, None)
+    )  # fmt: skip
+    made = replace(inference, groups=Groups("skill", {"expert": 3, "novice": 3}, 8.4, 0, contrasts))
+    first, mean, heads = group_sentences(results, made)
+    assert "skill" in first and "3 of expert and 3 of novice" in first and "8.4" in first
+    assert "0.20 nats" in mean and "closer to novice than to expert" in mean and "0.10 to 0.30" in mean
+    assert "head 1 differs between expert and novice" in heads
+    assert group_sentences(results, replace(inference, groups=None)) == []
+
+
+def test_sigma_stands_in_every_unit(results: Results, inference: Inference) -> None:
+    stimuli = read_stimuli(results.study_folder / "stimuli")[0]
+    table = make_tables(results, inference, stimuli)["sigma-units"].whole.set_index("sigma")
+    row = table.loc["fixed beforehand"]
+    # 240 px wide are 20 degrees by the made-up geometry; 18 patches lie on them.
+    assert row["degrees"] == pytest.approx(results.study.maps.sigma)
+    assert row["px"] == pytest.approx(12 * row["degrees"])
+    assert row["patches"] == pytest.approx(row["px"] * 18 / 240)
+    assert row["% of the width"] == pytest.approx(100 * row["px"] / 240)
+
+
+def test_attention_on_special_tokens_is_shown_where_there_is_any(results: Results, inference: Inference) -> None:
+    stimuli = read_stimuli(results.study_folder / "stimuli")[0]
+    some = results.attention_table.assign(special_mass=0.25)
+    table = make_tables(replace(results, attention_table=some), inference, stimuli)["special-tokens"].whole
+    assert set(table["mean (%)"]) == {25.0} and set(table["pictures"]) == {4}
+    none = results.attention_table.assign(special_mass=np.nan)
+    assert "special-tokens" not in make_tables(replace(results, attention_table=none), inference, stimuli)
