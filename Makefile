@@ -41,8 +41,16 @@ endif
 
 # The recorder is measured for as many minutes; the display under a virtual screen, where there is no other.
 MINUTES ?= 1
+# Figures as JSON and a plot; `make bench AGAINST=sweep.json` compares with those of another commit.
+BENCH ?= bench
+AGAINST ?=
 bench: $(VENV)/.dev
-	$(BIN)/python tests/benchmarks/bench_sweep.py
+	$(BIN)/python tests/benchmarks/bench_sweep.py --json $(BENCH)/sweep.json --plot $(BENCH)/sweep.png \
+	  $(if $(AGAINST),--against $(AGAINST))
+	$(BIN)/python tests/benchmarks/bench_sweep.py --size 28 --json $(BENCH)/sweep-28.json
+	$(BIN)/python tests/benchmarks/bench_sweep.py --size 768x1024 --pictures 2 --oracle-pairs 40 \
+	  --json $(BENCH)/sweep-768x1024.json
+	$(BIN)/python tests/benchmarks/bench_attention.py --json $(BENCH)/attention.json
 	$(BIN)/python tests/benchmarks/bench_recorder.py --minutes $(MINUTES)
 	$(BIN)/python tests/benchmarks/bench_display.py
 

@@ -81,7 +81,7 @@ FloatArray = NDArray[np.float64]
 Item = TypeVar("Item")
 
 # Raise a stage's number whenever its output changes for the same input: what was cached before is then forgotten.
-VERSION = {"fixations": 4, "attention": 1, "random weights": 1, "alignment": 5, "areas": 1, "report": 5}
+VERSION = {"fixations": 4, "attention": 1, "random weights": 1, "alignment": 6, "areas": 1, "report": 5}
 MOUSE = "mouse"  # the name that the recording of a mouse gives as its tracker
 TABLES = ("fixations.parquet", "trials.csv", "quality.csv", "attention.csv", "areas.parquet")
 # What the ceiling and the centre are fitted to, where there is more: so many tell it.
@@ -810,7 +810,7 @@ def _job(
         centre=densities.centres.get(stimulus.name), ceiling=densities.others, places=densities.places[stimulus.name],
         unit_px=view.unit_px, sigmas=sigmas, sigmas_px=sigmas_px, window_end_s=view.shown_s, study=study,
     )  # fmt: skip
-    key, fixed_key = job.digests(VERSION["alignment"], versions(("numpy", "scipy", "torch")))
+    key, fixed_key = job.digests(VERSION["alignment"], versions(("numpy", "scipy", "torch", "numba")))
     return replace(job, key=key, fixed_key=fixed_key)
 
 

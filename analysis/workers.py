@@ -30,7 +30,7 @@ Runner = Callable[[Callable[[Any], Any], Sequence[Any], str, Progress], list[Any
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
                     "POLARS_MAX_THREADS")  # fmt: skip
 # What numbers depend on: on a cluster every machine must have the same.
-ALIKE = ("beholder", "numpy", "scipy", "pandas", "pyarrow", "torch", "timm", "pillow", "pymovements", "I2MC")
+ALIKE = ("beholder", "numpy", "scipy", "pandas", "pyarrow", "torch", "numba", "timm", "pillow", "pymovements", "I2MC")
 ANSWER_S = 10
 _one_job = threading.Lock()
 

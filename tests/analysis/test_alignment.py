@@ -11,6 +11,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from analysis import alignment
 from analysis.alignment import MODELS_PER_BLOCK, SIGMAS_PER_BLOCK, Fixations, align
 from analysis.gaze_maps import FloatArray, Grid, area_resample, fixation_map, smooth
 from analysis.measures import MEASURES
@@ -254,3 +255,19 @@ def test_every_process_finds_the_same_bytes() -> None:
 def test_a_picture_of_768_x_1024_px_stays_under_1_5_gib_a_process() -> None:
     """So that two workers stay under 3 GB."""
     assert in_a_process_of_its_own(768, 1024)[1] < 1.5 * 1e9 / 2**30
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 2e-6), (torch.float64, 1e-12)])
+@pytest.mark.parametrize("shape", [(11, 11), (12, 30), (37, 53), (130, 64)])
+def test_ssim_by_the_compiled_loop_is_ssim_in_steps(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, error: float, shape: tuple[int, int]
+) -> None:
+    rng, grid = np.random.default_rng(41), Grid(*shape)
+    people, models = [gaze(rng, grid, 6)], np.concatenate([attention(rng, grid, 3), degenerate(rng, grid)])
+
+    def ssim() -> FloatArray:
+        return align(people, models, [0.5, 2.0, 9.0], smooth="human", measures=["ssim"], dtype=dtype)["ssim"]
+
+    by_kernel = ssim()
+    monkeypatch.setattr(alignment, "_structural_similarity", alignment._ssim_in_steps)
+    assert np.abs(by_kernel - ssim()).max() < error
