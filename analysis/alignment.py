@@ -51,6 +51,7 @@ MEASURE_NAMES = ("kl", "cc", "sim", "ssim")
 
 # Fixed sizes, so that results do not depend on the machine's memory.
 SIGMAS_PER_BLOCK = 64
+NUMBERS_PER_BLOCK = 2**23  # in one participant's maps of a block of sigmas: 32 MiB in float32
 MODELS_PER_BLOCK = 16
 NUMBERS_PER_TILE = {"cpu": 2**19, "cuda": 2**25}  # in an intermediate array: what suits a core's cache, or a GPU
 LONGEST_SUM = 2048  # pixels added up in float32 before float64 takes over; bounds the error of kl and cc
@@ -114,7 +115,8 @@ def align(
     for first in range(0, len(models), MODELS_PER_BLOCK):
         some = slice(first, first + MODELS_PER_BLOCK)
         # Blurring the model's maps costs as much as comparing them, so its sigmas are the outer loop, shared by people.
-        step = SIGMAS_PER_BLOCK if smooth == "human" else 1
+        fitting = max(1, NUMBERS_PER_BLOCK // (grid.height * grid.width))
+        step = min(SIGMAS_PER_BLOCK, fitting) if smooth == "human" else 1
         for start in range(0, len(sigmas_px), step):
             sigmas = slice(start, start + step)
             model_sigma = 0.0 if smooth == "human" else sigmas_px[start]
@@ -177,30 +179,42 @@ class _Prepared:
 def _prepare(
     models: FloatArray, sigma: float, measures: Sequence[str], device: torch.device, dtype: torch.dtype
 ) -> _Prepared:
-    """The block of models' maps (models, height, width), blurred where sigma is not 0."""
-    q = gaze_maps.smooth(models, sigma) if sigma > 0 else as_density(models)
-    n = q.shape[-2] * q.shape[-1]
-    flat = q.reshape(len(q), n) * n
-    centred = flat - flat.mean(axis=1, keepdims=True)
-    length = np.linalg.norm(centred, axis=1, keepdims=True)
-    scaled = torch.tensor(np.moveaxis(q / q.max(axis=(-2, -1), keepdims=True), 0, 1).copy(), device=device)
-    middle = scaled.mean(dim=(0, 2), keepdim=True)
-    if "ssim" in measures:
-        window_mean = _window_means(scaled)
-        window_variance = _window_means(scaled * scaled) - window_mean * window_mean
-    else:
-        window_mean = window_variance = torch.empty((0, len(q), 0), device=device, dtype=torch.float64)
-    return _Prepared(
-        density=_tensor(flat, device, dtype),
-        log_density=torch.tensor(np.log(flat + n * EPSILON), device=device, dtype=dtype),
-        unit=torch.tensor(centred / np.where(length > 0, length, 1), device=device, dtype=dtype),
-        constant=torch.tensor(is_constant(q), device=device),
-        centred=(scaled - middle).to(dtype),
-        window_mean=window_mean.to(dtype),
-        window_mean_centred=(window_mean - middle).to(dtype),
-        window_variance=window_variance.to(dtype),
-        middle=middle[0, :, 0].to(dtype).contiguous(),
-    )
+    """The block of models' maps (models, height, width), blurred where sigma is not 0.
+
+    One map after the other goes through float64, so that large maps do not need their memory at once.
+    """
+    count, height, width = models.shape
+    n, border = height * width, 2 * SSIM_RADIUS_PX
+    windows = (height - border, count, width - border) if "ssim" in measures else (0, count, 0)
+
+    def empty(*shape: int) -> Tensor:
+        return torch.empty(shape, device=device, dtype=dtype)
+
+    made = _Prepared(
+        density=empty(count, n), log_density=empty(count, n), unit=empty(count, n),
+        constant=torch.empty(count, device=device, dtype=torch.bool), centred=empty(height, count, width),
+        window_mean=empty(*windows), window_mean_centred=empty(*windows), window_variance=empty(*windows),
+        middle=empty(count),
+    )  # fmt: skip
+    for i, model in enumerate(models):
+        q = gaze_maps.smooth(model, sigma) if sigma > 0 else as_density(model)
+        flat = q.ravel() * n
+        centred = flat - flat.mean()
+        length = np.linalg.norm(centred)
+        made.density[i] = _tensor(flat, device, dtype)
+        made.log_density[i] = torch.tensor(np.log(flat + n * EPSILON), device=device)
+        made.unit[i] = torch.tensor(centred / (length if length > 0 else 1), device=device)
+        made.constant[i] = bool(is_constant(q))
+        scaled = torch.tensor(q / q.max(), device=device)
+        middle = scaled.mean()
+        made.centred[:, i] = scaled - middle
+        made.middle[i] = middle
+        if "ssim" in measures:
+            window_mean = _window_means(scaled)
+            made.window_mean[:, i] = window_mean
+            made.window_mean_centred[:, i] = window_mean - middle
+            made.window_variance[:, i] = _window_means(scaled * scaled) - window_mean * window_mean
+    return made
 
 
 def _compare(humans: Tensor, models: _Prepared, measures: Sequence[str]) -> dict[str, Tensor]:
