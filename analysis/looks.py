@@ -29,9 +29,10 @@ from shared.stimuli import Stimulus, open_picture
 
 FloatArray = NDArray[np.float64]
 
-MAP_BYTES = 9_000_000  # of attention in the page, before base64; layers beyond it are left out of the chooser, and said
+MAP_BYTES = 6_000_000  # of attention in the page, before base64; layers beyond it are left out of the chooser, and said
 MOST_SCORES = 600_000  # in the page; beyond it those of other sigmas than the fixed one are left out
 MOST_OBJECTS = 200
+MOST_FIXATIONS = 150_000  # in the page; beyond it people's maps stand at the fixed sigma, and some dots are shown
 PEOPLE_MAP_PX = 112  # people's map is shown at this many px on its longer side
 LEVELS = 64  # of the maps' colours
 
@@ -113,8 +114,10 @@ def make_looks(results: Results, inference: Inference, stimuli: Sequence[Stimulu
     names = [tuple(h.map for h in inference.primary_of(*key).heads) for key in layers]
     best = names[0].index(main.ranked[0])
     sigmas = study.maps.sigmas()
-    scores = _scores(results, inference, set(layers))
-    if sum(len(n) for n in names) * len(seen) * len(sigmas) > MOST_SCORES or len(scores.columns) != len(sigmas):
+    scores = _scores(results, inference)
+    few = sum(len(p) for g in gaze.values() for p in g.by_participant) <= MOST_FIXATIONS
+    too_many = sum(len(n) for n in names) * len(seen) * len(sigmas) > MOST_SCORES
+    if too_many or not few or len(scores.columns) != len(sigmas):
         sigmas, scores = (study.maps.sigma,), scores[[study.maps.sigma]]
     fixed = int(np.argmin(np.abs(np.array(sigmas) - study.maps.sigma)))
     looks, objects = [], []
@@ -125,8 +128,9 @@ def make_looks(results: Results, inference: Inference, stimuli: Sequence[Stimulu
             for key, names_ in zip(layers, names, strict=True)
         ]  # fmt: skip
         first = heads[0][best] if heads[0] else None
-        looks.append(_look(results, s, side, people[s.name], first, of_picture[0][best][fixed], top))
-        objects.append(_data(gaze[s.name], heads, of_picture))
+        dots = None if few else MOST_FIXATIONS // len(seen)
+        looks.append(_look(results, s, side, people[s.name], first, of_picture[0][best][fixed], top, dots))
+        objects.append(_data(gaze[s.name], None if few else people[s.name], heads, of_picture))
     note = (
         ""
         if len(layers) == len(every)
@@ -134,6 +138,8 @@ def make_looks(results: Results, inference: Inference, stimuli: Sequence[Stimulu
     )
     if len(seen) < len(stimuli):
         note += f" The first {len(seen)} of {len(stimuli)} pictures by name are shown."
+    if not few:
+        note += f" Of the fixations the first {MOST_FIXATIONS // len(seen):,} on each picture can be laid over."
     data = {
         "top": top,
         "measure": _measure(results),
@@ -151,36 +157,40 @@ def make_looks(results: Results, inference: Inference, stimuli: Sequence[Stimulu
 
 
 def _data(
-    gaze: PictureGaze, heads: Sequence[Sequence[FloatArray]], scores: Sequence[Sequence[Sequence[float]]]
+    gaze: PictureGaze,
+    people: FloatArray | None,
+    heads: Sequence[Sequence[FloatArray]],
+    scores: Sequence[Sequence[Sequence[float]]],
 ) -> dict[str, Any]:
     """What the page draws one object from.
 
     grid: columns and rows of people's map; pxPerSigma; gaze: for each participant x, y (tenths of its px) and weight
-    in turn; heads: for each layer its rows, columns, each head's largest value and the bytes of `_quantised`; scores:
-    by layer, head and sigma, null where not known.
+    in turn, none where `people` is given, their map at the fixed sigma; heads: for each layer its maps; scores: by
+    layer, head and sigma, null where not known.
     """
-    people = [
+    by_participant = [
         [int(v) for v in np.rint(np.stack([10 * p[:, 0], 10 * p[:, 1], 1000 * p[:, 2]], axis=1)).ravel()]
         for p in gaze.by_participant
     ]
-    layers: list[Any] = []
-    for of_layer in heads:
-        if not of_layer:
-            layers.append(None)
-            continue
-        rows, columns = of_layer[0].shape
-        peaks = [float(f"{m.max():.5g}") for m in of_layer]
-        content = b"".join(_quantised(m) for m in of_layer)
-        layers.append([rows, columns, peaks, base64.b64encode(content).decode("ascii")])
     return {
         "grid": [gaze.grid.width, gaze.grid.height],
         "pxPerSigma": round(gaze.px_per_sigma, 6),
-        "gaze": people,
-        "heads": layers,
+        "gaze": by_participant if people is None else [],
+        "people": None if people is None else _written([people]),
+        "heads": [_written(of_layer) for of_layer in heads],
         "scores": [
             [[float(f"{v:.4g}") if np.isfinite(v) else None for v in head] for head in layer] for layer in scores
         ],
     }
+
+
+def _written(maps: Sequence[FloatArray]) -> list[Any] | None:
+    """Maps of one size for the page: rows, columns, each map's largest value, the bytes of `_quantised`."""
+    if not maps:
+        return None
+    peaks = [float(f"{m.max():.5g}") for m in maps]
+    content = b"".join(_quantised(m) for m in maps)
+    return [*maps[0].shape, peaks, base64.b64encode(content).decode("ascii")]
 
 
 def _quantised(relative: FloatArray) -> bytes:
@@ -239,9 +249,10 @@ def _relative(mass: NDArray[Any]) -> FloatArray:
     return relative
 
 
-def _scores(results: Results, inference: Inference, layers: set[tuple[str, int]]) -> pd.DataFrame:
+def _scores(results: Results, inference: Inference) -> pd.DataFrame:
     """The primary measure over all viewing time, mean over participants: a row a (model, layer, map, picture), a column
-    a sigma of the sweep; the fixed sigma's column is there in any case, and first where there is no sweep."""
+    a sigma; those of the sweep where the primary measure was swept, the fixed one in any case.
+    """
     fixed, primary, key = results.study.maps.sigma, inference.primary, ["model", "layer", "map", "stimulus"]
     t = results.fixed
     own = t[(t["participant"] != POOLED) & (t["within"] == "picture") & (t["counted"] == "all")]
@@ -273,7 +284,7 @@ def _measure(results: Results) -> str:
 
 def _look(
     results: Results, stimulus: Stimulus, side: int, people: FloatArray | None, head: FloatArray | None, score: float,
-    top: float,
+    top: float, most_dots: int | None,
 ) -> Look:  # fmt: skip
     scale = side / max(stimulus.width_px, stimulus.height_px)
     width, height = max(1, round(stimulus.width_px * scale)), max(1, round(stimulus.height_px * scale))
@@ -281,7 +292,7 @@ def _look(
     buffer = io.BytesIO()
     small.save(buffer, format="JPEG", quality=82)
     used = results.fixations[results.fixations["used"] & (results.fixations["stimulus"] == stimulus.name)]
-    both = people is not None and head is not None
+    minus = None if people is None or head is None else difference(people, head)
     return Look(
         name=stimulus.title or stimulus.name,
         width=width,
@@ -289,9 +300,9 @@ def _look(
         picture=data_uri(buffer.getvalue(), "image/jpeg"),
         people="" if people is None else data_uri(map_png(people, top), "image/png"),
         head="" if head is None else data_uri(map_png(head, top), "image/png"),
-        difference=data_uri(difference_png(difference(people, head), top), "image/png") if both else "",  # type: ignore[arg-type]
+        difference="" if minus is None else data_uri(difference_png(minus, top), "image/png"),
         score=f"{_measure(results)} {number(score)}" if np.isfinite(score) else "",
-        fixations=tuple(_dots(used, scale)),
+        fixations=tuple(_dots(used[:most_dots], scale)),
         n_fixations=len(used),
         scale_bar=_scale_bar(results.summary.px_per_deg.get(stimulus.name), scale, width),
     )

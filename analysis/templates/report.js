@@ -32,7 +32,7 @@ function gaussian(position, length, sigma) {
 // Everybody's map, each participant weighing the same, in multiples of an even spread; null where nobody looked.
 function peopleMap(object, sigma) {
   const [width, height] = object.grid;
-  if (!object.gaze.length) return null;
+  if (!object.gaze.length) return writtenMap(object.people, 0);
   const map = new Float64Array(width * height);
   for (const gaze of object.gaze) {
     const own = new Float64Array(width * height);
@@ -52,15 +52,16 @@ function peopleMap(object, sigma) {
   return { width, height, values: map.map((v) => (v * map.length) / sum) };
 }
 
-// A head's map as it was written: the square root of its share of the largest value, a byte a patch.
-function headMap(object, layer, head) {
-  const written = object.heads[layer];
+// A map as it was written: the square root of its share of the largest value, a byte a patch.
+function writtenMap(written, head) {
   if (!written) return null;
   const [height, width, peaks, text] = written;
   const all = (written.bytes ??= bytes(text));
   const own = all.subarray(head * width * height, (head + 1) * width * height);
   return { width, height, values: Float64Array.from(own, (b) => peaks[head] * (b / 255) ** 2) };
 }
+
+const headMap = (object, layer, head) => writtenMap(object.heads[layer], head);
 
 function minus(people, head) {
   const { width, height } = people;

@@ -582,3 +582,18 @@ def test_attention_on_special_tokens_is_shown_where_there_is_any(results: Result
     assert set(table["mean (%)"]) == {25.0} and set(table["pictures"]) == {4}
     none = results.attention_table.assign(special_mass=np.nan)
     assert "special-tokens" not in make_tables(replace(results, attention_table=none), inference, stimuli)
+
+
+def test_more_fixations_than_a_page_can_carry_leave_maps_at_the_fixed_sigma(
+    small_study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analysis.looks.MOST_FIXATIONS", 40)
+    path = write_report(small_study)
+    page = Page(path.read_text("utf-8"))
+    data: dict[str, Any] = json.loads(page.scripts[0])
+    assert data["sigmas"] == [read_results(small_study).study.maps.sigma]
+    assert not any(a.get("type") == "range" for a in page.of("input"))
+    assert "the first 10 on each picture can be laid over" in page.text
+    assert sum(a["d"].count("h0") for a in page.of("path") if a.get("stroke") == "#fff") == 40
+    for one in data["objects"]:
+        assert one["gaze"] == [] and one["people"][:2] == [one["grid"][1], one["grid"][0]]
