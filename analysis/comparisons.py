@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.density import Centre, Others, PictureGaze, others_densities
+from analysis.density import Centre, Others, PictureGaze, everybodys_mass, others_densities
 from analysis.gaze_maps import FloatArray, Grid, area_resample, centre_gaussian, fixation_map, smooth, uniform
 from analysis.measures import MEASURES, auc_judd, earth_movers_distance, nss, values_at
 from analysis.results import (
@@ -38,6 +39,7 @@ from analysis.results import (
 from shared.provenance import digest
 from shared.study import SWEPT, Measure, Study
 
+NUMBERS_AT_ONCE = 2**21  # of an array of maps in float64: 16 MiB
 PICTURES_AT_ONCE = 8  # whose maps are held, resampled, while chance is computed
 # Not against every other picture: a programme for each pair, or curves of their own for each participant.
 NOT_BY_CHANCE = ("emd", "auc_judd")
@@ -72,8 +74,22 @@ class Gaze:
                 found.setdefault(participant, []).append(np.stack([x, y], axis=1))
         return {name: np.concatenate(found[name]) for name in sorted(found)}
 
+    @cached_property
+    def digest(self) -> str:
+        """Of people and fixations; the same gaze is part of many jobs."""
+        return digest([self.people, self.fixations])
+
 
 NOBODY = Gaze((), ())
+
+
+class Maps(dict[str, FloatArray]):
+    """A layer's maps on one picture by their `map`, (rows, columns) of patches each; not changed once it is made."""
+
+    @cached_property
+    def digest(self) -> str:
+        """Of names and maps; the same maps are part of many jobs."""
+        return digest(dict(self))
 
 
 @dataclass(frozen=True)
@@ -101,9 +117,9 @@ class Job:
     moved: Gaze
     windows: tuple[tuple[float, float, Gaze], ...]
     equal: Gaze
-    maps: dict[str, FloatArray]
-    others: tuple[dict[str, FloatArray], ...]
-    elsewhere: tuple[tuple[str, bool, dict[str, FloatArray]], ...]
+    maps: Maps
+    others: tuple[Maps, ...]
+    elsewhere: tuple[tuple[str, bool, Maps], ...]
     random: FloatArray | None
     object_share: FloatArray | None
     centre: Centre | None
@@ -118,7 +134,12 @@ class Job:
     def digests(self, version: int, packages: Mapping[str, str]) -> tuple[str, str]:
         """What the numbers over sigma depend on, in short, and what those at the fixed sigma depend on."""
         paths = {"alignment", "fixed", "chance", "key", "fixed_key", "study", "grid"}
-        inputs = {k: v for k, v in vars(self).items() if k not in paths}
+        inputs = {k: v for k, v in vars(self).items() if k not in paths} | {
+            "gaze": self.gaze.digest, "moved": self.moved.digest, "equal": self.equal.digest,
+            "windows": [(*window, gaze.digest) for *window, gaze in self.windows], "maps": self.maps.digest,
+            "others": [maps.digest for maps in self.others],
+            "elsewhere": [(name, alike, maps.digest) for name, alike, maps in self.elsewhere],
+        }  # fmt: skip
         settings = {"maps": self.study.maps.model_dump(exclude={"estimate_sigma"}), "grid": self.grid.shape,
                     "drift": self.study.fixations.correct_drift, "version": version, "packages": packages}  # fmt: skip
         alignment = self.study.alignment
@@ -310,15 +331,16 @@ def _whole_picture(
     references = _references(job)
     if job.centre is not None:
         references["centre-fitted"] = job.centre.density(job.grid)
-    wide = {name: values for name, values in references.items() if name in NEVER_BLURRED}
-    blurred = {name: values for name, values in references.items() if name not in NEVER_BLURRED}
+    # Where sigma blurs models' maps, it does not blur those that have a width of their own.
+    apart = NEVER_BLURRED if job.study.maps.smooth != "human" else ()
+    blurred = {name: values for name, values in references.items() if name not in apart}
+    as_they_are = {name: values for name, values in references.items() if name in apart}
     stack = np.concatenate([heads, np.stack(list(blurred.values()))])
     values = _scores(job, gaze, stack, measures, job.fixed_px)
-    as_they_are = _scores(job, gaze, np.stack(list(wide.values())), measures, job.fixed_px, blurred=False)
-    found = [
-        _rows(job, gaze, [*job.maps, *blurred], values, corrected=corrected),
-        _rows(job, gaze, list(wide), as_they_are, corrected=corrected),
-    ]
+    found = [_rows(job, gaze, [*job.maps, *blurred], values, corrected=corrected)]
+    if as_they_are:
+        values = _scores(job, gaze, np.stack(list(as_they_are.values())), measures, job.fixed_px, blurred=False)
+        found.append(_rows(job, gaze, list(as_they_are), values, corrected=corrected))
     return found + _ceiling(job, gaze.without_pooled(), measures, corrected)
 
 
@@ -329,13 +351,27 @@ def _ceiling(job: Job, gaze: Gaze, measures: Sequence[Measure], corrected: bool)
         return []
     centre = None if job.centre is None else job.centre.density(job.grid)
     seen = PictureGaze(tuple(viewers.values()), job.grid, job.unit_px)
-    densities = dict(zip(viewers, others_densities(seen, job.ceiling, centre), strict=True))
-    found = []
-    for person, fixations in zip(gaze.people, gaze.fixations, strict=True):
-        own = Gaze((person,), (fixations,))
-        values = _scores(job, own, densities[person[0]][None], measures, job.fixed_px, blurred=False)
-        found.append(_rows(job, own, ["others"], values, corrected=corrected))
-    return found
+    everybody = everybodys_mass(seen, job.ceiling)
+    human_px, _, _ = _sigmas(job, job.fixed_px, blurred=False)
+    names = list(viewers)
+    values: dict[str, FloatArray] = {m: np.empty((len(gaze), 1)) for m in measures}
+    # Everybody has a density of their own: pair by pair, of as many viewers at once as suit the memory.
+    step = max(1, NUMBERS_AT_ONCE // (job.grid.height * job.grid.width))
+    for first in range(0, len(names), step):
+        some = slice(first, first + step)
+        found = others_densities(seen, job.ceiling, centre, viewers=some, everybody=everybody)
+        density = dict(zip(names[some], found, strict=True))
+        rows = [i for i, (participant, _) in enumerate(gaze.people) if participant in density]
+        others = np.stack([density[gaze.people[i][0]] for i in rows])
+        human = np.stack([fixation_map(x, y, w, job.grid, human_px) for x, y, w in (gaze.fixations[i] for i in rows)])
+        for measure in measures:
+            if MEASURES[measure].against == "map":
+                values[measure][rows, 0] = MEASURES[measure].function(human, others)
+        for i, map_ in zip(rows, others, strict=True):
+            own = Gaze((gaze.people[i],), (gaze.fixations[i],))
+            for name, value in _at_fixations(job, own, map_[None], measures).items():
+                values[name][i] = value[0]
+    return [_rows(job, gaze, ["others"], values, corrected=corrected)]
 
 
 def _random(job: Job, measures: Sequence[Measure]) -> list[pd.DataFrame]:

@@ -256,28 +256,45 @@ def vertex(at: FloatArray, values: FloatArray) -> tuple[FloatArray, NDArray[np.b
     return np.where(edge | flat, at[best], top), edge
 
 
-def others_densities(gaze: PictureGaze, others: Others, centre: FloatArray | None = None) -> FloatArray:
+def everybodys_mass(gaze: PictureGaze, others: Others) -> FloatArray:
+    """All viewers' Gaussians on one picture, added up; (height, width)."""
+    total = np.zeros(gaze.grid.shape)
+    for points in gaze.points:
+        total += _mass(gaze, points, others)
+    return total
+
+
+def others_densities(
+    gaze: PictureGaze, others: Others, centre: FloatArray | None = None, *,
+    viewers: slice = slice(None), everybody: FloatArray | None = None,
+) -> FloatArray:  # fmt: skip
     """What everybody else's fixations predict for each viewer on one picture; (viewers, height, width), each sums to 1.
 
     centre: the centre's density on this picture, needed where `others` has a share of it. A viewer without fixations
-    is predicted as well.
+    is predicted as well. viewers: some of them, where all maps are too large to be held at once; everybody is then
+    `everybodys_mass`, so that it is added up once.
     Raises ValueError where there are not two viewers with fixations, or the centre is missing.
     """
     if sum(len(p) > 0 for p in gaze.points) < 2:
         raise ValueError("the others' density needs two viewers with fixations on the picture")
     if centre is None and others.centre > 0:
         raise ValueError("these others have a share of the centre: give its density")
-    sigma_px = others.width * gaze.unit_px
-    own = np.zeros((len(gaze.points), *gaze.grid.shape))
-    for viewer, points in enumerate(gaze.points):
-        rows = blur_matrix(points[:, 1], gaze.grid.height, sigma_px)
-        own[viewer] = rows @ blur_matrix(points[:, 0], gaze.grid.width, sigma_px).T
-    kernel = np.maximum(own.sum(axis=0) - own, 0)  # rounding may leave less than nothing
+    total = everybodys_mass(gaze, others) if everybody is None else everybody
+    own = np.stack([_mass(gaze, points, others) for points in gaze.points[viewers]])
+    kernel = np.maximum(total - own, 0)  # rounding may leave less than nothing
     density: FloatArray = others.kernel * kernel / kernel.sum(axis=(-2, -1), keepdims=True)
     density += others.uniform / gaze.pixels
     if centre is not None:
         density += others.centre * centre
     return density
+
+
+def _mass(gaze: PictureGaze, points: FloatArray, others: Others) -> FloatArray:
+    """One viewer's Gaussians, added up."""
+    sigma_px = others.width * gaze.unit_px
+    rows = blur_matrix(points[:, 1], gaze.grid.height, sigma_px)
+    added: FloatArray = rows @ blur_matrix(points[:, 0], gaze.grid.width, sigma_px).T
+    return added
 
 
 # Between floor and ceiling.

@@ -12,15 +12,16 @@
     above_chance  by permuted pictures, all heads and layers of a model at once; by the primary measure, as are
     model_contrasts, windows, groups    between models, over viewing time, between groups of participants
 
-Nothing here draws or writes. How a mixed model is fitted stands in mixed_model.py, the test of permuted pictures in
-chance.py, densities and what is between floor and ceiling in density.py, estimates of sigma in held_out_sigma.py.
+Nothing here draws or writes. How partitions become arrays stands in cells.py, how a mixed model is fitted in
+mixed_model.py, the test of permuted pictures in chance.py, densities and what is between floor and ceiling in
+density.py, estimates of sigma in held_out_sigma.py.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,26 @@ from scipy import stats
 from scipy.special import stdtr, stdtrit
 from statsmodels.stats.multicomp import pairwise_tukeyhsd
 
+from analysis.cells import (
+    SAME_KIND,
+    SHUFFLED,
+    Cells,
+    Equal,
+    Fixed,
+    against_other_pictures,
+    at_fixed_sigma,
+    half_of_viewers,
+    in_windows,
+    over_sigma,
+    with_equal_counts,
+)
 from analysis.chance import above_chance
 from analysis.density import PictureGaze, Ratio, share_of_the_way
 from analysis.gaze_maps import area_resample, grid_for, sigma_in_map_px, to_map_px
 from analysis.held_out_sigma import SigmaEstimate, human_sigma, model_sigma
 from analysis.measures import MEASURES
 from analysis.mixed_model import Components, components, fit_tables, wald_test
-from analysis.results import HALF, POOLED, REFERENCES, Results, named_maps
+from analysis.results import REFERENCES, Results, named_maps
 from shared.dataset import read_participants
 from shared.errors import DataError, Remark
 from shared.stimuli import read_stimuli
@@ -48,7 +62,7 @@ from shared.stimuli import read_stimuli
 FloatArray = NDArray[np.float64]
 
 LEVEL = 0.95
-SHUFFLED, SAME_KIND, OTHERS = "shuffled-", "same-kind-", "others"
+OTHERS = "others"
 PERMUTATIONS = 2000
 SIGMAS_TRIED = tuple(float(s) for s in np.geomspace(0.1, 1, 15) * 8)  # of the study's unit, 0.8 to 8
 BOOTSTRAP_DRAWS = 2000
@@ -464,25 +478,6 @@ class Inference:
         return tuple(x for x in self.lifts if (x.model, x.layer) == (reading.model, reading.layer))
 
 
-@dataclass(frozen=True)
-class Cells:
-    """The scores of one model, layer and measure: scores (participants, pictures, maps, sigmas), NaN where missing."""
-
-    scores: FloatArray
-    participants: tuple[str, ...]
-    pictures: tuple[str, ...]
-    maps: tuple[str, ...]
-    sigmas: tuple[float, ...]
-
-    def at(self, name: str, sigma: float) -> FloatArray:
-        """The scores of one map at one sigma, (participants, pictures); all NaN where the map is absent."""
-        if name not in self.maps:
-            return np.full(self.scores.shape[:2], np.nan)
-        nearest = int(np.argmin(np.abs(np.array(self.sigmas) - sigma)))
-        at_sigma: FloatArray = self.scores[:, :, self.maps.index(name), nearest]
-        return at_sigma
-
-
 def sign_of(measure: str) -> int:
     """1 where higher scores are closer to people, -1 where lower ones are."""
     return 1 if MEASURES[measure].closer == "higher" else -1
@@ -502,74 +497,77 @@ def is_head(name: str) -> bool:
     return name.startswith("head-")
 
 
-def infer(results: Results) -> Inference:
+def infer(results: Results, progress: Callable[[int, int], None] = lambda done, total: None) -> Inference:
     """The sound reading, the replication and the lifts of every model and layer that was analysed.
 
+    progress(steps done, of all). A layer's scores are read when its turn comes, and none stays but what is said of it.
     Raises DataError where there is nothing to compare. Deterministic: the bootstrap draws by the study's seed.
     """
-    table = results.alignment
-    table = table[(table["participant"] != POOLED) & (table["smooth"] == results.study.maps.smooth)]
-    if table.empty:
+    study, primary = results.study, results.study.alignment.primary
+    layers = [(model, layer) for model in results.summary.models for layer in model.analysed_layers]
+    sound: list[Sound] = []
+    matches: dict[tuple[str, int], _Match] = {}
+    means: dict[str, tuple[int, pd.DataFrame]] = {}  # of each model's last layer, by the primary measure
+    remarks: list[Remark] = []
+    for done, (model, layer) in enumerate(layers):
+        progress(done, 2 * len(layers))
+        about = f"{model.label}, layer {layer}"
+        fixed = at_fixed_sigma(results, model.name, layer, study.alignment.measures)
+        if not fixed:
+            remarks.append(Remark(about, "has no comparisons and is left out"))
+            continue
+        lacking: dict[str, list[str]] = {}
+        for measure, at in fixed.items():
+            if not any(is_head(m) for m in at.cells.maps) or at.cells.without_scores():
+                remarks.append(Remark(about, f"{measure} is undefined for every head"))
+                continue
+            try:
+                reading, left_out = sound_reading(
+                    at, model.name, layer, measure, study.maps.sigma, study.maps.sigma_unit, primary=measure == primary
+                )
+            except DataError as error:
+                if measure == primary:
+                    raise
+                remarks.append(Remark(about, str(error)))
+                continue
+            sound.append(reading)
+            for text in left_out:
+                lacking.setdefault(text, []).append(measure)
+            if measure == primary:
+                matches[model.name, layer] = _match(results, at.cells, model.name, layer)
+                means[model.name] = (layer, _wide(at.cells, "mean"))
+        remarks += [Remark(f"{about}, {', '.join(of)}", text) for text, of in lacking.items()]
+    if len(remarks) == len(layers) and not sound:
         raise DataError(
             f"the analysis of {results.study_folder} compares no participant's gaze with a model: see the remarks in "
             f'its summary.json, then run "beholder analyze {results.study_folder}" again.'
         )
-    settings, primary = results.study.maps, results.study.alignment.primary
-    fixed: dict[tuple[str, int, str], Fixed] = {}
-    swept: dict[tuple[str, int, str], Cells] = {}
-    sound: list[Sound] = []
-    remarks: list[Remark] = []
-    for model in results.summary.models:
-        for layer in model.analysed_layers:
-            about = f"{model.label}, layer {layer}"
-            part = table[(table["model"] == model.name) & (table["layer"] == layer)]
-            if part.empty:
-                remarks.append(Remark(about, "has no comparisons and is left out"))
-                continue
-            tables = _tables(results, results.fixed, model.name, layer)
-            lacking: dict[str, list[str]] = {}
-            for measure in results.study.alignment.measures:
-                at = _fixed(tables, measure)
-                if not any(is_head(m) for m in at.cells.maps) or np.isnan(at.cells.scores).all():
-                    remarks.append(Remark(about, f"{measure} is undefined for every head"))
-                    continue
-                try:
-                    reading, left_out = sound_reading(
-                        at, model.name, layer, measure, settings.sigma, settings.sigma_unit, primary=measure == primary
-                    )
-                except DataError as error:
-                    if measure == primary:
-                        raise
-                    remarks.append(Remark(about, str(error)))
-                    continue
-                fixed[model.name, layer, measure] = at
-                sound.append(reading)
-                if measure in part.columns and part[measure].notna().any():
-                    swept[model.name, layer, measure] = to_cells(part, measure)
-                for text in left_out:
-                    lacking.setdefault(text, []).append(measure)
-            remarks += [Remark(f"{about}, {', '.join(of)}", text) for text, of in lacking.items()]
     if not any(s.primary for s in sound):
         raise DataError(
             f"the primary measure {primary} is undefined for every comparison of "
             f"{results.study_folder}: name another as alignment.primary in study.toml and analyse again."
         )
     sound = _with_holm_over_secondary(sound)
-    tests, p_values = _chance_tests(results, fixed)
+    tests, p_values = _chance_tests(matches, primary, study.study.seed)
     sound = [_with_p_above_chance(s, p_values) if s.primary else s for s in sound]
     shown = {(s.model, s.layer) for s in closest_layers(sound)}
     for i, reading in enumerate(sound):
         if reading.primary and (reading.model, reading.layer) in shown:
-            cells = fixed[reading.model, reading.layer, reading.measure].cells
-            sound[i], trouble = _in_depth(cells, reading, results.study.study.seed)
+            at = at_fixed_sigma(results, reading.model, reading.layer, [primary])[primary]
+            sound[i], trouble = _in_depth(at.cells, reading, study.study.seed)
             if trouble:
                 label = next(m.label for m in results.summary.models if m.name == reading.model)
                 remarks.append(Remark(f"{label}, layer {reading.layer}, {reading.measure}", trouble))
-    replication = [
-        replicate(cells, model, layer, measure, settings.sigma_unit, pairs=(model, layer) in shown)
-        for (model, layer, measure), cells in swept.items()
-    ]
+    replication = []
+    for done, (model, layer) in enumerate(layers):
+        progress(len(layers) + done, 2 * len(layers))
+        measured = [s.measure for s in sound if (s.model, s.layer) == (model.name, layer)]
+        for measure, cells in over_sigma(results, model.name, layer, measured).items():
+            if not cells.without_scores():
+                pairs = (model.name, layer) in shown
+                replication.append(replicate(cells, model.name, layer, measure, study.maps.sigma_unit, pairs=pairs))
     groups, remark = _groups(results, sorted(shown), primary)
+    progress(2 * len(layers), 2 * len(layers))
     return Inference(
         primary=primary,
         level=LEVEL,
@@ -579,77 +577,22 @@ def infer(results: Results) -> Inference:
         other_drift=tuple(o for s in closest_layers(sound) for o in _with_other_drift(results, s)),
         remarks=(*remarks, *([Remark("groups", remark)] if remark else [])),
         above_chance=tests,
-        model_contrasts=_model_contrasts(results, fixed),
+        model_contrasts=_model_contrasts(means, primary),
         windows=tuple(w for s in closest_layers(sound) for w in _windows(results, s)),
         groups=groups,
-        sigmas=_sigmas(results, closest_layers(sound)) if settings.estimate_sigma else (),
+        sigmas=_sigmas(results, closest_layers(sound)) if study.maps.estimate_sigma else (),
         half=_half(results, sound[0].model, sound[0].layer),
     )
 
 
-# From the tables of the fixed sigma to arrays.
-
-
-@dataclass(frozen=True)
-class Fixed:
-    """One model, layer and measure at the fixed sigma: the participants' scores, those within the object, and by
-    picture those of everybody's map together, {map: (pictures,)}; cells have one sigma.
-    """
-
-    cells: Cells
-    inside: Cells | None = None
-    pooled: dict[str, FloatArray] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Tables:
-    """The rows of one model and layer: whole picture with chance's, within the object, everybody's map."""
-
-    whole: pd.DataFrame
-    inside: pd.DataFrame
-    pooled: pd.DataFrame
-
-
-def _tables(results: Results, fixed: pd.DataFrame, model: str, layer: int, *, moved: bool = False) -> _Tables:
-    """moved: with the correction of drift that the study did not choose, which `fixed` then has."""
-    own = fixed[(fixed["model"] == model) & (fixed["layer"] == layer) & (fixed["counted"] == "all")]
-    own = own[own["map"] != HALF].assign(sigma=results.study.maps.sigma)
-    pooled, people = own[own["participant"] == POOLED], own[own["participant"] != POOLED]
-    chance = results.chance(model, layer)
-    chance = chance[chance["drift_corrected"] == (results.study.fixations.correct_drift != moved)]
-    rows = [people[people["within"] == "picture"]]
-    for of, prefix in (("others", SHUFFLED), ("same kind", SAME_KIND)):
-        some = chance[(chance["of"] == of) & chance["participant"].isin(rows[0]["participant"])]
-        if len(some):
-            nowhere = {"window_start_s": 0.0, "window_end_s": np.nan, "sigma": results.study.maps.sigma}
-            rows.append(some.assign(map=prefix + some["map"].astype(str), **nowhere))
-    columns = [c for c in rows[0].columns if c not in ("within", "counted", "n_fixations")]
-    whole = pd.concat([r.reindex(columns=columns) for r in rows], ignore_index=True) if len(rows) > 1 else rows[0]
-    return _Tables(whole, people[people["within"] == "object"], pooled)
-
-
-def _fixed(tables: _Tables, measure: str) -> Fixed:
-    """One measure of the rows of one model and layer."""
-    inside = None
-    if len(tables.inside) and tables.inside[measure].notna().any():
-        inside = to_cells(tables.inside, measure)
-    pooled = {
-        str(name): rows.groupby("stimulus", sort=True)[measure].mean().dropna().to_numpy(dtype=np.float64)
-        for name, rows in tables.pooled.groupby("map", sort=True)
-    }
-    return Fixed(to_cells(tables.whole, measure), inside, pooled)
-
-
 def _with_other_drift(results: Results, reading: Sound) -> tuple[Sound, ...]:
     """A sound reading once more, over the fixations with the other choice of the correction, if there are any."""
-    table = results.other_drift
-    part = table[(table["model"] == reading.model) & (table["layer"] == reading.layer)]
-    if part.empty:
+    found = at_fixed_sigma(results, reading.model, reading.layer, [reading.measure], moved=True)
+    if not found:
         return ()
-    at = _fixed(_tables(results, table, reading.model, reading.layer, moved=True), reading.measure)
     try:
-        return (sound_reading(at, reading.model, reading.layer, reading.measure, reading.sigma, reading.sigma_unit,
-                              primary=True)[0],)  # fmt: skip
+        return (sound_reading(found[reading.measure], reading.model, reading.layer, reading.measure, reading.sigma,
+                              reading.sigma_unit, primary=True)[0],)  # fmt: skip
     except DataError:
         return ()
 
@@ -664,33 +607,6 @@ def read_inference(results_folder: Path) -> Inference:
         raise DataError(f'{path} cannot be used ({reason}): run "beholder analyze" on the study again.') from None
 
 
-def to_cells(table: pd.DataFrame, measure: str) -> Cells:
-    """The comparisons of one layer as an array; what a participant saw in several runs is averaged.
-
-    Where several windows of time were compared, the widest of each participant and picture counts.
-    """
-    if len(table[["window_start_s", "window_end_s"]].drop_duplicates()) > 1:
-        span = table["window_end_s"] - table["window_start_s"]
-        widest = span.groupby([table[c] for c in ("participant", "run", "stimulus")]).transform("max")
-        table = table[(span == widest) | span.isna()]
-    codes, names = [], []
-    for column in ("participant", "stimulus", "map", "sigma"):
-        code, found = pd.factorize(table[column].round(9) if column == "sigma" else table[column], sort=True)
-        codes.append(code)
-        names.append(found)
-    shape = tuple(len(n) for n in names)
-    scores = table[measure].to_numpy(dtype=np.float64, na_value=np.nan)
-    known = np.isfinite(scores)
-    flat = np.ravel_multi_index(codes, shape)[known]
-    size = int(np.prod(shape))
-    counts = np.bincount(flat, minlength=size)
-    sums = np.bincount(flat, weights=scores[known], minlength=size)
-    with np.errstate(invalid="ignore"):
-        values = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan).reshape(shape)
-    participants, pictures, maps = (tuple(str(n) for n in found) for found in names[:3])
-    return Cells(values, participants, pictures, maps, tuple(float(s) for s in names[3]))
-
-
 def complete(scores: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Participants and pictures of (participants, pictures, ...) that have every cell, rows and columns to keep.
 
@@ -701,19 +617,24 @@ def complete(scores: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     [[0, 1], [0, 1]]
     """
     missing: NDArray[np.bool_] = np.any(np.isnan(scores).reshape(*scores.shape[:2], -1), axis=2)
-    rows, columns = np.arange(missing.shape[0]), np.arange(missing.shape[1])
-    while missing.any():
-        by_row, by_column = missing.mean(axis=1), missing.mean(axis=0)
-        # Of two that lack the same share, the one whose loss costs fewer cells goes.
-        if (by_row.max(), len(rows)) >= (by_column.max(), len(columns)):
-            keep = np.arange(len(rows)) != by_row.argmax()
-            rows, missing = rows[keep], missing[keep]
-        else:
-            keep = np.arange(len(columns)) != by_column.argmax()
-            columns, missing = columns[keep], missing[:, keep]
-    if not missing.size:
+    rows, columns = np.ones(missing.shape[0], dtype=bool), np.ones(missing.shape[1], dtype=bool)
+    in_row, in_column = missing.sum(axis=1), missing.sum(axis=0)
+    if missing.all():
         return np.array([], dtype=np.intp), np.array([], dtype=np.intp)
-    return rows, columns
+    while in_row.any():
+        n_rows, n_columns = int(rows.sum()), int(columns.sum())
+        # Of two that lack the same share, the one whose loss costs fewer cells goes.
+        if (in_row.max() / n_columns, n_rows) >= (in_column.max() / n_rows, n_columns):
+            gone = int(in_row.argmax())
+            rows[gone], in_row[gone] = False, 0
+            in_column -= missing[gone] & columns
+        else:
+            gone = int(in_column.argmax())
+            columns[gone], in_column[gone] = False, 0
+            in_row -= missing[:, gone] & rows
+    if not (rows.any() and columns.any()):
+        return np.array([], dtype=np.intp), np.array([], dtype=np.intp)
+    return np.flatnonzero(rows), np.flatnonzero(columns)
 
 
 def crossed_interval(scores: FloatArray, confidence: float = LEVEL) -> Estimate:
@@ -1048,7 +969,8 @@ def _left_out(cells: Cells, rows: NDArray[np.intp], columns: NDArray[np.intp]) -
         ("participants", cells.participants, rows),
         ("pictures", cells.pictures, columns),
     ):
-        gone = [name for i, name in enumerate(names) if i not in set(kept.tolist())]
+        there = set(kept.tolist())
+        gone = [name for i, name in enumerate(names) if i not in there]
         if gone:
             texts.append(
                 f"{len(gone)} of {len(names)} {kind} lack comparisons and are left out of the intervals "
@@ -1060,22 +982,28 @@ def _left_out(cells: Cells, rows: NDArray[np.intp], columns: NDArray[np.intp]) -
 # Chance.
 
 
+@dataclass(frozen=True)
+class _Match:
+    """Of one layer the mean over participants of each head, (picture of gaze, picture of attention) x heads."""
+
+    scores: pd.DataFrame
+    participants: int
+
+
 def _chance_tests(
-    results: Results, fixed: dict[tuple[str, int, str], Fixed]
+    matches: dict[tuple[str, int], _Match], primary: str, seed: int
 ) -> tuple[tuple[ChanceTest, ...], dict[tuple[str, int, str], float]]:
-    """The test of each model, and the adjusted p values by (model, layer, map)."""
-    primary = results.study.alignment.primary
+    """The test of each model, and the adjusted p values by (model, layer, map); matches by (model, layer)."""
     tests: list[ChanceTest] = []
     p_values: dict[tuple[str, int, str], float] = {}
-    for model in dict.fromkeys(m for m, _, measure in fixed if measure == primary):
-        layers = [layer for m, layer, measure in fixed if (m, measure) == (model, primary)]
-        tables = {layer: _match_table(results, fixed[model, layer, primary].cells, model, layer) for layer in layers}
+    for model in dict.fromkeys(m for m, _ in matches):
+        tables = {layer: match.scores for (m, layer), match in matches.items() if m == model}
         pictures = sorted({picture for table in tables.values() for picture in table.index.get_level_values(0)})
         maps = [(layer, name) for layer, table in tables.items() for name in table.columns]
         where = pd.MultiIndex.from_product([pictures, pictures])
         scores = np.concatenate([t.reindex(where).to_numpy(dtype=np.float64) for t in tables.values()], axis=1)
         square = scores.reshape(1, len(pictures), len(pictures), len(maps))
-        rng = np.random.default_rng((results.study.study.seed, crc32(f"chance of {model}".encode())))
+        rng = np.random.default_rng((seed, crc32(f"chance of {model}".encode())))
         blocks = _compared_with_each_other(np.isfinite(square[0]).any(axis=-1))
         if not any(len(block) > 1 for block in blocks):
             continue
@@ -1088,26 +1016,24 @@ def _chance_tests(
         tests.append(ChanceTest(
             model=model, measure=primary, p=found.p, map=name, layer=layer, z=found.z[int(np.argmax(z))],
             gain=found.gain[int(np.argmax(z))], maps=sum(v is not None for v in found.z),
-            participants=len(fixed[model, layer, primary].cells.participants), pictures=found.pictures,
+            participants=matches[model, layer].participants, pictures=found.pictures,
             permutations=found.permutations, exact=found.exact, smallest_p=found.smallest_p,
         ))  # fmt: skip
     return tuple(tests), p_values
 
 
-def _match_table(results: Results, cells: Cells, model: str, layer: int) -> pd.DataFrame:
-    """The mean over participants of each head, (picture of gaze, picture of attention) x heads."""
+def _match(results: Results, cells: Cells, model: str, layer: int) -> _Match:
+    """What permuted pictures are drawn from; cells: by the primary measure, at the fixed sigma."""
     primary = results.study.alignment.primary
-    chance = results.chance(model, layer)
-    chance = chance[(chance["of"] == "picture") & (chance["drift_corrected"] == results.study.fixations.correct_drift)]
     heads = [m for m in cells.maps if is_head(m)]
-    if primary not in chance.columns or chance.empty:
-        return pd.DataFrame(columns=heads, index=pd.MultiIndex.from_arrays([[], []]), dtype=np.float64)
-    elsewhere = chance.pivot_table(index=["stimulus", "attention_of"], columns="map", values=primary)[heads]
+    elsewhere = against_other_pictures(results, model, layer, primary)
+    if elsewhere.empty:
+        return _Match(elsewhere.reindex(columns=heads), len(cells.participants))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of a picture that nobody has a score on
         match = np.nanmean(np.stack([cells.at(h, cells.sigmas[0]) for h in heads], axis=2), axis=0)
     own = pd.DataFrame(match, index=pd.MultiIndex.from_arrays([cells.pictures, cells.pictures]), columns=heads)
-    return pd.concat([elsewhere, own])
+    return _Match(pd.concat([elsewhere[heads], own]), len(cells.participants))
 
 
 def _compared_with_each_other(known: NDArray[np.bool_]) -> list[list[int]]:
@@ -1126,20 +1052,21 @@ def _with_p_above_chance(reading: Sound, p_values: dict[tuple[str, int, str], fl
 # Models, time, groups, sigma.
 
 
-def _model_contrasts(results: Results, fixed: dict[tuple[str, int, str], Fixed]) -> tuple[ModelContrast, ...]:
-    primary = results.study.alignment.primary
-    last = {model: layer for model, layer, measure in fixed if measure == primary}  # layers come in rising order
-    pairs = list(combinations(last, 2))
+def _model_contrasts(means: dict[str, tuple[int, pd.DataFrame]], primary: str) -> tuple[ModelContrast, ...]:
+    """Every two models, by the mean of the heads; means: by model its layer, and participants x pictures."""
+    pairs = list(combinations(means, 2))
     found = []
     for first, second in pairs:
-        tables = [_wide(fixed[m, last[m], primary].cells, "mean") for m in (first, second)]
+        tables = [means[model][1] for model in (first, second)]
         difference = sign_of(primary) * tables[0].sub(tables[1]).to_numpy(dtype=np.float64)
         kept = np.ix_(*complete(difference))
         if min(difference[kept].shape) < 2:
             continue
         e = crossed_interval(difference[kept], confidence=1 - (1 - LEVEL) / len(pairs))
         c = _simultaneous(first, second, e, len(pairs))
-        found.append(ModelContrast(first, last[first], second, last[second], c.difference, c.low, c.high, c.df, c.p))
+        found.append(ModelContrast(
+            first, means[first][0], second, means[second][0], c.difference, c.low, c.high, c.df, c.p
+        ))  # fmt: skip
     return tuple(found)
 
 
@@ -1150,21 +1077,11 @@ def _wide(cells: Cells, name: str) -> pd.DataFrame:
 
 def _windows(results: Results, reading: Sound) -> tuple[WindowReading, ...]:
     """The primary measure in each window of time that at least half of the pictures have, the whole left out."""
-    fixed = results.fixed
-    own = fixed[(fixed["model"] == reading.model) & (fixed["layer"] == reading.layer) & (fixed["within"] == "picture")]
-    own = own[(own["counted"] == "all") & (own["participant"] != POOLED)].assign(sigma=reading.sigma)
-    span = own["window_end_s"] - own["window_start_s"]
-    part = own[span < span.groupby(own["stimulus"]).transform("max")]
     found = []
-    borders = part[["window_start_s", "window_end_s"]].drop_duplicates().sort_values(["window_start_s", "window_end_s"])
-    for start_s, end_s in borders.to_numpy(dtype=np.float64):
-        rows = part[(part["window_start_s"] == start_s) & (part["window_end_s"] == end_s)]
-        if rows["stimulus"].nunique() * 2 < own["stimulus"].nunique():
-            continue
-        cells = to_cells(rows, reading.measure)
+    for window in in_windows(results, reading.model, reading.layer, reading.measure):
+        cells = window.cells
         heads = [m for m in cells.maps if is_head(m)]
-        scores = np.stack([cells.at(h, reading.sigma) for h in heads], axis=2)
-        kept = complete(scores)
+        kept = complete(np.stack([cells.at(h, reading.sigma) for h in heads], axis=2))
         if not kept[0].size:
             continue
         readings = {
@@ -1172,12 +1089,11 @@ def _windows(results: Results, reading: Sound) -> tuple[WindowReading, ...]:
             for name in cells.maps
             if not np.isnan(value := cells.at(name, reading.sigma)[np.ix_(*kept)]).any()
         }
-        counts = rows.drop_duplicates(["participant", "run", "stimulus"])["n_fixations"]
         found.append(WindowReading(
-            model=reading.model, layer=reading.layer, start_s=float(start_s), end_s=float(end_s),
+            model=reading.model, layer=reading.layer, start_s=window.start_s, end_s=window.end_s,
             heads=tuple(r for name, r in readings.items() if name not in REFERENCES),
             references=tuple(r for name, r in readings.items() if name in REFERENCES),
-            fixations=float(counts.mean()), participants=len(kept[0]), pictures=len(kept[1]),
+            fixations=window.fixations, participants=len(kept[0]), pictures=len(kept[1]),
         ))  # fmt: skip
     return tuple(found)
 
@@ -1191,15 +1107,15 @@ def _groups(results: Results, shown: Sequence[tuple[str, int]], primary: str) ->
     if column not in people.columns:
         return None, f'participants.tsv has no column "{column}"; groups are not compared'
     of = people[column].dropna().astype(str)
-    equal = results.fixed[(results.fixed["counted"] == "equal") & results.fixed["participant"].isin(of.index)]
-    equal = equal.assign(sigma=results.study.maps.sigma, group=equal["participant"].map(of))
-    names = sorted(set(equal["group"]))
-    if len(names) < 2:
-        return None, f'the column "{column}" of participants.tsv names fewer than two groups among those measured'
     contrasts: list[GroupContrast] = []
+    measured: list[Equal] = []
     for model, layer in shown:
-        rows = equal[(equal["model"] == model) & (equal["layer"] == layer)]
-        cells = to_cells(rows, primary)
+        equal = with_equal_counts(results, model, layer, primary, of.index)
+        names = sorted(set(of[list(equal.cells.participants)])) if equal else []
+        if equal is None or len(names) < 2:
+            return None, f'the column "{column}" of participants.tsv names fewer than two groups among those measured'
+        measured.append(equal)
+        cells = equal.cells
         maps = [m for m in cells.maps if is_head(m) or m in ("mean", "rollout")]
         kept = complete(np.stack([cells.at(m, cells.sigmas[0]) for m in maps], axis=2))
         belongs = np.array([of[p] for p in cells.participants])[kept[0]]
@@ -1218,15 +1134,13 @@ def _groups(results: Results, shown: Sequence[tuple[str, int]], primary: str) ->
             heads = [c for c in some if is_head(c.map) and c.p is not None]
             p_holm = dict(zip([c.map for c in heads], holm([c.p for c in heads if c.p is not None]), strict=True))
             contrasts += [replace(c, p_holm=p_holm.get(c.map)) for c in some]
-    one = equal[(equal["model"] == shown[0][0]) & (equal["layer"] == shown[0][1]) & (equal["map"] == "mean")]
-    members = of[of.index.isin(one["participant"])]
-    whole = results.fixed.query("counted == 'all' and within == 'picture' and map == 'centre'")
-    viewed = len(whole[whole["participant"].isin(of.index)].drop_duplicates(["participant", "stimulus"]))
+    equal = measured[0]
+    members = list(of[list(equal.cells.participants)])
     return Groups(
         column=column,
-        sizes={name: int((members == name).sum()) for name in names},
-        fixations=float(one.groupby("stimulus")["n_fixations"].first().mean()),
-        left_out=viewed - len(one.drop_duplicates(["participant", "stimulus"])),
+        sizes={name: members.count(name) for name in sorted(set(members))},
+        fixations=equal.fixations,
+        left_out=equal.viewed - int(np.isfinite(equal.cells.at("mean", equal.cells.sigmas[0])).sum()),
         contrasts=tuple(contrasts),
     ), ""
 
@@ -1304,10 +1218,8 @@ def _sigmas(results: Results, shown: Sequence[Sound]) -> tuple[SigmaReading, ...
 
 
 def _half(results: Results, model: str, layer: int) -> Estimate | None:
-    fixed = results.fixed
-    rows = fixed[(fixed["map"] == HALF) & (fixed["model"] == model) & (fixed["layer"] == layer)]
-    known = rows["nss"].dropna() if "nss" in rows.columns else rows.iloc[:0, 0]
-    return mean_interval(known.to_numpy(dtype=np.float64)) if len(known) else None
+    known = half_of_viewers(results, model, layer)
+    return mean_interval(known) if len(known) else None
 
 
 def _with_holm(readings: list[MapReading]) -> list[MapReading]:

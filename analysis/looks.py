@@ -20,12 +20,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from analysis.cells import means_over_participants
 from analysis.figures import head_label
 from analysis.gaze_maps import Grid, fixation_map, grid_for, sigma_in_map_px, to_map_px
 from analysis.inference import Inference
-from analysis.results import POOLED, Results
+from analysis.results import Results
 from analysis.wording import layer_label, number, sigma_text
 from shared.stimuli import Stimulus, open_picture
+from shared.study import SWEPT
 
 FloatArray = NDArray[np.float64]
 
@@ -114,18 +116,18 @@ def make_looks(results: Results, inference: Inference, stimuli: Sequence[Stimulu
     names = [tuple(h.map for h in inference.primary_of(*key).heads) for key in layers]
     best = names[0].index(main.ranked[0])
     sigmas = study.maps.sigmas()
-    scores = _scores(results, inference)
     few = sum(len(p) for g in gaze.values() for p in g.by_participant) <= MOST_FIXATIONS
     too_many = sum(len(n) for n in names) * len(seen) * len(sigmas) > MOST_SCORES
-    if too_many or not few or len(scores.columns) != len(sigmas):
-        sigmas, scores = (study.maps.sigma,), scores[[study.maps.sigma]]
+    if too_many or not few or inference.primary not in SWEPT:
+        sigmas = (study.maps.sigma,)
+    scores = [means_over_participants(results, *key, inference.primary, swept=len(sigmas) > 1) for key in layers]
     fixed = int(np.argmin(np.abs(np.array(sigmas) - study.maps.sigma)))
     looks, objects = [], []
     for s in seen:
         heads = [a.get(s.name, []) for a in attention]
         of_picture = [
-            [_row(scores, (*key, name, s.name)) for name in names_]
-            for key, names_ in zip(layers, names, strict=True)
+            [_row(of_layer, name, s.name) for name in names_]
+            for of_layer, names_ in zip(scores, names, strict=True)
         ]  # fmt: skip
         first = heads[0][best] if heads[0] else None
         dots = None if few else MOST_FIXATIONS // len(seen)
@@ -249,33 +251,12 @@ def _relative(mass: NDArray[Any]) -> FloatArray:
     return relative
 
 
-def _scores(results: Results, inference: Inference) -> pd.DataFrame:
-    """The primary measure over all viewing time, mean over participants: a row a (model, layer, map, picture), a column
-    a sigma; those of the sweep where the primary measure was swept, the fixed one in any case.
-    """
-    fixed, primary, key = results.study.maps.sigma, inference.primary, ["model", "layer", "map", "stimulus"]
-    t = results.fixed
-    own = t[(t["participant"] != POOLED) & (t["within"] == "picture") & (t["counted"] == "all")]
-    # Windows of time are parts of the whole, which is the widest.
-    span = own["window_end_s"] - own["window_start_s"]
-    whole = own[span.isna() | (span == span.groupby(own["stimulus"]).transform("max"))]
-    at_fixed = whole[whole["map"].str.startswith("head-")].groupby(key)[primary].mean()
-    table = at_fixed.to_frame(fixed)
-    swept = results.alignment
-    if primary in swept.columns:
-        heads = swept[(swept["participant"] != POOLED) & swept["map"].str.startswith("head-")]
-        others = heads.pivot_table(primary, index=key, columns="sigma", aggfunc="mean")
-        for sigma in results.study.maps.sigmas():
-            column = others.columns[np.isclose(others.columns.to_numpy(dtype=float), sigma)]
-            if sigma != fixed and len(column):
-                table[sigma] = others[column[0]].reindex(table.index)
-    return table[sorted(table.columns)]
-
-
-def _row(scores: pd.DataFrame, key: tuple[str, int, str, str]) -> list[float]:
-    return (
-        scores.loc[[key]].to_numpy(dtype=float)[0].tolist() if key in scores.index else [math.nan] * len(scores.columns)
-    )
+def _row(scores: pd.DataFrame, name: str, picture: str) -> list[float]:
+    """The scores of one head on one picture, by sigma; NaN where it has none."""
+    if (name, picture) not in scores.index:
+        return [math.nan] * len(scores.columns)
+    row: list[float] = scores.loc[[(name, picture)]].to_numpy(dtype=float)[0].tolist()
+    return row
 
 
 def _measure(results: Results) -> str:

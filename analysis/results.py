@@ -23,10 +23,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -39,6 +39,8 @@ from shared.errors import DataError, Remark, WeightsError
 from shared.study import Study, read_study
 
 FloatArray = NDArray[np.float64]
+Comparisons = Literal["alignment", "fixed", "chance"]
+Condition = tuple[str, str, Any]  # (column, operator, value), as pyarrow takes them
 
 # x_px and y_px are px of the picture (origin upper left); onset_s counts from picture onset. `used` is false where the
 # fixation is left out of the maps, and `why` says so: "dot" (under way at onset), "outside" (off the picture),
@@ -176,8 +178,7 @@ class Summary:
 class Results:
     """Everything that inference, figures and report read; tables have the columns above.
 
-    `alignment` (over sigmas) and `fixed` (at the fixed sigma) have drift corrected or not as the study set it;
-    `other_drift` are the rows of `fixed` with the other choice. `areas`: `areas.AREA_COLUMNS`, empty without masks.
+    The comparisons stay on disk: `rows` reads those of one picture. `areas`: `areas.AREA_COLUMNS`, empty without masks.
     """
 
     study_folder: Path
@@ -187,9 +188,6 @@ class Results:
     trials: pd.DataFrame
     quality: pd.DataFrame
     attention_table: pd.DataFrame
-    alignment: pd.DataFrame
-    fixed: pd.DataFrame
-    other_drift: pd.DataFrame
     areas: pd.DataFrame
 
     def attention(self, model: str, layer: int) -> dict[str, NDArray[np.float32]]:
@@ -197,11 +195,32 @@ class Results:
         with np.load(attention_path(self.study_folder, model, layer)) as arrays:
             return {name: arrays[name] for name in sorted(arrays.files)}
 
-    def chance(self, model: str, layer: int) -> pd.DataFrame:
-        """Gaze on all pictures against the attention of one layer on other pictures; CHANCE_COLUMNS and measures."""
-        folder = chance_path(self.study_folder, model, layer, "").parent
-        tables = [pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))]
-        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(CHANCE_COLUMNS))
+    def compared(self, model: str, layer: int) -> tuple[str, ...]:
+        """The pictures that were compared with one layer of a model, sorted."""
+        folder = fixed_path(self.study_folder, model, layer, "").parent
+        return tuple(sorted(path.stem for path in folder.glob("*.parquet")))
+
+    def rows(
+        self, table: Comparisons, model: str, layer: int, picture: str, columns: Sequence[str] = (),
+        where: Sequence[Condition] = (),
+    ) -> pd.DataFrame:  # fmt: skip
+        """The comparisons of one picture with one layer: of `columns` those that there are (all, if none is named), and
+        the rows that fulfil every condition.
+        """
+        path = PATHS[table](self.study_folder, model, layer, picture)
+        with pyarrow.parquet.ParquetFile(path) as file:
+            there, empty = file.schema_arrow.names, not file.metadata.num_rows
+        wanted = [c for c in columns if c in there] or None
+        conditions = None if empty else list(where) or None  # a column without a value has no type to compare with
+        rows: pd.DataFrame = pyarrow.parquet.read_table(path, columns=wanted, filters=conditions).to_pandas()
+        return rows
+
+    def comparisons(self, table: Comparisons, where: Sequence[Condition] = ()) -> pd.DataFrame:
+        """One table of all models, layers and pictures at once: for a notebook, where it fits into memory."""
+        layers = [(m.name, layer) for m in self.summary.models for layer in m.analysed_layers]
+        parts = [self.rows(table, *of, picture, where=where) for of in layers for picture in self.compared(*of)]
+        filled = [part for part in parts if len(part)]
+        return pd.concat(filled or parts[:1], ignore_index=True) if parts else pd.DataFrame()
 
 
 def results_folder(study_folder: Path) -> Path:
@@ -229,6 +248,11 @@ def chance_path(study_folder: Path, model: str, layer: int, stimulus: str) -> Pa
 def fixed_path(study_folder: Path, model: str, layer: int, stimulus: str) -> Path:
     """What is compared at the fixed sigma, of one picture with one layer of one model."""
     return results_folder(study_folder) / "fixed" / model_folder(model) / f"layer-{layer:02d}" / f"{stimulus}.parquet"
+
+
+PATHS: dict[Comparisons, Callable[[Path, str, int, str], Path]] = {
+    "alignment": alignment_path, "fixed": fixed_path, "chance": chance_path,
+}  # fmt: skip
 
 
 def model_folder(model: str) -> str:
@@ -340,27 +364,18 @@ def write_description(folder: Path, study: Study) -> None:
 
 
 def read_results(study_folder: Path) -> Results:
-    """All that an analysis left. Raises DataError where the study has not been analysed, or only in part."""
+    """What an analysis left. Raises DataError where the study has not been analysed, or only in part."""
     folder = results_folder(study_folder)
     try:
         summary = TypeAdapter(Summary).validate_json((folder / "summary.json").read_bytes())
-        alignment, fixed = (
-            pd.concat([pd.read_parquet(p) for p in sorted((folder / name).glob("*/*/*.parquet"))], ignore_index=True)
-            for name in ("alignment", "fixed")
-        )
-        study = read_study(folder)
-        as_set = fixed["drift_corrected"] == study.fixations.correct_drift
         return Results(
             study_folder=study_folder,
-            study=study,
+            study=read_study(folder),
             summary=summary,
             fixations=read_table(folder / "fixations.parquet", FIXATION_COLUMNS),
             trials=read_table(folder / "trials.csv", TRIAL_COLUMNS),
             quality=read_table(folder / "quality.csv", QUALITY_COLUMNS),
             attention_table=read_table(folder / "attention.csv", ATTENTION_COLUMNS),
-            alignment=alignment,
-            fixed=fixed[as_set].reset_index(drop=True),
-            other_drift=fixed[~as_set].reset_index(drop=True),
             areas=pd.read_parquet(folder / "areas.parquet"),
         )
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:

@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from analysis import models
-from analysis.comparisons import NOBODY, Gaze, Job, compare
+from analysis.comparisons import NOBODY, Gaze, Job, Maps, compare
 from analysis.density import FEWEST_FIXATIONS, Centre, Others, PictureGaze, fit_centre, fit_others
 from analysis.exclusion import LIMITS, counted, exclude
 from analysis.exclusion import remarks as exclusion_remarks
@@ -81,7 +81,7 @@ FloatArray = NDArray[np.float64]
 Item = TypeVar("Item")
 
 # Raise a stage's number whenever its output changes for the same input: what was cached before is then forgotten.
-VERSION = {"fixations": 4, "attention": 1, "random weights": 1, "alignment": 6, "areas": 1, "report": 5}
+VERSION = {"fixations": 4, "attention": 1, "random weights": 1, "alignment": 7, "areas": 1, "report": 5}
 MOUSE = "mouse"  # the name that the recording of a mouse gives as its tracker
 TABLES = ("fixations.parquet", "trials.csv", "quality.csv", "attention.csv", "areas.parquet")
 # What the ceiling and the centre are fitted to, where there is more: so many tell it.
@@ -232,10 +232,9 @@ def _conclude(study_folder: Path, progress: Progress) -> Path:
     from analysis.report import write_report
     from analysis.results import read_results
 
-    progress("statistics", 0, 1)
     results = read_results(study_folder)
-    write_json(infer(results), results_folder(study_folder) / "inference.json")
-    progress("statistics", 1, 1)
+    found = infer(results, lambda done, total: progress("statistics", done, total))
+    write_json(found, results_folder(study_folder) / "inference.json")
     return write_report(study_folder, progress)
 
 
@@ -648,30 +647,34 @@ def _alignment_stage(
     shuffled = shuffled_partners(names, study.alignment.shuffled_pictures, study.study.seed)
     blocks = chance_blocks(names, study.alignment.chance_pictures + 1, study.study.seed)
     kinds = {s.name: s.kind for s in stimuli}
+
+    def jobs_of(model: _Seen, layer: int) -> Iterator[Job]:
+        # One copy of each map, which all jobs of the layer share; only one layer's are held at a time.
+        maps = {name: Maps(_named(model, name, layer)) for name in names}
+        for s in pictures:
+            yield _job(
+                study_folder, study, views[s.name], densities, model, layer, maps, shuffled[s.name],
+                [(name, kinds[name] == s.kind) for name in blocks[s.name]],
+            )  # fmt: skip
+
     lifts: list[dict[str, object]] = []
-    jobs: list[Job] = []
-    over_sigma = 0
     keys: list[str] = []
     wanted: set[Path] = set()
-    for model in seen:
+    over_sigma = 0
+    stale: dict[tuple[int, int], set[str]] = {}  # pictures, by the model's number and layer
+    for number, model in enumerate(seen):
         for layer in model.layers:
             wanted.add(attention_path(study_folder, model.summary.name, layer))
-            # One copy of each map, which all jobs of the layer share.
-            maps = {name: _named(model, name, layer) for name in names}
             for s in stimuli:
                 lifts += _lifts(model, layer, s)
-            for s in pictures:
-                job = _job(
-                    study_folder, study, views[s.name], densities, model, layer, maps, shuffled[s.name],
-                    [(name, kinds[name] == s.kind) for name in blocks[s.name]],
-                )  # fmt: skip
+            for job in jobs_of(model, layer):
                 keys += [job.key, job.fixed_key]
                 wanted |= {job.alignment, job.fixed, job.chance}
-                stale = [key_of(job.alignment) != job.key]
-                stale += [key_of(path) != job.fixed_key for path in (job.fixed, job.chance)]
-                over_sigma += stale[0]
-                if any(stale):
-                    jobs.append(job)
+                old = [key_of(job.alignment) != job.key]
+                old += [key_of(path) != job.fixed_key for path in (job.fixed, job.chance)]
+                over_sigma += old[0]
+                if any(old):
+                    stale.setdefault((number, layer), set()).add(job.stimulus)
     # Everything that can be refused has been: now the results change.
     _begin_writing(results_folder(study_folder))
     for model in seen:
@@ -680,9 +683,13 @@ def _alignment_stage(
             write_attention(attention, attention_path(study_folder, model.summary.name, layer))
     table = pd.DataFrame(lifts, columns=list(ATTENTION_COLUMNS))
     write_table(table, results_folder(study_folder) / "attention.csv", ATTENTION_COLUMNS)
-    run(compare, jobs, "alignment", progress)
+    to_do = sum(len(some) for some in stale.values())
+    jobs = (
+        job for (number, layer), some in stale.items() for job in jobs_of(seen[number], layer) if job.stimulus in some
+    )
+    run(compare, jobs, "alignment", progress, to_do)
     _remove_stale(study_folder, wanted)
-    return keys, {"alignment": over_sigma, "fixed sigma": len(jobs)}, remarks
+    return keys, {"alignment": over_sigma, "fixed sigma": to_do}, remarks
 
 
 @dataclass(frozen=True)
@@ -786,7 +793,7 @@ def _named(model: _Seen, picture: str, layer: int) -> dict[str, FloatArray]:
 
 def _job(
     study_folder: Path, study: Study, view: _View, densities: _Densities, model: _Seen, layer: int,
-    maps: Mapping[str, dict[str, FloatArray]], shuffled: Sequence[str], elsewhere: Sequence[tuple[str, bool]],
+    maps: Mapping[str, Maps], shuffled: Sequence[str], elsewhere: Sequence[tuple[str, bool]],
 ) -> Job:  # fmt: skip
     stimulus, name = view.stimulus, model.summary.name
     heads = model.maps[stimulus.name][layer]

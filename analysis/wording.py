@@ -883,7 +883,7 @@ def _fixation_words(results: Results) -> str:
         f"{f.shortest_ms:g} ms; gaps up to {f.gap_ms:g} ms were interpolated and {f.blink_margin_ms:g} ms around "
         f"blinks removed. The fixation under way at picture onset was {'left out' if f.drop_first else 'kept'}; "
         f"drift was {'corrected by the dot before each picture' if f.correct_drift else 'not corrected'}"
-        f"{', and the primary measure computed both ways' if len(results.other_drift) else ''}."
+        f"{', and the primary measure computed both ways' if results.trials['drift_x_px'].notna().any() else ''}."
     )
 
 

@@ -11,27 +11,40 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol
 
 from shared.errors import StudyError
 from shared.processes import deaf_to_interrupts
 from shared.provenance import versions
 
 Progress = Callable[[str, int, int], None]
-Task = TypeVar("Task")
-Outcome = TypeVar("Outcome")
-# run(function, jobs, name of the stage, progress) gives the outcomes in the jobs' order; the first error is raised.
-Runner = Callable[[Callable[[Any], Any], Sequence[Any], str, Progress], list[Any]]
+
+
+class Runner(Protocol):
+    """Runs jobs: the outcomes in the jobs' order; the first error that comes back is raised."""
+
+    def __call__(
+        self, function: Callable[[Any], Any], jobs: Iterable[Any], stage: str, progress: Progress,
+        total: int | None = None,
+    ) -> list[Any]:  # fmt: skip
+        """stage: its name, for `progress`. total: how many jobs there are, where `jobs` makes them as they are wanted;
+        so many as keep everybody busy are taken from it at a time.
+        """
+
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
                     "POLARS_MAX_THREADS")  # fmt: skip
 # What numbers depend on: on a cluster every machine must have the same.
 ALIKE = ("beholder", "numpy", "scipy", "pandas", "pyarrow", "torch", "numba", "timm", "pillow", "pymovements", "I2MC")
 ANSWER_S = 10
+AHEAD = 4  # jobs handed out for each worker, so that none waits for the next
+FEWEST_AHEAD = 32  # on a cluster, which starts more workers where there is more to do
 _one_job = threading.Lock()
 
 
@@ -45,22 +58,29 @@ def processes(workers: int) -> Iterator[Runner]:
     """A function that runs jobs in `workers` processes; these are started when they are first needed."""
     pool: list[ProcessPoolExecutor] = []
 
-    def run(function: Callable[[Task], Outcome], jobs: Sequence[Task], stage: str, progress: Progress) -> list[Outcome]:
-        if not jobs:
+    def run(
+        function: Callable[[Any], Any], jobs: Iterable[Any], stage: str, progress: Progress, total: int | None = None
+    ) -> list[Any]:
+        waiting, total = _numbered(jobs, total)
+        if not total:
             return []
         if not pool:
             # Fork copies torch's threads half alive; spawn is the same on every system.
             context = multiprocessing.get_context("spawn")
             pool.append(ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread))
-        progress(stage, 0, len(jobs))
-        with deaf_to_interrupts():
-            futures = [pool[0].submit(function, job) for job in jobs]
-        for done, future in enumerate(as_completed(futures), start=1):
-            if future.exception() is not None:
-                pool[0].shutdown(wait=True, cancel_futures=True)
-                future.result()
-            progress(stage, done, len(jobs))
-        return [future.result() for future in futures]
+        progress(stage, 0, total)
+        outcomes: dict[int, Any] = {}
+        running: dict[Future[Any], int] = {}
+        while len(outcomes) < total:
+            with deaf_to_interrupts():
+                for number, job in islice(waiting, AHEAD * workers - len(running)):
+                    running[pool[0].submit(function, job)] = number
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                if future.exception() is not None:
+                    pool[0].shutdown(wait=True, cancel_futures=True)
+                outcomes[running.pop(future)] = future.result()
+                progress(stage, len(outcomes), total)
+        return [outcomes[number] for number in range(total)]
 
     # BLAS reads its number of threads when it is loaded, which spawn does before any initializer runs.
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
@@ -100,33 +120,51 @@ def on_cluster(address: str, study_folder: Path) -> Iterator[Runner]:
         ) from None
     with client:
         _check(client, address, study_folder)
-        yield lambda function, jobs, stage, progress: _run_on(client, function, jobs, stage, progress)
+        yield partial(_run_on, client)
 
 
 def _run_on(
-    client: Any, function: Callable[[Any], Any], jobs: Sequence[Any], stage: str, progress: Progress
-) -> list[Any]:
+    client: Any, function: Callable[[Any], Any], jobs: Iterable[Any], stage: str, progress: Progress,
+    total: int | None = None,
+) -> list[Any]:  # fmt: skip
     import distributed
 
-    if not jobs:
+    waiting, total = _numbered(jobs, total)
+    if not total:
         return []
-    finished: Any = distributed.as_completed
-    progress(stage, 0, len(jobs))
-    # A job is never taken for one that was done before: it writes files, and these may be gone.
-    futures = [client.submit(_alone, function, job, pure=False, retries=0) for job in jobs]
+    make: Any = distributed.as_completed  # which has no types
+    progress(stage, 0, total)
+    outcomes: dict[int, Any] = {}
+    running: dict[Any, int] = {}
+    finished = make(loop=client.loop)
     try:
-        for done, future in enumerate(finished(futures, loop=client.loop), start=1):
-            if future.status != "finished":
-                future.result()
-            progress(stage, done, len(jobs))
-        return list(client.gather(futures))
+        while len(outcomes) < total:
+            # What is handed out lies in the scheduler's memory.
+            most = max(FEWEST_AHEAD, AHEAD * len(client.nthreads()))
+            for number, job in islice(waiting, max(0, most - len(running))):
+                # A job is never taken for one that was done before: it writes files, and these may be gone.
+                future = client.submit(_alone, function, job, pure=False, retries=0)
+                running[future] = number
+                finished.add(future)
+            future = next(finished)
+            outcomes[running.pop(future)] = future.result()
+            progress(stage, len(outcomes), total)
+        return [outcomes[number] for number in range(total)]
     except distributed.KilledWorker as error:
         raise StudyError(
             f"{stage}: one worker of the cluster after another died over the same piece ({error}), as they do where "
             "memory is short: give each more, and analyse again; what is done is kept."
         ) from None
     finally:
-        client.cancel([future for future in futures if not future.done()])
+        client.cancel(list(running))
+
+
+def _numbered(jobs: Iterable[Any], total: int | None) -> tuple[Iterator[tuple[int, Any]], int]:
+    """The jobs with their numbers, and how many there are."""
+    if total is None:
+        jobs = list(jobs)
+        total = len(jobs)
+    return iter(enumerate(jobs)), total
 
 
 def _alone(function: Callable[[Any], Any], job: Any) -> Any:

@@ -35,6 +35,7 @@ from analysis.results import (
     HALF,
     QUALITY_COLUMNS,
     TRIAL_COLUMNS,
+    Comparisons,
     ModelSummary,
     Results,
     Summary,
@@ -144,6 +145,22 @@ def made_up_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def results(made_up_folder: Path) -> Results:
     """What the analysis of the made-up study left."""
     return read_results(made_up_folder)
+
+
+@pytest.fixture
+def with_changed(made_up_folder: Path, tmp_path: Path) -> Callable[..., Results]:
+    """What the analysis would have left had each partition of the table been what `change` makes of it."""
+
+    def changed(table: Comparisons, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Results:
+        found = read_results(Path(shutil.copytree(made_up_folder, tmp_path / "changed")))
+        for path in (results_folder(found.study_folder) / table).glob("*/*/*.parquet"):
+            rows = change(pd.read_parquet(path))
+            path.unlink()
+            if len(rows):
+                write_table(rows, path, {"alignment": ALIGNMENT_COLUMNS, "fixed": FIXED_COLUMNS}[table])
+        return found
+
+    return changed
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from analysis import comparisons, gaze_maps, measures
-from analysis.comparisons import NOBODY, Gaze, Job, compare
+from analysis.comparisons import NOBODY, Gaze, Job, Maps, compare
 from analysis.density import Centre, Others, PictureGaze, others_densities
 from analysis.gaze_maps import Grid, area_resample, fixation_map
 from shared.study import Study
@@ -34,8 +34,8 @@ def someone(rng: np.random.Generator, n: int = 12) -> tuple[Any, Any, Any]:
     return x, y, rng.uniform(0.1, 0.6, n)
 
 
-def heads(rng: np.random.Generator) -> dict[str, Any]:
-    return {name: rng.gamma(1, 1, (6, 8)) for name in ("head-01", "head-02", "mean")}
+def heads(rng: np.random.Generator) -> Maps:
+    return Maps({name: rng.gamma(1, 1, (6, 8)) for name in ("head-01", "head-02", "mean")})
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_within_the_object_both_maps_are_cut_to_it(job: Job) -> None:
 
 
 def test_what_is_unlike_on_the_object_alone_is_seen_there_and_what_is_unlike_beside_it_is_not(job: Job) -> None:
-    beside = {name: m.copy() for name, m in job.maps.items()}
+    beside = Maps({name: m.copy() for name, m in job.maps.items()})
     for m in beside.values():
         m[0] *= 5  # the first row of patches, which the object does not reach
     first, second = fixed_of(job), fixed_of(replace(job, maps=beside, fixed_key="g"))
@@ -213,6 +213,14 @@ def test_what_knows_its_own_width_is_never_blurred(job: Job, how: str) -> None:
         assert_scores(row, {"kl": measures.kl_divergence(human, map_), "auc": measures.auc(map_, *pixels)})
 
 
+def test_of_many_viewers_the_ceiling_is_computed_in_parts_and_is_the_same(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = fixed_of(job)
+    monkeypatch.setattr("analysis.comparisons.NUMBERS_AT_ONCE", GRID.height * GRID.width)
+    pd.testing.assert_frame_equal(whole, fixed_of(replace(job, fixed_key="g")))
+
+
 def test_without_others_centre_or_object_their_rows_are_not_there(job: Job) -> None:
     alone = replace(
         job, gaze=Gaze(job.gaze.people[:1], job.gaze.fixations[:1]), centre=None, ceiling=None, object_share=None,
@@ -227,6 +235,7 @@ def test_keys_depend_on_all_that_goes_into_the_numbers_and_on_nothing_else(job: 
     of_both = {
         "gaze": replace(job, gaze=Gaze(job.gaze.people, (*job.gaze.fixations[:3], job.gaze.fixations[0]))),
         "measures": replace(job, study=study(measures=["kl"])), "sigma": replace(job, sigmas_px=(1.0, 2.1, 3.0)),
+        "maps": replace(job, maps=heads(np.random.default_rng(9))), "others": replace(job, others=()),
         "drift": replace(job, study=Study.model_validate({"alignment": {"measures": ALL}, "maps": job.study.maps,
                                                           "fixations": {"correct_drift": True}})),
     }  # fmt: skip
@@ -235,6 +244,7 @@ def test_keys_depend_on_all_that_goes_into_the_numbers_and_on_nothing_else(job: 
         "centre": replace(job, centre=replace(CENTRE, x=0.51)), "windows": replace(job, windows=()),
         "primary": replace(job, study=study(primary="cc")), "random": replace(job, random=None),
         "places": replace(job, places=job.places[:10]), "elsewhere": replace(job, elsewhere=job.elsewhere[:1]),
+        "equal": replace(job, equal=job.gaze), "moved": replace(job, moved=job.gaze),
     }  # fmt: skip
     own = job.digests(1, {})
     changed = [other.digests(1, {}) for other in (*of_both.values(), *of_fixed.values())]

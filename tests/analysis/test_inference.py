@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,9 +19,8 @@ from scipy import stats
 from statsmodels.stats.anova import AnovaRM
 from statsmodels.stats.multitest import multipletests
 
+from analysis.cells import Cells, Fixed, at_fixed_sigma, to_cells
 from analysis.inference import (
-    Cells,
-    Fixed,
     Inference,
     anova,
     complete,
@@ -37,11 +35,10 @@ from analysis.inference import (
     replicate,
     sign_of,
     sound_reading,
-    to_cells,
     tukey,
     two_way_bootstrap,
 )
-from analysis.results import POOLED, REFERENCES, Results, read_results, results_folder, write_json
+from analysis.results import POOLED, REFERENCES, Results, results_folder, write_json
 from shared.errors import DataError
 
 finite = st.floats(-100, 100, allow_nan=False, width=32)
@@ -316,15 +313,13 @@ def test_the_planted_head_is_named_and_the_planted_order_found(inference: Infere
 
 def test_numbers_are_the_plain_means_of_the_table(results: Results, inference: Inference) -> None:
     main = inference.main()
-    t, chance = results.fixed, results.chance("first", 12)
-    t = t[
-        (t["participant"] != POOLED) & (t["model"] == "first") & (t["layer"] == 12)
-        & (t["within"] == "picture") & (t["window_end_s"] == 10.0)
-    ]  # fmt: skip
+    of_layer = [("model", "==", "first"), ("layer", "==", 12), ("drift_corrected", "==", False)]
+    t, chance = results.comparisons("fixed", of_layer), results.comparisons("chance", of_layer)
+    t = t[(t["participant"] != POOLED) & (t["within"] == "picture") & (t["window_end_s"] == 10.0)]
     # Participant 06 has no comparison on one picture and is left out of the intervals.
     t = t[t["participant"] != "06"]
     means = t.groupby("map")["kl"].mean()
-    chance = chance[(chance["participant"] != "06") & (chance["of"] == "others") & ~chance["drift_corrected"]]
+    chance = chance[(chance["participant"] != "06") & (chance["of"] == "others")]
     elsewhere = chance.groupby("map")["kl"].mean()
     assert main.best.value.participants == 5
     for head in main.heads:
@@ -386,17 +381,17 @@ def test_where_a_cell_is_missing_the_mixed_model_keeps_what_the_intervals_leave_
     assert {s for s in inference.sound if s.mixed is not None} == set(inference.shown())
 
 
-def test_complete_data_need_no_mixed_model(results: Results) -> None:
-    table = results.fixed
-    found = infer(replace(results, fixed=table[table["participant"] != "06"]))
+def test_complete_data_need_no_mixed_model(with_changed: Callable[..., Results]) -> None:
+    found = infer(with_changed("fixed", lambda rows: rows[rows["participant"] != "06"]))
     assert all(s.mixed is None for s in found.sound)
     assert not any("mixed model" in str(r) for r in found.remarks)
 
 
-def test_too_few_cells_for_a_mixed_model_are_remarked(results: Results) -> None:
-    table = results.fixed
-    few = table[(table["participant"] == "06") | (table["participant"] == "01") & (table["stimulus"] == "object-01")]
-    found = infer(replace(results, fixed=few))
+def test_too_few_cells_for_a_mixed_model_are_remarked(with_changed: Callable[..., Results]) -> None:
+    def few(rows: pd.DataFrame) -> pd.DataFrame:
+        return rows[(rows["participant"] == "06") | (rows["participant"] == "01") & (rows["stimulus"] == "object-01")]
+
+    found = infer(with_changed("fixed", few))
     assert all(s.mixed is None for s in found.sound)
     assert any("no mixed model" in str(r) for r in found.remarks)
 
@@ -433,37 +428,40 @@ def test_lifts_are_means_over_pictures(results: Results, inference: Inference) -
 
 
 def test_a_picture_seen_in_two_runs_counts_once(results: Results) -> None:
-    table = results.alignment
-    part = table[(table["model"] == "first") & (table["layer"] == 12) & (table["participant"] != POOLED)]
+    where = [("model", "==", "first"), ("layer", "==", 12), ("participant", "!=", POOLED)]
+    part = results.comparisons("alignment", where)
     again = part[part["participant"] == "01"].assign(run=2, kl=lambda t: t["kl"] + 1)
-    once, twice = to_cells(part, "kl"), to_cells(pd.concat([part, again]), "kl")
+    once, twice = (to_cells(rows, ["kl"])["kl"] for rows in (part, pd.concat([part, again])))
     assert twice.scores[0] == pytest.approx(once.scores[0] + 0.5, nan_ok=True)
     assert twice.scores[1:] == pytest.approx(once.scores[1:], nan_ok=True)
 
 
-def test_of_several_windows_of_time_the_widest_counts(results: Results) -> None:
-    table = results.alignment
-    part = table[(table["model"] == "first") & (table["layer"] == 12)]
-    early = part.assign(window_end_s=3.0, kl=99.0)
-    assert to_cells(pd.concat([early, part]), "kl").scores == pytest.approx(to_cells(part, "kl").scores, nan_ok=True)
+def test_of_several_windows_of_time_the_widest_counts(results: Results, with_changed: Callable[..., Results]) -> None:
+    def with_early(rows: pd.DataFrame) -> pd.DataFrame:
+        return pd.concat([rows[rows["window_end_s"] == 10.0].assign(window_end_s=2.0, kl=99.0), rows])
+
+    changed = at_fixed_sigma(with_changed("fixed", with_early), "first", 12, ["kl"])["kl"]
+    assert changed.cells.scores == pytest.approx(
+        at_fixed_sigma(results, "first", 12, ["kl"])["kl"].cells.scores, nan_ok=True
+    )
 
 
-def test_a_secondary_measure_that_is_undefined_is_remarked_and_does_not_stop_the_rest(results: Results) -> None:
-    table = results.fixed.copy()
-    table.loc[table["map"] == "head-02", "cc"] = np.nan
-    found = infer(replace(results, fixed=table))
+def test_a_secondary_measure_that_is_undefined_is_remarked_and_does_not_stop_the_rest(
+    with_changed: Callable[..., Results],
+) -> None:
+    found = infer(with_changed("fixed", lambda rows: rows.assign(cc=rows["cc"].where(rows["map"] != "head-02"))))
     assert not [s for s in found.sound if s.measure == "cc"]
     assert any("cc" in str(r) for r in found.remarks)
 
 
-def test_an_undefined_primary_measure_is_an_error_that_says_so(results: Results) -> None:
+def test_an_undefined_primary_measure_is_an_error_that_says_so(with_changed: Callable[..., Results]) -> None:
     with pytest.raises(DataError, match="kl"):
-        infer(replace(results, fixed=results.fixed.assign(kl=np.nan)))
+        infer(with_changed("fixed", lambda rows: rows.assign(kl=np.nan)))
 
 
-def test_a_study_without_comparisons_is_an_error_with_a_remedy(results: Results) -> None:
+def test_a_study_without_comparisons_is_an_error_with_a_remedy(with_changed: Callable[..., Results]) -> None:
     with pytest.raises(DataError, match="beholder analyze"):
-        infer(replace(results, alignment=results.alignment.iloc[:0]))
+        infer(with_changed("fixed", lambda rows: rows.iloc[:0]))
 
 
 def test_inference_read_back_is_inference_written(results: Results, tmp_path: Path) -> None:
@@ -562,20 +560,21 @@ def test_groups_that_do_not_differ_are_found_to_about_as_often_as_claimed(
     assert 0.02 <= np.mean([p is not None and p < 0.05 for p in found]) <= 0.07
 
 
-def test_groups_of_a_study_are_compared_over_equal_counts(made_up_folder: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(made_up_folder, tmp_path / "study"))
+def test_groups_of_a_study_are_compared_over_equal_counts(with_changed: Callable[..., Results]) -> None:
+    def with_equal(rows: pd.DataFrame) -> pd.DataFrame:
+        heads = rows["map"].str.startswith("head-") | (rows["map"] == "mean")
+        own = (rows["within"] == "picture") & (rows["participant"] != POOLED) & ~rows["drift_corrected"]
+        whole = rows[own & heads & (rows["window_end_s"] == 10.0)]
+        # The second group is farther from every head by half a nat.
+        farther = whole["kl"] + 0.5 * whole["participant"].isin(["04", "05", "06"])
+        return pd.concat([rows, whole.assign(counted="equal", kl=farther)])
+
+    results = with_changed("fixed", with_equal)
     people = pd.DataFrame({"participant_id": [f"sub-{n:02d}" for n in range(1, 7)], "group": [*"aaabbb"]})
-    people.to_csv(folder / "participants.tsv", sep="\t", index=False)
-    results = read_results(folder)
+    people.to_csv(results.study_folder / "participants.tsv", sep="\t", index=False)
     alignment = results.study.alignment.model_copy(update={"groups": "group"})
-    heads = results.fixed["map"].str.startswith("head-") | (results.fixed["map"] == "mean")
-    own = (results.fixed["within"] == "picture") & (results.fixed["participant"] != POOLED)
-    whole = results.fixed[own & heads & (results.fixed["window_end_s"] == 10.0)]
-    # The second group is farther from every head by half a nat.
-    farther = whole["kl"] + 0.5 * whole["participant"].isin(["04", "05", "06"])
-    fixed = pd.concat([results.fixed, whole.assign(counted="equal", kl=farther)])
     study = results.study.model_copy(update={"alignment": alignment})
-    found = infer(replace(results, study=study, fixed=fixed)).groups
+    found = infer(replace(results, study=study)).groups
     assert found is not None and found.sizes == {"a": 3, "b": 3}
     assert {c.map for c in found.contrasts} == {"head-01", "head-02", "head-03", "head-04", "mean"}
     assert {(c.first, c.second) for c in found.contrasts} == {("a", "b")}

@@ -151,7 +151,7 @@ def analysed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BEHOLDER_CACHE", str(folder / "cache"))
         analyze(folder / "study", workers=2)
-    fixed = read_results(folder / "study").fixed
+    fixed = read_results(folder / "study").comparisons("fixed", [("drift_corrected", "==", False)])
     return fixed[(fixed["within"] == "picture") & (fixed["counted"] == "all")]
 
 

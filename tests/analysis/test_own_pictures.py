@@ -58,8 +58,9 @@ def analysed(study_folder: Path, source: Path) -> Path:
 def test_without_masks_the_report_has_no_regions_and_says_why(tmp_path: Path) -> None:
     report = analysed(tmp_path / "study", photographs(tmp_path / "photographs"))
     results = read_results(tmp_path / "study")
-    assert set(results.alignment["stimulus"]) == {PORTRAIT, TURNED, GREY, INK}
-    assert "object" not in set(results.alignment["map"])
+    table = results.comparisons("alignment")
+    assert set(table["stimulus"]) == {PORTRAIT, TURNED, GREY, INK}
+    assert "object" not in set(table["map"])
     assert results.attention_table[["inside", "outside", "area", "lift_pp"]].isna().all(axis=None)
     assert not list(report.parent.glob("*/*lift*"))
     text = report.read_text("utf-8")
@@ -85,7 +86,7 @@ def test_where_some_have_masks_regions_are_theirs_alone(tmp_path: Path) -> None:
     }  # fmt: skip
     assert (stimuli[TURNED].width_px, stimuli[TURNED].height_px) == (512, 392)
     results = read_results(tmp_path / "study")
-    with_object = results.alignment[results.alignment["map"] == "object"]
+    with_object = results.comparisons("alignment", [("map", "==", "object")])
     assert set(with_object["stimulus"]) == {PORTRAIT, TURNED}
     table = results.attention_table.set_index("stimulus")
     for name, area in ((PORTRAIT, 300 * 240 / (512 * 352)), (TURNED, 300 * 300 / (512 * 392))):

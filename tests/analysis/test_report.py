@@ -323,12 +323,10 @@ def test_the_reader_can_choose_every_head_of_every_layer_and_sees_its_own_map(pa
 def test_scores_of_every_sigma_of_the_sweep_stand_beside_the_maps(page: Page, results: Results) -> None:
     data: dict[str, Any] = json.loads(page.scripts[0])
     assert data["sigmas"] == pytest.approx(results.study.maps.sigmas())
-    a = results.alignment
+    where = [("participant", "!=", "pooled"), ("map", "==", "head-02")]
+    rows = results.rows("alignment", "first", 12, "object-03", where=where)
     for j, sigma in enumerate(data["sigmas"]):
-        own = a[
-            (a["participant"] != "pooled") & (a["model"] == "first") & (a["layer"] == 12) & (a["map"] == "head-02")
-            & (a["stimulus"] == "object-03") & np.isclose(a["sigma"], sigma)
-        ]  # fmt: skip
+        own = rows[np.isclose(rows["sigma"], sigma)]
         assert data["objects"][2]["scores"][0][1][j] == pytest.approx(own["kl"].mean(), rel=1e-3)
 
 

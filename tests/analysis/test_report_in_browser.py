@@ -131,12 +131,9 @@ def test_a_chosen_head_is_drawn_with_its_score_at_that_sigma(page: Page, results
     page.locator("#people-sigma").focus()
     page.locator("#people-sigma").press("End")
     page.wait_for_timeout(100)
-    a = results.alignment
     sigma = results.study.maps.sigmas()[-1]
-    rows = a[
-        (a["participant"] != "pooled") & (a["model"] == model) & (a["layer"] == layer) & (a["map"] == "head-02")
-        & (a["stimulus"] == stimulus.name) & np.isclose(a["sigma"], sigma)
-    ]  # fmt: skip
+    where = [("participant", "!=", "pooled"), ("map", "==", "head-02"), ("sigma", "==", sigma)]
+    rows = results.rows("alignment", model, layer, stimulus.name, where=where)
     score = f"{rows[results.study.alignment.primary].mean():.2f}".replace("-", "\u2212")
     words = page.locator("#words-a-0").text_content() or ""
     assert words.startswith(label) and words.endswith(f" {score}")

@@ -47,6 +47,8 @@ SMALL = Study(
     alignment=AlignmentSettings(random_weights=2),
 )
 
+AS_SET = [("drift_corrected", "==", False)]  # drift, as the studies here have it
+
 
 def pictures(folder: Path, n: int = 4) -> Path:
     """Plain scenes of unequal shapes, each with one bright thing on it, and its mask."""
@@ -106,7 +108,7 @@ def bytes_of(study: Path) -> dict[str, str]:
 
 def test_every_participant_picture_head_and_sigma_has_its_row(analysed: Path) -> None:
     results = read_results(analysed)
-    table = results.alignment
+    table = results.comparisons("alignment")
     assert results.summary.simulated == 3 and "object's mask" in results.summary.observers
     assert [m.name for m in results.summary.models] == ["offline"] and results.summary.models[0].stand_in
     heads = table[table["map"].str.startswith("head-") & (table["participant"] != "pooled")]
@@ -135,9 +137,11 @@ def test_the_tables_hold_what_the_readable_measures_say(analysed: Path) -> None:
         sigma = sigma_in_map_px(1.5, "deg", grid=grid, picture_width_px=width, picture_width_deg=width_deg)
         human = fixation_map(x, y, rows["duration_s"].to_numpy(), grid, sigma)
         model = area_resample(named_maps(maps[stimulus])["head-03"], grid.height, grid.width)
-        row = results.alignment.query(
-            "stimulus == @stimulus and participant == '02' and sigma == 1.5 and map == 'head-03'"
-        ).iloc[0]
+        row = (
+            results.comparisons("alignment")
+            .query("stimulus == @stimulus and participant == '02' and sigma == 1.5 and map == 'head-03'")
+            .iloc[0]
+        )
         assert row["n_fixations"] == len(rows)
         for name in ("kl", "cc", "sim", "ssim"):
             assert row[name] == pytest.approx(float(measures.MEASURES[name].function(human, model)), abs=2e-5)
@@ -145,7 +149,7 @@ def test_the_tables_hold_what_the_readable_measures_say(analysed: Path) -> None:
 
 def test_chance_is_each_pictures_gaze_against_attention_on_every_other(analysed: Path) -> None:
     results = read_results(analysed)
-    chance = results.chance("offline", 12)
+    chance = results.comparisons("chance")
     own = chance[chance["drift_corrected"] == results.study.fixations.correct_drift]
     assert (own["of"] == "others").sum() == 3 * 4 * 7 and (own["of"] == "picture").sum() == 4 * 3 * 7
     assert own[["kl", "cc", "sim", "ssim", "nss", "auc", "sauc", "ig"]].notna().all().all()
@@ -153,7 +157,7 @@ def test_chance_is_each_pictures_gaze_against_attention_on_every_other(analysed:
     assert (own["stimulus"] != own["attention_of"]).all()
     # The shuffled pictures of the curves are some of them, at the fixed sigma.
     partners = shuffled_partners([f"scene-{n}" for n in range(4)], 2, results.study.study.seed)
-    table = results.alignment[(results.alignment["sigma"] == 1.0) & (results.alignment["participant"] != "pooled")]
+    table = results.comparisons("alignment", [("sigma", "==", 1.0), ("participant", "!=", "pooled")])
     for stimulus, others in partners.items():
         some = own[(own["stimulus"] == stimulus) & own["attention_of"].isin(others)]
         mean = some.groupby("map")[["kl", "cc", "sim", "ssim"]].mean()
@@ -163,7 +167,7 @@ def test_chance_is_each_pictures_gaze_against_attention_on_every_other(analysed:
 
 
 def test_the_fixed_sigma_has_floors_ceilings_windows_and_the_object(analysed: Path) -> None:
-    fixed = read_results(analysed).fixed
+    fixed = read_results(analysed).comparisons("fixed", AS_SET)
     heads = {f"head-{h:02d}" for h in range(1, 7)} | {"mean"}
     whole = fixed[(fixed["within"] == "picture") & (fixed["window_end_s"] == 2.0) & (fixed["window_start_s"] == 0.0)]
     assert set(whole["map"]) == heads | set(REFERENCES) | {HALF}
@@ -193,14 +197,14 @@ def test_equal_counts_are_there_where_groups_are_asked_for(analysed: Path, tmp_p
     alignment = settings.alignment.model_copy(update={"groups": "group"})
     write_study(settings.model_copy(update={"alignment": alignment}), study)
     assert analyze(study, workers=1).computed["alignment"] == 0
-    equal = read_results(study).fixed.query("counted == 'equal'")
+    equal = read_results(study).comparisons("fixed", [("counted", "==", "equal")])
     assert set(equal["map"]) == {f"head-{h:02d}" for h in range(1, 7)} | {"mean", "centre-fitted"}
     counts = equal.groupby("stimulus")["n_fixations"]
     assert (counts.min() == counts.max()).all() and equal["kl"].notna().all()
 
 
 def test_random_weights_are_another_network_for_each_seed_and_cached(analysed: Path) -> None:
-    random = read_results(analysed).fixed.query("map == 'random'")
+    random = read_results(analysed).comparisons("fixed", [("map", "==", "random")])
     assert len(random) == 3 * 4 and random["kl"].notna().all()
     kept = list((Path(os.environ["BEHOLDER_CACHE"]) / "random-weights").glob("*.npz"))
     assert len(kept) >= 2
@@ -210,7 +214,7 @@ def test_random_weights_are_another_network_for_each_seed_and_cached(analysed: P
 
 
 def test_pictures_without_a_kind_are_of_one_kind(analysed: Path) -> None:
-    chance = read_results(analysed).chance("offline", 12)
+    chance = read_results(analysed).comparisons("chance")
     keys = ["participant", "stimulus", "map", "drift_corrected"]
     others, alike = (chance[chance["of"] == of].set_index(keys)["kl"].sort_index() for of in ("others", "same kind"))
     pd.testing.assert_series_equal(others, alike)
@@ -286,7 +290,7 @@ def test_missing_and_broken_pictures_are_said_and_the_rest_is_analysed(analysed:
     assert "scene-3.png cannot be read as a picture" in remarks
     assert "images/scene-2.png, which is not among the study's usable pictures" in remarks
     results = read_results(study)
-    assert set(results.alignment["stimulus"]) == {"scene-0", "scene-1"}
+    assert set(results.comparisons("alignment")["stimulus"]) == {"scene-0", "scene-1"}
     page = done.report.read_text("utf-8")
     assert "scene-3.png" in page and "scene-2.png" in page
 
@@ -307,7 +311,7 @@ def test_a_participant_without_one_picture_is_said(analysed: Path, tmp_path: Pat
     events.write_text("".join(line for line in lines if "scene-1" not in line))
     done = analyze(study, workers=1)
     assert any(r.about == "sub-02" and "no trial of scene-1" in r.text for r in done.remarks)
-    table = read_results(study).alignment
+    table = read_results(study).comparisons("alignment")
     assert "02" not in set(table[table["stimulus"] == "scene-1"]["participant"])
 
 
@@ -334,7 +338,7 @@ def test_somebody_who_never_looked_at_the_pictures_is_said_and_left_out(tmp_path
     done = analyze(study, workers=1)
     [said] = [r for r in done.remarks if "no fixation on the picture" in r.text]
     assert said.about == "sub-03 run-1" and all(f"{i + 1} (scene-{i})" in said.text for i in range(4))
-    assert "03" not in set(read_results(study).alignment["participant"])
+    assert "03" not in set(read_results(study).comparisons("alignment")["participant"])
 
 
 def test_a_study_without_any_gaze_on_pictures_is_refused_with_the_place_to_look(tmp_path: Path) -> None:
@@ -442,7 +446,7 @@ def test_a_participant_with_two_runs_weighs_once_in_the_pooled_map(tmp_path: Pat
     tables = []
     for study in (one_run, two_runs):
         analyze(study, workers=1)
-        table = read_results(study).alignment
+        table = read_results(study).comparisons("alignment")
         tables.append(table[table["participant"] == "pooled"][["kl", "cc", "sim", "ssim"]].to_numpy())
     np.testing.assert_allclose(tables[0], tables[1], atol=1e-4)
 
@@ -451,7 +455,7 @@ def test_an_even_spread_stays_even_when_maps_are_smoothed(tmp_path: Path) -> Non
     wide = SMALL.maps.model_copy(update={"smooth": "both", "sigma_from": 4.0, "sigma_to": 4.0, "sigma": 4.0})
     study = imported(tmp_path, {"01": gaze(6, 1), "02": gaze(6, 2)}, SMALL.model_copy(update={"maps": wide}))
     analyze(study, workers=1)
-    table = read_results(study).alignment
+    table = read_results(study).comparisons("alignment")
     assert table[table["map"] == "uniform"]["cc"].isna().all()
 
 
@@ -551,9 +555,10 @@ def test_a_trial_over_a_limit_is_in_no_map_and_is_said_on_the_page(analysed: Pat
     [lost] = results.trials.query("participant == '02' and trial == 3").to_dict("records")
     assert (lost["why"], lost["included"], lost["n_used"]) == ("loss", False, 0) and 60 <= lost["loss_percent"] < 68
     assert lost["n_fixations"] > 0, "there was gaze, and it is left out all the same"
-    table = results.alignment[results.alignment["stimulus"] == lost["stimulus"]]
+    table = results.comparisons("alignment")[results.comparisons("alignment")["stimulus"] == lost["stimulus"]]
     assert set(table["participant"]) == {"01", "03", "pooled"}
-    assert set(results.other_drift[results.other_drift["stimulus"] == lost["stimulus"]]["participant"]) == {"01", "03"}
+    other = results.comparisons("fixed", [("drift_corrected", "==", True), ("stimulus", "==", lost["stimulus"])])
+    assert set(other["participant"]) == {"01", "03"}
     assert any("left out 1 of 12 trials (loss over 50 %: 1)" in r.text for r in done.remarks)
     page = done.report.read_text("utf-8")
     assert "1 of 12 trials (loss over 50 %: 1)" in page[: page.index("Who, and how well measured")]
@@ -577,7 +582,7 @@ def test_somebody_of_whom_too_little_is_left_is_left_out_altogether(analysed: Pa
     done = analyze(study, workers=1)
     results = read_results(study)
     assert sorted(results.trials.query("participant == '02'")["why"]) == ["loss", "loss", "loss", "participant"]
-    assert "02" not in set(results.alignment["participant"])
+    assert "02" not in set(results.comparisons("alignment")["participant"])
     assert "1 participant altogether (02)" in done.report.read_text("utf-8")
 
 
@@ -604,20 +609,21 @@ def test_the_primary_measure_is_there_with_and_without_the_correction_of_drift(a
     corrected = settings.fixations.model_copy(update={"correct_drift": True})
     write_study(settings.model_copy(update={"fixations": corrected}), study)
     analyze(study, workers=1)
-    plain, moved = read_results(analysed), read_results(study)
+    plain, moved = (read_results(folder).comparisons("fixed") for folder in (analysed, study))
     keys = ["participant", "stimulus", "map"]
 
-    def kl(table: pd.DataFrame) -> pd.Series:
+    def kl(table: pd.DataFrame, *, corrected: bool) -> pd.Series:
         at = table[(table["within"] == "picture") & (table["window_end_s"] == 2.0) & (table["window_start_s"] == 0.0)]
+        at = at[at["drift_corrected"] == corrected]
         # What is fitted to gaze is fitted to gaze as the study set it.
         at = at[(at["participant"] != "pooled") & ~at["map"].isin(["random", "others", "centre-fitted"])]
         return at.set_index(keys)["kl"].sort_index()
 
     # What stands beside the main analysis is what the other setting makes the main analysis. trials.csv has six digits.
-    pd.testing.assert_series_equal(kl(plain.other_drift), kl(moved.fixed), atol=1e-4)
-    pd.testing.assert_series_equal(kl(moved.other_drift), kl(plain.fixed), atol=1e-4)
-    assert (kl(plain.fixed) - kl(moved.fixed)).abs().max() > 0.01
-    assert plain.other_drift[["cc", "sim", "ssim"]].isna().all(axis=None)
+    pd.testing.assert_series_equal(kl(plain, corrected=True), kl(moved, corrected=True), atol=1e-4)
+    pd.testing.assert_series_equal(kl(moved, corrected=False), kl(plain, corrected=False), atol=1e-4)
+    assert (kl(plain, corrected=False) - kl(moved, corrected=True)).abs().max() > 0.01
+    assert plain.loc[plain["drift_corrected"], ["cc", "sim", "ssim"]].isna().all(axis=None)
     for study_, main in ((analysed, "without (main) and with"), (study, "without and with (main)")):
         page = (results_folder(study_) / "report.html").read_text("utf-8")
         assert f"Gain over chance {main} the correction of drift" in page
@@ -712,9 +718,9 @@ def test_a_stages_output_does_not_change_without_its_version(analysed: Path) -> 
         "fixations": results.fixations[["onset_s", "duration_s", "x_px", "y_px", "used"]].to_numpy(float).ravel(),
         "attention": np.concatenate([heads[name].ravel() for name in sorted(heads)]),
         "alignment": np.concatenate([
-            results.alignment[["kl", "cc", "sim", "ssim"]].to_numpy(float).ravel(),
-            results.chance("offline", 12)[["kl", "cc", "sim", "ssim", "nss", "sauc"]].to_numpy(float).ravel(),
-            results.fixed[["kl", "cc", "sim", "ssim", "nss", "auc", "sauc", "ig"]].to_numpy(float).ravel(),
+            results.comparisons("alignment")[["kl", "cc", "sim", "ssim"]].to_numpy(float).ravel(),
+            results.comparisons("chance")[["kl", "cc", "sim", "ssim", "nss", "sauc"]].to_numpy(float).ravel(),
+            results.comparisons("fixed", AS_SET)[list(results.study.alignment.measures)].to_numpy(float).ravel(),
         ]),
     }  # fmt: skip
     found = {

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from analysis.workers import on_cluster, processes
+from analysis.workers import AHEAD, on_cluster, processes
 from shared.errors import StudyError
 
 
@@ -27,6 +27,26 @@ def test_outcomes_stand_in_the_jobs_order_and_the_first_error_is_raised() -> Non
         assert [done for _, done, _ in told] == [0, 1, 2, 3]
         with pytest.raises(StudyError, match="-1 is negative"):
             run(square, [1, -1], "squares", lambda *_: None)
+
+
+def test_jobs_are_made_when_they_are_wanted_and_not_all_at_once() -> None:
+    made = 0
+    most_ahead = 0
+
+    def jobs() -> Iterator[int]:
+        nonlocal made
+        for number in range(60):
+            made += 1
+            yield number
+
+    def told(_: str, done: int, total: int) -> None:
+        nonlocal most_ahead
+        assert total == 60
+        most_ahead = max(most_ahead, made - done)
+
+    with processes(2) as run:
+        assert run(square, jobs(), "squares", told, 60) == [number**2 for number in range(60)]
+    assert 2 <= most_ahead <= 2 * AHEAD
 
 
 def test_an_address_where_nobody_answers_is_refused_with_what_to_do(
@@ -66,5 +86,6 @@ def test_a_cluster_without_workers_or_that_does_not_see_the_study_is_refused(
     (tmp_path / "study" / "study.toml").write_text("")
     with on_cluster(one.address, tmp_path / "study") as run:
         assert run(abs, [-3, 1], "sizes", lambda *_: None) == [3, 1]
+        assert run(abs, iter(range(-200, 0)), "sizes", lambda *_: None, 200) == list(range(200, 0, -1))
         with pytest.raises(TypeError):
             run(len, [1], "lengths", lambda *_: None)
