@@ -15,7 +15,7 @@ EXTRAS := analysis,cluster,offline,experiment,tobii,eyelink,vendors,dev
 CHECKED :=
 endif
 
-.PHONY: demo test test-slow lint types bench stimuli clean python-is-fit
+.PHONY: demo test test-slow lint types bench bench-large stimuli clean python-is-fit
 
 demo: $(VENV)/.analysis
 	$(BIN)/beholder demo --out $(DEMO)
@@ -51,8 +51,13 @@ bench: $(VENV)/.dev
 	$(BIN)/python tests/benchmarks/bench_sweep.py --size 768x1024 --pictures 2 --oracle-pairs 40 \
 	  --json $(BENCH)/sweep-768x1024.json
 	$(BIN)/python tests/benchmarks/bench_attention.py --json $(BENCH)/attention.json
+	$(BIN)/python tests/benchmarks/bench_start.py --json $(BENCH)/start.json
 	$(BIN)/python tests/benchmarks/bench_recorder.py --minutes $(MINUTES)
 	$(BIN)/python tests/benchmarks/bench_display.py
+
+# A thousand participants, 200 pictures, 144 heads: half an hour on two cores, 4 GB of disk.
+bench-large: $(VENV)/.dev
+	$(BIN)/python tests/benchmarks/bench_large.py --json $(BENCH)/large.json
 
 stimuli: $(VENV)-stimuli/.made
 	$(VENV)-stimuli/bin/python -m stimuli.render $(if $(PREVIEW),--preview --out preview)

@@ -276,6 +276,7 @@ def analyze(
         str | None,
         typer.Option(metavar="ADDRESS", help="A Dask scheduler, tcp://HOST:PORT, whose workers do the work."),
     ] = None,
+    device: Annotated[str, typer.Option(help='Where torch computes: "cpu", or "cuda" for a GPU.')] = "cpu",
 ) -> None:
     """Fixations, attention, alignment, statistics and report; what is up to date is not computed again.
 
@@ -283,7 +284,7 @@ def analyze(
     beholder analyze my-study --model vit_base_patch16_224.dino --weights dino_vitb16.pth   |
     beholder analyze my-study --cluster tcp://node7:8786
     """
-    _analyze(study_folder, model or (), weights, workers, cluster)
+    _analyze(study_folder, model or (), weights, workers, cluster, device)
 
 
 @app.command()
@@ -376,16 +377,18 @@ def _simulate(study_folder: Path, participants: int, seed: int, workers: int | N
 
 
 def _analyze(
-    study_folder: Path, models: Sequence[str], weights: Path | None, workers: int | None, cluster: str | None = None
-) -> None:
+    study_folder: Path, models: Sequence[str], weights: Path | None, workers: int | None, cluster: str | None = None,
+    device: str = "cpu",
+) -> None:  # fmt: skip
     from analysis import stages
 
     found = stages.find(study_folder)
     _say(f"{len(found.recordings)} recordings, {len(found.imports)} imported tables, {len(found.stimuli)} pictures")
     with _Bars() as progress:
         result = stages.analyze(
-            study_folder, model_names=models, weights=weights, workers=workers, cluster=cluster, progress=progress
-        )
+            study_folder, model_names=models, weights=weights, workers=workers, cluster=cluster, device=device,
+            progress=progress,
+        )  # fmt: skip
     _show(result.remarks)
     if not any(result.computed.values()):
         _say("Nothing has changed since the last analysis: nothing was computed again.")
@@ -452,14 +455,18 @@ class _Bars:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         console = Console(stderr=True)
-        self._bars = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-                              TimeRemainingColumn(), console=console, disable=not console.is_terminal)  # fmt: skip
+        # Pieces may take minutes each: the rate is that of the last half hour.
+        self._bars = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(), console=console, disable=not console.is_terminal, speed_estimate_period=1800,
+        )  # fmt: skip
         tasks: dict[str, TaskID] = {}
 
         def progress(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
-                tasks[stage] = self._bars.add_task(stage, total=total)
+                tasks[stage] = self._bars.add_task(stage, total=total, rate="")
             self._bars.update(tasks[stage], completed=done, total=total)
+            self._bars.update(tasks[stage], rate=_rate(self._bars.tasks[tasks[stage]].speed))
 
         self._bars.start()
         return progress
@@ -468,13 +475,24 @@ class _Bars:
         self._bars.stop()
 
 
+def _rate(speed: float | None) -> str:
+    """How fast pieces are done, or how long each takes; empty where it is not known yet.
+
+    >>> _rate(12.34), _rate(0.25), _rate(None)
+    ('12.3/s', '4.0 s each', '')
+    """
+    if not speed:
+        return ""
+    return f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each"
+
+
 def _show(remarks: Sequence[Remark]) -> None:
     for remark in remarks:
         print(f"note: {remark}", file=sys.stderr)
 
 
 def _say(text: str) -> None:
-    print(text)
+    print(text, flush=True)  # at once, into a file or a pipe too
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -70,30 +70,54 @@ def attend(
     2020, arXiv:2005.00928: the mean over heads, plus the identity, each row divided by its sum, multiplied.
     Raises WeightsError where there is no such layer, DataError where the picture cannot be converted.
     """
+    [found] = attend_batch(model, [picture], layers, longer_side, with_rollout=with_rollout, device=device)
+    return found
+
+
+def attend_batch(
+    model: Model,
+    pictures: Sequence[Image.Image],
+    layers: Sequence[int],
+    longer_side: int | None = None,
+    *,
+    with_rollout: bool = False,
+    device: torch.device | str = "cpu",
+) -> tuple[Attention, ...]:
+    """`attend` for pictures that go through the network together, which a GPU does in little more time than one.
+
+    What stands beside a picture may change the last bits of its numbers: matrix products are cut up by their size.
+    Raises as `attend`, and ValueError where the pictures are not all of one shape to the network.
+    """
     _check_layers(model, layers)
     longest_px = max(model.input_px) if longer_side is None else longer_side
-    input_px = input_size(*picture.size, model.patch_px, longest_px)
+    sizes = {input_size(*picture.size, model.patch_px, longest_px) for picture in pictures}
+    if len(sizes) != 1:
+        raise ValueError(f"pictures of one batch must be of one size to the network; {len(sizes)} sizes are invalid")
+    [input_px] = sizes
     rows, columns = (side // model.patch_px for side in input_px)
-    pixels = preprocess(picture, input_px, model.mean, model.std).to(device)
+    pixels = torch.cat([preprocess(picture, input_px, model.mean, model.std) for picture in pictures]).to(device)
     wanted = range(1, max(layers) + 1) if with_rollout else sorted(set(layers))
     model.module.to(device)
+    prefix = model.n_prefix_tokens
+    query = _query(model, prefix + rows * columns).to(device)
+    found = []
     # On a GPU, cuDNN would otherwise cut the pixels of the patch embedding's convolution to 10 bits (TF32).
     with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
         read = _read_layers(model, pixels, wanted)
-        prefix = model.n_prefix_tokens
-        n_tokens = prefix + rows * columns
-        query = _query(model, n_tokens).to(device)
-        by_layer = {layer: _mean_row_by_head(read[layer], query) for layer in set(layers)}
-        heads = torch.stack([by_layer[layer] for layer in layers]).float().cpu().numpy()
-        rolled = _rollout(read, layers, query).float().cpu().numpy() if with_rollout else None
-    return Attention(
-        layers=tuple(layers),
-        query=CLASS_TOKEN if model.has_class_token else MEAN_OVER_PATCHES,
-        input_px=input_px,
-        heads=np.ascontiguousarray(heads[:, :, prefix:]).reshape(len(layers), -1, rows, columns),
-        prefix_mass=np.ascontiguousarray(heads[:, :, :prefix]),
-        rollout=None if rolled is None else np.ascontiguousarray(rolled[:, prefix:]).reshape(-1, rows, columns),
-    )
+        for number in range(len(pictures)):
+            own = {layer: of.of_picture(number) for layer, of in read.items()}
+            by_layer = {layer: _mean_row_by_head(own[layer], query) for layer in set(layers)}
+            heads = torch.stack([by_layer[layer] for layer in layers]).float().cpu().numpy()
+            rolled = _rollout(own, layers, query).float().cpu().numpy() if with_rollout else None
+            found.append(Attention(
+                layers=tuple(layers),
+                query=CLASS_TOKEN if model.has_class_token else MEAN_OVER_PATCHES,
+                input_px=input_px,
+                heads=np.ascontiguousarray(heads[:, :, prefix:]).reshape(len(layers), -1, rows, columns),
+                prefix_mass=np.ascontiguousarray(heads[:, :, :prefix]),
+                rollout=None if rolled is None else np.ascontiguousarray(rolled[:, prefix:]).reshape(-1, rows, columns),
+            ))  # fmt: skip
+    return tuple(found)
 
 
 def input_size(picture_width: int, picture_height: int, patch: int, longer_side: int) -> tuple[int, int]:
@@ -162,12 +186,17 @@ def _check_layers(model: Model, layers: Sequence[int]) -> None:
 @dataclass(frozen=True)
 class _Layer:
     """What a layer's attention is made of: the module, its rotary position embedding or None, and of all tokens,
-    (heads, n, d) each, queries and keys as they leave their normalisation, where there is one."""
+    (heads, n, d) each, queries and keys as they leave their normalisation, where there is one; of a batch,
+    (pictures, heads, n, d)."""
 
     attention: Any
     rope: torch.Tensor | None
     queries: torch.Tensor
     keys: torch.Tensor
+
+    def of_picture(self, number: int) -> _Layer:
+        """The same of one picture of a batch."""
+        return replace(self, queries=self.queries[number], keys=self.keys[number])
 
 
 class _AllRead(Exception):  # noqa: N818 (nothing is wrong)
@@ -191,10 +220,10 @@ def _read_layers(model: Model, pixels: torch.Tensor, layers: Sequence[int]) -> d
         ropes[layer] = kwargs.get("rope")
 
     def keep_queries(layer: int, _: Any, __: Any, normed: torch.Tensor) -> None:
-        queries[layer] = normed[0]
+        queries[layer] = normed
 
     def keep_keys(layer: int, _: Any, __: Any, normed: torch.Tensor) -> None:
-        keys[layer] = normed[0]
+        keys[layer] = normed
         if layer == max(layers):
             raise _AllRead
 

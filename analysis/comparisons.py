@@ -100,6 +100,7 @@ class Job:
     not choose; windows: within (start_s, end_s) of viewing time; equal: as many fixations of everybody.
     others: the maps on the pictures beside the curves; elsewhere: those on all pictures that make up chance, and
     whether these are of the same kind. random: (seeds x heads, rows, columns), with random weights.
+    device: where torch computes.
     centre, ceiling: as fitted, None where they cannot be; places: fixations on other pictures, (n, 2), in shares of
     their pictures' width and height. unit_px: map px per unit of the ceiling's width.
     """
@@ -130,10 +131,11 @@ class Job:
     sigmas_px: tuple[float, ...]
     window_end_s: float
     study: Study
+    device: str = "cpu"
 
     def digests(self, version: int, packages: Mapping[str, str]) -> tuple[str, str]:
         """What the numbers over sigma depend on, in short, and what those at the fixed sigma depend on."""
-        paths = {"alignment", "fixed", "chance", "key", "fixed_key", "study", "grid"}
+        paths = {"alignment", "fixed", "chance", "key", "fixed_key", "study", "grid", "device"}
         inputs = {k: v for k, v in vars(self).items() if k not in paths} | {
             "gaze": self.gaze.digest, "moved": self.moved.digest, "equal": self.equal.digest,
             "windows": [(*window, gaze.digest) for *window, gaze in self.windows], "maps": self.maps.digest,
@@ -187,7 +189,8 @@ def _scores(
     of_maps = [m for m in measures if m in SWEPT]
     found: dict[str, FloatArray] = {}
     if of_maps:
-        values = align(people, stack, [model_px if how == "model" else human_px], smooth=how, measures=of_maps)
+        values = align(people, stack, [model_px if how == "model" else human_px], smooth=how, measures=of_maps,
+                       device=job.device)  # fmt: skip
         found = {m: v[:, 0] for m, v in values.items()}
     prepared = smooth(stack, model_px) if model_px > 0 else stack
     if "emd" in measures:
@@ -262,7 +265,7 @@ def _over_sigma(job: Job, measures: Sequence[Measure]) -> pd.DataFrame:
     ])  # fmt: skip
     people = [Fixations(x, y, w) for x, y, w in job.gaze.fixations]
     how = job.study.maps.smooth
-    values = align(people, stack, job.sigmas_px, smooth=how, measures=measures)
+    values = align(people, stack, job.sigmas_px, smooth=how, measures=measures, device=job.device)
     names = [*job.maps, *references]
     columns: dict[str, FloatArray] = {}
     for measure in measures:

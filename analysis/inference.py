@@ -66,6 +66,7 @@ OTHERS = "others"
 PERMUTATIONS = 2000
 SIGMAS_TRIED = tuple(float(s) for s in np.geomspace(0.1, 1, 15) * 8)  # of the study's unit, 0.8 to 8
 BOOTSTRAP_DRAWS = 2000
+MOST_NAMED = 20  # participants or pictures in one remark
 
 REPLICATION_WARNING = (
     "This is the published analysis. It treats every participant and picture as an independent replicate of a head, "
@@ -971,10 +972,12 @@ def _left_out(cells: Cells, rows: NDArray[np.intp], columns: NDArray[np.intp]) -
     ):
         there = set(kept.tolist())
         gone = [name for i, name in enumerate(names) if i not in there]
+        more = len(gone) > MOST_NAMED
         if gone:
             texts.append(
                 f"{len(gone)} of {len(names)} {kind} lack comparisons and are left out of the intervals "
-                f"({', '.join(gone)}); the replication keeps what they have"
+                f"({', '.join(gone[:MOST_NAMED])}{f' and {len(gone) - MOST_NAMED} more' if more else ''}); "
+                "the replication keeps what they have"
             )
     return texts
 

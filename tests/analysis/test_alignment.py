@@ -15,6 +15,7 @@ from analysis import alignment
 from analysis.alignment import MODELS_PER_BLOCK, SIGMAS_PER_BLOCK, Fixations, align
 from analysis.gaze_maps import FloatArray, Grid, area_resample, fixation_map, smooth
 from analysis.measures import MEASURES
+from shared.study import Smooth
 
 # As the module's docstring states them.
 FLOAT32_ERROR = {"kl": 2e-5, "cc": 5e-6, "sim": 5e-7, "ssim": 5e-6}
@@ -258,6 +259,16 @@ def test_a_picture_of_768_x_1024_px_stays_under_1_5_gib_a_process() -> None:
 
 
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 2e-6), (torch.float64, 1e-12)])
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU here")
+@pytest.mark.parametrize("smoothed", ["human", "model", "both"])
+def test_a_gpu_finds_what_a_processor_finds(smoothed: Smooth) -> None:
+    rng, grid = np.random.default_rng(12), Grid(60, 70)
+    models, people = attention(rng, grid, 20), [gaze(rng, grid, n) for n in (3, 40)]
+    of_cpu, of_gpu = (align(people, models, [1.0, 5.0], smooth=smoothed, device=d) for d in ("cpu", "cuda"))
+    for name, limit in {"kl": 4e-5, "cc": 1e-5, "sim": 1e-6, "ssim": 1e-5}.items():
+        np.testing.assert_allclose(of_gpu[name], of_cpu[name], atol=limit, rtol=0)
+
+
 @pytest.mark.parametrize("shape", [(11, 11), (12, 30), (37, 53), (130, 64)])
 def test_ssim_by_the_compiled_loop_is_ssim_in_steps(
     monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, error: float, shape: tuple[int, int]

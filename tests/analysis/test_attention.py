@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from analysis import attention as attention_module
 from analysis import models
-from analysis.attention import Attention, attend, input_size, preprocess
+from analysis.attention import Attention, attend, attend_batch, input_size, preprocess
 from analysis.results import named_maps
 from shared.errors import DataError, WeightsError
 
@@ -290,6 +290,37 @@ def test_attending_leaves_the_network_as_it_was(vit: models.Model) -> None:
     np.testing.assert_array_equal(first.heads, second.heads)
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
     assert all(not block.attn._forward_pre_hooks for block in network.blocks)
+
+
+# --- batches and devices
+
+
+def test_a_batch_has_each_pictures_attention(model: models.Model) -> None:
+    """Families with and without a class token, registers and rotary positions; the same but for the last bits."""
+    pictures = [noise(64, 48, seed) for seed in range(3)]
+    batch = attend_batch(model, pictures, [2, 1], 64, with_rollout=True)
+    for picture, found in zip(pictures, batch, strict=True):
+        alone = attend(model, picture, [2, 1], 64, with_rollout=True)
+        assert (found.layers, found.query, found.input_px) == (alone.layers, alone.query, alone.input_px)
+        np.testing.assert_allclose(found.heads, alone.heads, rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(found.prefix_mass, alone.prefix_mass, rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(found.rollout, alone.rollout, rtol=1e-4, atol=1e-7)
+    assert not np.allclose(batch[0].heads, batch[1].heads, rtol=1e-3)
+
+
+def test_a_batch_of_several_sizes_is_refused(vit: models.Model) -> None:
+    with pytest.raises(ValueError, match="one size"):
+        attend_batch(vit, [noise(64, 64), noise(64, 32)], [1])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU here")
+def test_a_gpu_finds_what_a_processor_finds(model: models.Model) -> None:
+    pictures = [noise(64, 48, seed) for seed in range(3)]
+    found = attend_batch(model, pictures, [1, 2], 64, with_rollout=True, device="cuda")
+    for picture, of_gpu in zip(pictures, found, strict=True):
+        of_cpu = attend(model, picture, [1, 2], 64, with_rollout=True)
+        np.testing.assert_allclose(of_gpu.heads, of_cpu.heads, rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(of_gpu.rollout, of_cpu.rollout, rtol=1e-4, atol=1e-7)
 
 
 # --- what it costs

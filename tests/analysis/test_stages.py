@@ -203,6 +203,14 @@ def test_equal_counts_are_there_where_groups_are_asked_for(analysed: Path, tmp_p
     assert (counts.min() == counts.max()).all() and equal["kl"].notna().all()
 
 
+@pytest.mark.parametrize(("device", "told"), [("gpu", "is not known"), ("cuda:99", "no GPU cuda:99 here")])
+def test_a_device_that_is_not_there_is_refused_before_anything_changes(analysed: Path, device: str, told: str) -> None:
+    before = bytes_of(analysed)
+    with pytest.raises(StudyError, match=told):
+        analyze(analysed, workers=1, device=device)
+    assert bytes_of(analysed) == before
+
+
 def test_random_weights_are_another_network_for_each_seed_and_cached(analysed: Path) -> None:
     random = read_results(analysed).comparisons("fixed", [("map", "==", "random")])
     assert len(random) == 3 * 4 and random["kl"].notna().all()
