@@ -124,8 +124,8 @@ def main() -> None:
     Console().print(f"Load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, device {options.device}.")
     changed = in_bfloat16(options.pictures, options.device)
     Console().print(
-        f"In bfloat16 a head's map changes by up to {100 * changed['map']:.1f} % of its largest value, and its KL to the "
-        f"centre by up to {changed['kl']:.4f} nats (SD over heads {changed['kl_spread']:.3f})."
+        f"In bfloat16 a head's map changes by up to {100 * changed['map']:.1f} % of its largest value, and its KL to "
+        f"the centre by up to {changed['kl']:.4f} nats (SD over heads {changed['kl_spread']:.3f})."
     )
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
