@@ -193,6 +193,8 @@ def with_other_correction(
     stays as it is. Trials that are left out stay so, but for those that have fixations off the picture only: moved,
     they may lie on it. Empty where no drift is known.
     """
+    if trials[["drift_x_px", "drift_y_px"]].isna().all(axis=None):
+        return fixations.iloc[:0]
     sizes = {s.name: (s.width_px, s.height_px) for s in stimuli}
     keys = ["participant", "run", "trial", "stimulus"]
     measured = trials[trials["why"].isin(["", NONE_ON_PICTURE])][[*keys, "drift_x_px", "drift_y_px"]]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from shared.study import to_toml
 Progress = Callable[[str, int, int], None]
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
+CSV_BYTES = 1_000_000  # of a table within the page; a larger one is a link to its file beside the page
 MOST_ROWS = 100  # of a table on the page that has no bound of its own
 
 
@@ -68,7 +70,7 @@ class Table:
     shown: pd.DataFrame
     note: str = ""
 
-    @property
+    @cached_property
     def columns(self) -> list[str]:
         """The columns that the page shows; model and layer stand in the title where there is but one of each."""
         one = {c for c in ("model", "layer") if c in self.shown and len(set(self.whole[c])) == 1}
@@ -86,7 +88,7 @@ class Table:
         types = [self.shown[name].dtype for name in self.columns]
         return [pd.api.types.is_numeric_dtype(t) and not pd.api.types.is_bool_dtype(t) for t in types]
 
-    @property
+    @cached_property
     def csv(self) -> bytes:
         """The whole table as CSV, numbers with six digits."""
         text = self.whole.to_csv(index=False, na_rep="n/a", float_format="%.6g", lineterminator="\n")
@@ -94,8 +96,13 @@ class Table:
 
     @property
     def source(self) -> str:
-        """The CSV as a data URI."""
-        return data_uri(self.csv, "text/csv")
+        """The CSV as a data URI, or where it lies beside the page if it is large."""
+        return data_uri(self.csv, "text/csv") if len(self.csv) <= CSV_BYTES else f"tables/{self.name}.csv"
+
+    @property
+    def link(self) -> str:
+        """What the link to the CSV says."""
+        return "CSV" if len(self.csv) <= CSV_BYTES else f"tables/{self.name}.csv, beside this page"
 
 
 def write_report(study_folder: Path, progress: Progress = lambda stage, done, total: None) -> Path:

@@ -82,7 +82,7 @@ FloatArray = NDArray[np.float64]
 Item = TypeVar("Item")
 
 # Raise a stage's number whenever its output changes for the same input: what was cached before is then forgotten.
-VERSION = {"fixations": 4, "attention": 1, "random weights": 1, "alignment": 7, "areas": 1, "report": 5}
+VERSION = {"fixations": 4, "attention": 1, "random weights": 1, "alignment": 7, "areas": 1, "report": 6}
 MOUSE = "mouse"  # the name that the recording of a mouse gives as its tracker
 TABLES = ("fixations.parquet", "trials.csv", "quality.csv", "attention.csv", "areas.parquet")
 # What the ceiling and the centre are fitted to, where there is more: so many tell it.
@@ -204,6 +204,7 @@ def analyze(
                 _count(computed, reused, stage, n, len(keys) // 2)
             _areas_stage(study_folder, study, found.stimuli, people, seen)
         summary = _summary(study_folder, found, people, seen, remarks)
+        del people, seen  # what is said of them is read from the tables
         write_json(summary, folder / "summary.json")
         write_study(study, folder)
         write_description(folder, study)
@@ -309,35 +310,7 @@ def _fixation_stage(
     computed = 0
     if key_of(paths["fixations.parquet"]) != key or not all(p.exists() for p in paths.values()):
         computed = 1
-        jobs = [
-            _RunJob(r, imported, found.stimuli, study)
-            for imported, some in ((False, found.recordings), (True, found.imports))
-            for r in some
-        ]
-        outcomes = run(_run_fixations, jobs, "fixations", progress)
-        _begin_writing(folder)
-        tables = [outcome.fixations for outcome in outcomes]
-        widths, remarks = _shown_widths(found.stimuli, [outcome.width_deg for outcome in outcomes])
-        simulated = {job.run.participant: o.model for job, o in zip(jobs, outcomes, strict=True) if o.simulated}
-        trials, fixations = exclude(
-            _joined([o.trials for o in tables], ["participant", "run", "trial"]),
-            _joined([o.fixations for o in tables], ["participant", "run", "trial", "fixation"]),
-            study.exclusion,
-        )
-        remarks = [*exclusion_remarks(trials, study.exclusion), *(r for o in tables for r in o.remarks),
-                   *_missing_trials(trials, found.stimuli), *remarks]  # fmt: skip
-        write_table(trials, paths["trials.csv"], TRIAL_COLUMNS)
-        write_table(_joined([o.quality for o in tables], ["participant", "run", "eye"]), paths["quality.csv"],
-                    QUALITY_COLUMNS)  # fmt: skip
-        imported = sorted({job.run.participant for job, o in zip(jobs, outcomes, strict=True) if o.imported})
-        kept = {
-            "width_deg": widths, "simulated": dict(sorted(simulated.items())), "imported": imported,
-            "trackers": sorted({o.tracker for o in outcomes if o.tracker}),
-            "screens": sorted({o.screen for o in outcomes if o.screen}),
-        }  # fmt: skip
-        write_json(kept, paths["recordings.json"])
-        # Last: with its key it vouches for the tables beside it.
-        write_table(fixations, paths["fixations.parquet"], FIXATION_COLUMNS, key=key, remarks=remarks)
+        _find_fixations(folder, paths, key, study, found, run, progress)
     fixations = pd.read_parquet(paths["fixations.parquet"])
     trials = read_table(paths["trials.csv"], TRIAL_COLUMNS)
     if not fixations["used"].any():
@@ -367,6 +340,41 @@ def _fixation_stage(
         tuple(noted),
         Setup(tuple(recordings["trackers"]), tuple(recordings["screens"]), _answers(study_folder, trials)),
     ), computed
+
+
+def _find_fixations(
+    folder: Path, paths: Mapping[str, Path], key: str, study: Study, found: Found, run: Runner, progress: Progress
+) -> None:
+    """Fixations of every run, what is excluded of them, and quality, into their tables; nothing stays in memory."""
+    jobs = [
+        _RunJob(r, imported, found.stimuli, study)
+        for imported, some in ((False, found.recordings), (True, found.imports))
+        for r in some
+    ]
+    outcomes = run(_run_fixations, jobs, "fixations", progress)
+    _begin_writing(folder)
+    tables = [outcome.fixations for outcome in outcomes]
+    widths, remarks = _shown_widths(found.stimuli, [outcome.width_deg for outcome in outcomes])
+    simulated = {job.run.participant: o.model for job, o in zip(jobs, outcomes, strict=True) if o.simulated}
+    trials, fixations = exclude(
+        _joined([o.trials for o in tables], ["participant", "run", "trial"]),
+        _joined([o.fixations for o in tables], ["participant", "run", "trial", "fixation"]),
+        study.exclusion,
+    )
+    remarks = [*exclusion_remarks(trials, study.exclusion), *(r for o in tables for r in o.remarks),
+               *_missing_trials(trials, found.stimuli), *remarks]  # fmt: skip
+    write_table(trials, paths["trials.csv"], TRIAL_COLUMNS)
+    write_table(_joined([o.quality for o in tables], ["participant", "run", "eye"]), paths["quality.csv"],
+                QUALITY_COLUMNS)  # fmt: skip
+    imported = sorted({job.run.participant for job, o in zip(jobs, outcomes, strict=True) if o.imported})
+    kept = {
+        "width_deg": widths, "simulated": dict(sorted(simulated.items())), "imported": imported,
+        "trackers": sorted({o.tracker for o in outcomes if o.tracker}),
+        "screens": sorted({o.screen for o in outcomes if o.screen}),
+    }  # fmt: skip
+    write_json(kept, paths["recordings.json"])
+    # Last: with its key it vouches for the tables beside it.
+    write_table(fixations, paths["fixations.parquet"], FIXATION_COLUMNS, key=key, remarks=remarks)
 
 
 def _answers(study_folder: Path, trials: pd.DataFrame) -> dict[str, dict[str, int]]:
@@ -913,7 +921,8 @@ def _densities(
     kept = json.loads(file.read_text("utf-8")) if file.exists() else {}
     if kept.get("key") != key:
         centres = dict(zip(fewest, run(fit_centre, list(fewest.values()), "centre bias", progress), strict=True))
-        [others] = run(_fit_ceiling, [(tuple(views.values()), centres, study.study.seed)], "other viewers", progress)
+        sample = _ceiling_sample(tuple(views.values()), centres, study.study.seed)
+        [others] = run(_fit_ceiling, [sample], "other viewers", progress)
         kept = {"key": key, "centres": {n: asdict(c) for n, c in centres.items()}, "others": others and asdict(others)}
         _begin_writing(results_folder(study_folder))
         write_json(kept, file)
@@ -933,23 +942,28 @@ def _others_places(own: Mapping[str, FloatArray], name: str, seed: int) -> Float
     return every
 
 
-def _fit_ceiling(job: tuple[tuple[_View, ...], dict[str, Centre], int]) -> Others | None:
-    """How the other viewers' fixations become a density; None where nobody has others."""
-    views, centres, seed = job
+def _ceiling_sample(
+    views: Sequence[_View], centres: Mapping[str, Centre], seed: int
+) -> tuple[list[PictureGaze], list[FloatArray] | None]:
+    """The gaze that the ceiling is fitted to, and the centre bias on its pictures where all of these have one."""
     rng = np.random.default_rng([seed, zlib.crc32(b"other viewers")])
     viewers = sorted({name for view in views for name in view.gaze.by_viewer()})
     kept = set(_some(viewers, MOST_VIEWERS, rng))
-    pictures, biases = [], []
+    pictures: list[PictureGaze] = []
+    biases: list[FloatArray] = []
     for view in _some(views, MOST_PICTURES, rng):
         points = {name: p for name, p in view.gaze.by_viewer().items() if name in kept}
         if len(points) > 1:
             pictures.append(PictureGaze(tuple(points.values()), view.grid, view.unit_px))
             centre = centres.get(view.stimulus.name)
-            biases.append(None if centre is None else centre.density(view.grid))
-    if not pictures:
-        return None
-    known = [bias for bias in biases if bias is not None]
-    return fit_others(pictures, WIDTHS, known if len(known) == len(pictures) else None)
+            biases += [] if centre is None else [centre.density(view.grid)]
+    return pictures, biases if len(biases) == len(pictures) else None
+
+
+def _fit_ceiling(sample: tuple[list[PictureGaze], list[FloatArray] | None]) -> Others | None:
+    """How the other viewers' fixations become a density; None where nobody has others."""
+    pictures, biases = sample
+    return fit_others(pictures, WIDTHS, biases) if pictures else None
 
 
 def _some(items: Sequence[Item], most: int, rng: np.random.Generator) -> list[Item]:

@@ -280,6 +280,16 @@ def test_every_table_on_the_page_is_a_file_with_the_same_bytes(page: Page, made_
         assert content == (results_folder(made_up_folder) / "tables" / link["download"]).read_bytes()
 
 
+def test_a_large_table_lies_beside_the_page(
+    results: Results, inference: Inference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stimuli = read_stimuli(results.study_folder / "stimuli")[0]
+    trials = make_tables(results, inference, stimuli)["trials"]
+    assert trials.source.startswith("data:text/csv") and trials.link == "CSV"
+    monkeypatch.setattr("analysis.report.CSV_BYTES", len(trials.csv) - 1)
+    assert trials.source == "tables/trials.csv" and "beside this page" in trials.link
+
+
 def test_tables_hold_every_layer_with_full_numbers(made_up_folder: Path, inference: Inference) -> None:
     table = pd.read_csv(results_folder(made_up_folder) / "tables" / "heads.csv")
     assert set(zip(table["model"], table["layer"], strict=True)) == {(s.model, s.layer) for s in inference.sound}
