@@ -387,7 +387,7 @@ def _analyze(
     with _Bars() as progress:
         result = stages.analyze(
             study_folder, model_names=models, weights=weights, workers=workers, cluster=cluster, device=device,
-            progress=progress,
+            found=found, progress=progress,
         )  # fmt: skip
     _show(result.remarks)
     if not any(result.computed.values()):

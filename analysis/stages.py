@@ -172,18 +172,20 @@ def analyze(
     workers: int | None = None,
     cluster: str | None = None,
     device: str = "cpu",
+    found: Found | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> Analysis:
     """Bring `derivatives/beholder` up to date, report included; computes only what is not.
 
     model_names: instead of those in study.toml. weights: a file for the one model. workers: processes, by default one
     a core; cluster: the address of a Dask scheduler, whose workers then take their place. device: as torch names it,
-    "cpu" or "cuda", where attention and the sweep are computed; one process uses a GPU by default.
+    "cpu" or "cuda", where attention and the sweep are computed; one process uses a GPU by default. found: what `find`
+    found just now, where it was called before.
     Raises BeholderError with nothing half-written where data, settings or weights cannot be used.
     """
     started = time.time()
     study = _chosen(read_study(study_folder), model_names, weights)
-    found = find(study_folder)
+    found = found or find(study_folder)
     folder = results_folder(study_folder)
     folder.mkdir(parents=True, exist_ok=True)
     computed: dict[str, int] = {}
@@ -975,16 +977,21 @@ def _some(items: Sequence[Item], most: int, rng: np.random.Generator) -> list[It
 
 def _on_map(rows: pd.DataFrame, stimulus: Stimulus, grid: Grid, weighted: str) -> Gaze:
     """Who has fixations on a picture, in which run, and these in px of the map."""
-    people, fixations = [], []
-    for (participant, run_number), own in rows.groupby(["participant", "run"], sort=True):
-        x, y = to_map_px(own["x_px"].to_numpy(), own["y_px"].to_numpy(), picture_width_px=stimulus.width_px,
-                         picture_height_px=stimulus.height_px, grid=grid)  # fmt: skip
-        # The last number below the picture's border must not be rounded onto it.
-        x, y = np.minimum(x, np.nextafter(grid.width, 0)), np.minimum(y, np.nextafter(grid.height, 0))
-        weight = own["duration_s"].to_numpy() if weighted == "duration" else np.ones(len(own))
-        people.append((str(participant), int(str(run_number))))
-        fixations.append((x, y, weight))
-    return Gaze(tuple(people), tuple(fixations))
+    x, y = to_map_px(rows["x_px"].to_numpy(), rows["y_px"].to_numpy(), picture_width_px=stimulus.width_px,
+                     picture_height_px=stimulus.height_px, grid=grid)  # fmt: skip
+    # The last number below the picture's border must not be rounded onto it.
+    x, y = np.minimum(x, np.nextafter(grid.width, 0)), np.minimum(y, np.nextafter(grid.height, 0))
+    weight = rows["duration_s"].to_numpy() if weighted == "duration" else np.ones(len(rows))
+    if rows.empty:
+        return NOBODY
+    number = rows.groupby(["participant", "run"], sort=True).ngroup().to_numpy()
+    order = np.argsort(number, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(number[order])) + 1)
+    participants, run_numbers = rows["participant"].to_numpy(), rows["run"].to_numpy()
+    return Gaze(
+        tuple((str(participants[own[0]]), int(run_numbers[own[0]])) for own in parts),
+        tuple((x[own], y[own], weight[own]) for own in parts),
+    )
 
 
 def shuffled_partners(names: Sequence[str], n: int, seed: int) -> dict[str, tuple[str, ...]]:
@@ -1021,9 +1028,6 @@ def _areas_stage(
     study_folder: Path, study: Study, stimuli: Sequence[Stimulus], people: _People, seen: Sequence[_Seen]
 ) -> None:
     """What people look at and models attend to, part by part of the objects."""
-    # Not at the top: statsmodels comes with it, which no worker needs.
-    from analysis import areas
-
     path = results_folder(study_folder) / "areas.parquet"
     accuracy = _accuracy_px(people, stimuli)
     masked = [s for s in stimuli if s.mask is not None]
@@ -1036,6 +1040,9 @@ def _areas_stage(
     })  # fmt: skip
     if key_of(path) == key:
         return
+    # Not before: statsmodels comes with it, which no worker needs, nor an analysis that is up to date.
+    from analysis import areas
+
     pictures = [
         areas.AreaPicture(s.name, s.kind, read_labels(s.mask), s.parts, accuracy.get(s.name, np.nan))
         for s in masked if s.mask
@@ -1066,14 +1073,16 @@ def _accuracy_px(people: _People, stimuli: Sequence[Stimulus]) -> dict[str, floa
 def _lifts(model: _Seen, layer: int, stimulus: Stimulus) -> Iterator[dict[str, object]]:
     special = model.special_mass[stimulus.name][layer]
     mask = read_object(stimulus)
+    rows, columns = model.maps[stimulus.name][layer].shape[-2:]
+    # The mask is brought to the patches by area: a patch half on the object counts half.
+    share = None if mask is None else coverage(mask.astype(np.float64), rows, columns)
     for index, (name, values) in enumerate(_named(model, stimulus.name, layer).items()):
         row: dict[str, object] = {"model": model.summary.name, "layer": layer, "map": name, "stimulus": stimulus.name}
         row["special_mass"] = special[index] if index < len(special) else special.mean() if name == "mean" else np.nan
-        if mask is None:
+        if share is None:
             yield row | dict.fromkeys(("inside", "outside", "area", "lift_pp"), np.nan)
             continue
-        # The mask is brought to the patches by area: a patch half on the object counts half.
-        result = lift(values, coverage(mask.astype(np.float64), *values.shape))
+        result = lift(values, share)
         yield row | {"inside": float(result.inside), "outside": float(result.outside), "area": result.area,
                      "lift_pp": float(result.lift_pp)}  # fmt: skip
 

@@ -10,6 +10,7 @@ import json
 import platform
 from collections.abc import Iterable
 from dataclasses import is_dataclass
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -37,13 +38,15 @@ def digest(value: Any) -> str:
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """Installed version of each package, read without importing it; "absent" where it is not installed."""
-    found = {}
-    for package in packages:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = "absent"
-    return found
+    return {package: _version(package) for package in packages}
+
+
+@lru_cache
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "absent"
 
 
 def machine() -> dict[str, str]:

@@ -82,7 +82,8 @@ def make_study(folder: Path, pictures: Path, participants: int) -> int:
         measures=list(MEASURES), shuffled_pictures=0, chance_pictures=0, random_weights=0, window_step_s=0, pooled=False
     )
     study = Study(
-        study=StudySettings(name="a large study"), screen=None, pictures=PictureSettings(size_deg=20, size_of="width"),
+        study=StudySettings(name=f"{participants:,} simulated viewers"), screen=None,
+        pictures=PictureSettings(size_deg=20, size_of="width"),
         maps=MapSettings(longer_side_px=GRID, sigma_from=1, sigma_to=1, sigma=1),
         models=ModelSettings(names=[MODEL], layers=["all"], input_px=SIDE_PX), alignment=alignment,
     )  # fmt: skip
