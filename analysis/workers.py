@@ -72,9 +72,9 @@ def processes(workers: int) -> Iterator[Runner]:
         outcomes: dict[int, Any] = {}
         running: dict[Future[Any], int] = {}
         while len(outcomes) < total:
+            wanted = list(islice(waiting, AHEAD * workers - len(running)))
             with deaf_to_interrupts():
-                for number, job in islice(waiting, AHEAD * workers - len(running)):
-                    running[pool[0].submit(function, job)] = number
+                running |= {pool[0].submit(function, job): number for number, job in wanted}
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 if future.exception() is not None:
                     pool[0].shutdown(wait=True, cancel_futures=True)
@@ -160,11 +160,11 @@ def _run_on(
 
 
 def _numbered(jobs: Iterable[Any], total: int | None) -> tuple[Iterator[tuple[int, Any]], int]:
-    """The jobs with their numbers, and how many there are."""
+    """The jobs with their numbers, and how many there are; ValueError where there turn out to be fewer or more."""
     if total is None:
         jobs = list(jobs)
         total = len(jobs)
-    return iter(enumerate(jobs)), total
+    return ((number, job) for number, (job, _) in enumerate(zip(jobs, range(total), strict=True))), total
 
 
 def _alone(function: Callable[[Any], Any], job: Any) -> Any:

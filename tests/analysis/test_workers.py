@@ -47,6 +47,8 @@ def test_jobs_are_made_when_they_are_wanted_and_not_all_at_once() -> None:
     with processes(2) as run:
         assert run(square, jobs(), "squares", told, 60) == [number**2 for number in range(60)]
     assert 2 <= most_ahead <= 2 * AHEAD
+    with pytest.raises(ValueError, match="argument"), processes(1) as run:
+        run(square, jobs(), "squares", lambda *_: None, 61)
 
 
 def test_an_address_where_nobody_answers_is_refused_with_what_to_do(
