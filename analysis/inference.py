@@ -510,6 +510,7 @@ def infer(results: Results, progress: Callable[[int, int], None] = lambda done, 
     matches: dict[tuple[str, int], _Match] = {}
     means: dict[str, tuple[int, pd.DataFrame]] = {}  # of each model's last layer, by the primary measure
     remarks: list[Remark] = []
+    compared = False
     for done, (model, layer) in enumerate(layers):
         progress(done, 2 * len(layers))
         about = f"{model.label}, layer {layer}"
@@ -517,6 +518,7 @@ def infer(results: Results, progress: Callable[[int, int], None] = lambda done, 
         if not fixed:
             remarks.append(Remark(about, "has no comparisons and is left out"))
             continue
+        compared = True
         lacking: dict[str, list[str]] = {}
         for measure, at in fixed.items():
             if not any(is_head(m) for m in at.cells.maps) or at.cells.without_scores():
@@ -538,7 +540,7 @@ def infer(results: Results, progress: Callable[[int, int], None] = lambda done, 
                 matches[model.name, layer] = _match(results, at.cells, model.name, layer)
                 means[model.name] = (layer, _wide(at.cells, "mean"))
         remarks += [Remark(f"{about}, {', '.join(of)}", text) for text, of in lacking.items()]
-    if len(remarks) == len(layers) and not sound:
+    if not compared:
         raise DataError(
             f"the analysis of {results.study_folder} compares no participant's gaze with a model: see the remarks in "
             f'its summary.json, then run "beholder analyze {results.study_folder}" again.'
