@@ -258,7 +258,6 @@ def test_a_picture_of_768_x_1024_px_stays_under_1_5_gib_a_process() -> None:
     assert in_a_process_of_its_own(768, 1024)[1] < 1.5 * 1e9 / 2**30
 
 
-@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 2e-6), (torch.float64, 1e-12)])
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU here")
 @pytest.mark.parametrize("smoothed", ["human", "model", "both"])
 def test_a_gpu_finds_what_a_processor_finds(smoothed: Smooth) -> None:
@@ -269,6 +268,7 @@ def test_a_gpu_finds_what_a_processor_finds(smoothed: Smooth) -> None:
         np.testing.assert_allclose(of_gpu[name], of_cpu[name], atol=limit, rtol=0)
 
 
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 2e-6), (torch.float64, 1e-12)])
 @pytest.mark.parametrize("shape", [(11, 11), (12, 30), (37, 53), (130, 64)])
 def test_ssim_by_the_compiled_loop_is_ssim_in_steps(
     monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, error: float, shape: tuple[int, int]
