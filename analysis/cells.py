@@ -164,7 +164,8 @@ def at_fixed_sigma(
     for picture in results.compared(model, layer):
         columns = [*keys, "within", "window_start_s", "window_end_s", *measures]
         where: list[Condition] = [drift, ("counted", "==", "all"), ("map", "!=", HALF)]
-        rows = _over_all_time(results.rows("fixed", model, layer, picture, columns, where)).assign(**at)
+        rows = results.rows("fixed", model, layer, picture, columns, where).assign(**at)
+        rows = rows[_over_all_time(rows)]
         everybody = rows["participant"] == POOLED
         own, within_object = (rows[~everybody & (rows["within"] == part)] for part in ("picture", "object"))
         if own.empty:
@@ -207,8 +208,7 @@ def in_windows(results: Results, model: str, layer: int, measure: str) -> tuple[
     pictures = results.compared(model, layer)
     for picture in pictures:
         rows = results.rows("fixed", model, layer, picture, columns, where).assign(sigma=results.study.maps.sigma)
-        narrower = rows[~rows.index.isin(_over_all_time(rows).index)]
-        for borders, own in narrower.groupby(["window_start_s", "window_end_s"], sort=True):
+        for borders, own in rows[~_over_all_time(rows)].groupby(["window_start_s", "window_end_s"], sort=True):
             window = (float(str(borders[0])), float(str(borders[1])))  # pandas' types say Hashable
             _add(parts, {window: to_cells(own, [measure])[measure]})
             seen = own.drop_duplicates(["participant", "run"])["n_fixations"].to_numpy()
@@ -260,8 +260,8 @@ def means_over_participants(results: Results, model: str, layer: int, measure: s
     for picture in results.compared(model, layer):
         where = [drift, people, ("counted", "==", "all"), ("within", "==", "picture")]
         columns = ["map", "window_start_s", "window_end_s", measure]
-        rows = _over_all_time(results.rows("fixed", model, layer, picture, columns, where))
-        table = rows.groupby("map")[measure].mean().to_frame(fixed)
+        rows = results.rows("fixed", model, layer, picture, columns, where)
+        table = rows[_over_all_time(rows)].groupby("map")[measure].mean().to_frame(fixed)
         if swept:
             rows = results.rows("alignment", model, layer, picture, ["map", "sigma", measure], [people])
             curves = rows.assign(sigma=rows["sigma"].round(9)).pivot_table(measure, index="map", columns="sigma")
@@ -281,11 +281,11 @@ def half_of_viewers(results: Results, model: str, layer: int) -> FloatArray:
     return np.concatenate([np.empty(0), *known])
 
 
-def _over_all_time(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of the rows of one picture those of the whole viewing time, whose window is the widest (or not known)."""
+def _over_all_time(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Which rows of one picture are of the whole viewing time: those of the widest window, or of none that is known."""
     span = rows["window_end_s"] - rows["window_start_s"]
-    widest: pd.DataFrame = rows[span.isna() | (span == span.max())]
-    return widest
+    whole: pd.Series[bool] = span.isna() | (span == span.max())
+    return whole
 
 
 def _add(parts: dict[Name, list[Cells]], found: Mapping[Name, Cells]) -> None:

@@ -205,14 +205,19 @@ class Results:
         where: Sequence[Condition] = (),
     ) -> pd.DataFrame:  # fmt: skip
         """The comparisons of one picture with one layer: of `columns` those that there are (all, if none is named), and
-        the rows that fulfil every condition.
+        the rows that fulfil every condition. Raises DataError where the file is not there or broken.
         """
         path = PATHS[table](self.study_folder, model, layer, picture)
-        with pyarrow.parquet.ParquetFile(path) as file:
-            there, empty = file.schema_arrow.names, not file.metadata.num_rows
-        wanted = [c for c in columns if c in there] or None
-        conditions = None if empty else list(where) or None  # a column without a value has no type to compare with
-        rows: pd.DataFrame = pyarrow.parquet.read_table(path, columns=wanted, filters=conditions).to_pandas()
+        try:
+            with pyarrow.parquet.ParquetFile(path) as file:
+                there, empty = file.schema_arrow.names, not file.metadata.num_rows
+            wanted = [c for c in columns if c in there] or None
+            conditions = None if empty else list(where) or None  # a column without a value has no type to compare with
+            rows: pd.DataFrame = pyarrow.parquet.read_table(path, columns=wanted, filters=conditions).to_pandas()
+        except (OSError, pyarrow.ArrowInvalid) as error:
+            raise DataError(
+                f'{path} cannot be read ({error}): run "beholder analyze {self.study_folder}", which makes it anew.'
+            ) from None
         return rows
 
     def comparisons(self, table: Comparisons, where: Sequence[Condition] = ()) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.cells import SAME_KIND, SHUFFLED, at_fixed_sigma, in_windows, joined, over_sigma, to_cells
-from analysis.results import POOLED, Results
+from analysis.inference import infer
+from analysis.results import POOLED, Results, alignment_path, read_results
+from shared.errors import DataError
 
 row = st.tuples(
     st.sampled_from(["01", "02", "10"]), st.sampled_from(["a", "b", "c"]), st.sampled_from(["head-01", "mean"]),
@@ -71,6 +74,19 @@ def test_windows_leave_out_the_whole_and_what_few_pictures_have(results: Results
     assert [(w.start_s, w.end_s) for w in found] == [(0.0, 1.0), (0.0, 3.0), (1.0, 2.0)]
     assert all(w.cells.pictures == results.compared("first", 12) for w in found)
     assert [w.fixations for w in found] == [3.0, 9.0, 3.0]
+
+
+@pytest.mark.parametrize("broken", [None, b"not parquet"])
+def test_a_partition_that_is_gone_or_broken_is_named_with_what_to_do(
+    made_up_folder: Path, tmp_path: Path, broken: bytes | None
+) -> None:
+    results = read_results(Path(shutil.copytree(made_up_folder, tmp_path / "study")))
+    path = alignment_path(results.study_folder, "first", 12, "object-02")
+    path.unlink()
+    if broken:
+        path.write_bytes(broken)
+    with pytest.raises(DataError, match=r'object-02\.parquet cannot be read .* run "beholder analyze'):
+        infer(results)
 
 
 def test_only_the_columns_asked_for_are_read(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
