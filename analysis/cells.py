@@ -19,9 +19,11 @@ from analysis.results import HALF, POOLED, Condition, Results
 FloatArray = NDArray[np.float64]
 Name = TypeVar("Name", bound=Hashable)
 
-# Before the name of a map: the same head on other pictures, and on other pictures of the same kind.
-SHUFFLED, SAME_KIND = "shuffled-", "same-kind-"
-CHANCE_PREFIX = {"others": SHUFFLED, "same kind": SAME_KIND}
+# Before the name of a map: the same head on other pictures, on those of the same kind, and of the same half.
+SHUFFLED, SAME_KIND, SAME_HALF = "shuffled-", "same-kind-", "same-half-"
+CHANCE_PREFIX = {"others": SHUFFLED, "same kind": SAME_KIND, "same half": SAME_HALF}
+# Which rows of chance by picture are among those that each of these means is over.
+_AMONG = {"others": None, "same kind": "same_kind", "same half": "same_half"}
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,42 @@ class Cells:
 
 
 @dataclass(frozen=True)
+class AttentionEffect:
+    """What the attention on each picture scores with the gaze on other pictures, the mean over these; (pictures,).
+
+    `others`: how many these are. NaN and 0 where there is none.
+    """
+
+    mean: FloatArray
+    others: NDArray[np.intp]
+
+    def of(self, pictures: NDArray[np.intp]) -> AttentionEffect:
+        """That of some pictures, by their number."""
+        return AttentionEffect(self.mean[pictures], self.others[pictures])
+
+
+@dataclass(frozen=True)
 class Fixed:
     """One model, layer and measure at the fixed sigma: the participants' scores, those within the object, and by
     picture those of everybody's map together, {map: (pictures,)}; cells have one sigma.
+
+    `attention`: of each map of chance, what the attention on each of the cells' pictures does to it.
     """
 
     cells: Cells
     inside: Cells | None = None
     pooled: dict[str, FloatArray] = field(default_factory=dict)
+    attention: dict[str, AttentionEffect] = field(default_factory=dict)
+
+    def chance(self, name: str, sigma: float, kept: tuple[NDArray[np.intp], ...]) -> FloatArray:
+        """The pseudo-values of a map of chance, (participants, pictures); `name` begins with SHUFFLED or its like.
+
+        kept: which participants and pictures, as by `np.ix_`. They have the mean of the scores, and the variance over
+        pictures that their mean has: see `pseudo_values`.
+        """
+        scores = self.cells.at(name, sigma)[kept]
+        attention = self.attention.get(name)
+        return scores if attention is None else pseudo_values(scores, attention.of(kept[1].ravel()))
 
 
 @dataclass(frozen=True)
@@ -72,12 +102,65 @@ class Window:
 class Equal:
     """The primary measure where everybody has as many fixations on a picture, `fixations` (a mean over pictures).
 
-    viewed: how many pairs of participant and picture there are, with fewer fixations too.
+    viewed: how many pairs of participant and picture there are, with fewer fixations too. `attention` as in `Fixed`, by
+    the group whose gaze it is a mean over.
     """
 
     cells: Cells
     fixations: float
     viewed: int
+    attention: dict[str, dict[str, AttentionEffect]] = field(default_factory=dict)
+
+    def gain(self, name: str, sign: int, group: str, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> FloatArray:
+        """A map's gain over chance, positive towards people, of some participants of a group and some pictures; NaN
+        where chance is not known.
+        """
+        kept, sigma = np.ix_(rows, columns), self.cells.sigmas[0]
+        of_group = Fixed(self.cells, attention=self.attention.get(group, {}))
+        return sign * (self.cells.at(name, sigma)[kept] - of_group.chance(SHUFFLED + name, sigma, kept))
+
+
+def pseudo_values(chance: FloatArray, attention: AttentionEffect) -> FloatArray:
+    """Scores by chance as their mean depends on each participant and picture; (participants, pictures), the same means.
+
+    chance: each participant's mean over other pictures' attention, NaN where it is not known. A picture has two parts
+    in the mean over all pairs of gaze on s and attention on t: by its gaze, which `chance` has, and by its attention.
+    What a participant's mean over n others moves by when a picture is left out is n / (n - 1) of both parts: the
+    jackknife's pseudo-values, so that whatever a map scores with anybody's gaze (a flat one scores well with all) adds
+    to the match and to chance alike, and nothing to the gain.
+    Sources: Hoeffding 1948, doi:10.1214/aoms/1177730196; Efron and Stein 1981, doi:10.1214/aos/1176345462.
+
+    >>> effect = AttentionEffect(np.array([0.0, 3.0, 6.0]), np.array([2, 2, 2]))
+    >>> pseudo_values(np.array([[4.5, 3.0, 1.5]]), effect).tolist()
+    [[0.0, 3.0, 6.0]]
+    """
+    known = np.isfinite(chance)
+    count = np.maximum(known.sum(axis=1, keepdims=True), 1)
+
+    def mean(values: FloatArray) -> FloatArray:
+        total: FloatArray = np.where(known, values, 0.0).sum(axis=1, keepdims=True)
+        return total / count
+
+    # Attention that met no other picture's gaze is not in the mean, and adds nothing.
+    met = np.isfinite(attention.mean)
+    effect = np.where(met, attention.mean, attention.mean[met].mean() if met.any() else 0.0)
+    factor = np.where(attention.others > 1, attention.others / np.maximum(attention.others - 1, 1), 1.0)
+    deviation = factor * (chance - mean(chance) + effect)
+    centred: FloatArray = mean(chance) + deviation - mean(deviation)
+    return centred
+
+
+def attention_effect(scores: FloatArray) -> AttentionEffect:
+    """What each picture's attention does to chance.
+
+    scores: (pictures of gaze, pictures of attention), NaN where they were not compared; the match has no part.
+    """
+    others = np.array(scores, dtype=np.float64)
+    np.fill_diagonal(others, np.nan)
+    known = np.isfinite(others)
+    with np.errstate(invalid="ignore"):
+        mean = np.where(known, others, 0.0).sum(axis=0) / known.sum(axis=0)
+    return AttentionEffect(mean, known.sum(axis=0))
 
 
 def to_cells(table: pd.DataFrame, measures: Sequence[str]) -> dict[str, Cells]:
@@ -153,14 +236,15 @@ def at_fixed_sigma(
 ) -> dict[str, Fixed]:
     """By measure what was compared at the fixed sigma over all viewing time, with chance; empty where nothing was.
 
-    Chance stands among the maps, by SHUFFLED and SAME_KIND. moved: with the correction of drift that the study did not
-    choose.
+    Chance stands among the maps, by SHUFFLED, SAME_KIND and SAME_HALF. moved: with the correction of drift that the
+    study did not choose.
     """
     keys, at = ["participant", "stimulus", "map"], {"sigma": results.study.maps.sigma}
     drift = ("drift_corrected", "==", results.study.fixations.correct_drift != moved)
     cells: dict[str, list[Cells]] = {}
     inside: dict[str, list[Cells]] = {}
     pooled: list[pd.DataFrame] = []
+    by_picture: list[pd.DataFrame] = []
     for picture in results.compared(model, layer):
         columns = [*keys, "within", "window_start_s", "window_end_s", *measures]
         where: list[Condition] = [drift, ("counted", "==", "all"), ("map", "!=", HALF)]
@@ -170,9 +254,12 @@ def at_fixed_sigma(
         own, within_object = (rows[~everybody & (rows["within"] == part)] for part in ("picture", "object"))
         if own.empty:
             continue
-        where = [drift, ("of", "in", list(CHANCE_PREFIX)), ("participant", "in", own["participant"].unique().tolist())]
-        chance = results.rows("chance", model, layer, picture, [*keys, "of", *measures], where).assign(**at)
+        columns = [*keys, "of", "attention_of", "same_kind", "same_half", *measures]
+        where = [drift, ("counted", "==", "all")]
+        chance = results.rows("chance", model, layer, picture, columns, where).assign(**at)
         if len(chance):
+            by_picture.append(chance[chance["of"] == "picture"])
+            chance = chance[chance["of"].isin(list(CHANCE_PREFIX)) & chance["participant"].isin(own["participant"])]
             chance["map"] = chance["of"].map(CHANCE_PREFIX) + chance["map"]
             own = pd.concat([own, chance.reindex(columns=own.columns)], ignore_index=True)
         _add(cells, to_cells(own, measures))
@@ -182,18 +269,58 @@ def at_fixed_sigma(
     if not cells:
         return {}
     by_map = pd.concat(pooled).sort_index()
+    found = {measure: joined(some) for measure, some in cells.items()}
     return {
         measure: Fixed(
-            joined(some),
+            of_people,
             # Neighbours are lost within the object: some measures have no score there.
             known if measure in inside and not (known := joined(inside[measure])).without_scores() else None,
             {
                 str(name): of.dropna().to_numpy(dtype=np.float64)
                 for name, of in by_map[measure].groupby("map", sort=True)
             },
+            _attention(by_picture, measure, of_people.pictures),
         )
-        for measure, some in cells.items()
+        for measure, of_people in found.items()
     }
+
+
+def _attention(by_picture: Sequence[pd.DataFrame], measure: str, pictures: Sequence[str]) -> dict[str, AttentionEffect]:
+    """`Fixed.attention` from the rows of chance by picture, those of each gaze's picture in a table."""
+    if not by_picture:
+        return {}
+    rows = pd.concat(by_picture)
+    if measure not in rows:
+        return {}
+    found: dict[str, AttentionEffect] = {}
+    for of, column in _AMONG.items():
+        among = rows if column is None else rows[rows[column]] if column in rows else rows.iloc[:0]
+        for name, own in among.groupby("map", sort=True):
+            square = own.pivot_table(index="stimulus", columns="attention_of", values=measure)
+            effect = attention_effect(
+                square.reindex(index=list(pictures), columns=list(pictures)).to_numpy(dtype=np.float64)
+            )
+            found[CHANCE_PREFIX[of] + str(name)] = effect
+    return found
+
+
+def head_scores(results: Results, model: str, layer: int, measure: str) -> Cells | None:
+    """The participants' scores at the fixed sigma, over all viewing time and without chance; None where there are none.
+
+    Less than a tenth of what `at_fixed_sigma` reads.
+    """
+    columns = ["participant", "stimulus", "map", "window_start_s", "window_end_s", measure]
+    where: list[Condition] = [
+        ("drift_corrected", "==", results.study.fixations.correct_drift), ("counted", "==", "all"),
+        ("within", "==", "picture"), ("participant", "!=", POOLED), ("map", "!=", HALF),
+    ]  # fmt: skip
+    parts = []
+    for picture in results.compared(model, layer):
+        rows = results.rows("fixed", model, layer, picture, columns, where).assign(sigma=results.study.maps.sigma)
+        rows = rows[_over_all_time(rows)]
+        if len(rows):
+            parts.append(to_cells(rows, [measure])[measure])
+    return joined(parts) if parts else None
 
 
 def in_windows(results: Results, model: str, layer: int, measure: str) -> tuple[Window, ...]:
@@ -222,27 +349,46 @@ def in_windows(results: Results, model: str, layer: int, measure: str) -> tuple[
 def with_equal_counts(
     results: Results, model: str, layer: int, measure: str, participants: Iterable[str]
 ) -> Equal | None:
-    """A measure where everybody has as many fixations on a picture, of these participants; None where there is none."""
+    """A measure where everybody has as many fixations on a picture, of these participants; None where there is none.
+
+    Chance stands among the maps, by SHUFFLED, where it is known.
+    """
     drift = ("drift_corrected", "==", results.study.fixations.correct_drift)
     theirs, viewed = ("participant", "in", list(participants)), 0
-    parts, counts = [], []
+    parts, counts, by_picture = [], [], []
+    equal: list[Condition] = [drift, ("counted", "==", "equal")]
     for picture in results.compared(model, layer) if theirs[2] else ():
-        where: list[Condition] = [drift, theirs, ("counted", "==", "equal")]
         columns = ["participant", "stimulus", "map", "n_fixations", measure]
-        rows = results.rows("fixed", model, layer, picture, columns, where).assign(sigma=results.study.maps.sigma)
-        where = [drift, theirs, ("counted", "==", "all"), ("map", "==", "mean")]
+        rows = results.rows("fixed", model, layer, picture, columns, [*equal, theirs])
+        where: list[Condition] = [drift, theirs, ("counted", "==", "all"), ("map", "==", "mean")]
         viewed += results.rows("fixed", model, layer, picture, ["participant"], where)["participant"].nunique()
-        if len(rows):
-            parts.append(to_cells(rows, [measure])[measure])
-            counts.append(rows["n_fixations"].iloc[0])
-    return Equal(joined(parts), float(np.mean(counts)), viewed) if parts else None
+        if rows.empty:
+            continue
+        counts.append(rows["n_fixations"].iloc[0])
+        columns = ["participant", "stimulus", "map", "of", "attention_of", "group", measure]
+        chance = results.rows("chance", model, layer, picture, columns, equal)
+        if len(chance) and measure in chance:
+            by_picture.append(chance[chance["of"] == "picture"])
+            own = chance[(chance["of"] == "others") & chance["participant"].isin(rows["participant"])]
+            rows = pd.concat([rows, own.assign(map=SHUFFLED + own["map"])], ignore_index=True)
+        parts.append(to_cells(rows.assign(sigma=results.study.maps.sigma), [measure])[measure])
+    if not parts:
+        return None
+    cells = joined(parts)
+    groups = sorted({str(g) for rows in by_picture for g in rows["group"]})
+    effects = {
+        group: _attention([rows[rows["group"] == group] for rows in by_picture], measure, cells.pictures)
+        for group in groups
+    }
+    return Equal(cells, float(np.mean(counts)), viewed, effects)
 
 
 def against_other_pictures(results: Results, model: str, layer: int, measure: str) -> pd.DataFrame:
     """The mean over participants of each head's map on another picture: (picture of gaze, picture of attention) x maps;
     empty where chance was not measured by it.
     """
-    where = [("drift_corrected", "==", results.study.fixations.correct_drift), ("of", "==", "picture")]
+    where = [("drift_corrected", "==", results.study.fixations.correct_drift), ("of", "==", "picture"),
+             ("counted", "==", "all")]  # fmt: skip
     columns = ["stimulus", "attention_of", "map", measure]
     tables = []
     for picture in results.compared(model, layer):

@@ -46,7 +46,18 @@ NOT_BY_CHANCE = ("emd", "auc_judd")
 # Attention was never fitted as a density: before its information is measured it gets this share of the uniform one.
 UNIFORM_SHARE = 0.01
 # What the comparisons over sigma do not depend on.
-AT_FIXED_SIGMA_ALONE = ("moved", "windows", "equal", "elsewhere", "random", "centre", "ceiling", "places", "unit_px")
+AT_FIXED_SIGMA_ALONE = (
+    "moved",
+    "windows",
+    "equal",
+    "groups",
+    "elsewhere",
+    "random",
+    "centre",
+    "ceiling",
+    "places",
+    "unit_px",
+)
 # Densities that know their width already.
 NEVER_BLURRED = ("centre-fitted", "uniform", "others")
 
@@ -93,13 +104,24 @@ class Maps(dict[str, FloatArray]):
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """Attention on another picture, which is chance for the gaze on this one; whether both are of one kind and half."""
+
+    picture: str
+    same_kind: bool
+    same_half: bool
+    maps: Maps
+
+
+@dataclass(frozen=True)
 class Job:
     """One picture with one layer of one model; positions are in px of the map, maps (rows, columns) of patches.
 
     gaze: participants' fixations, and everybody's as "pooled"; moved: with the correction of drift that the study did
     not choose; windows: within (start_s, end_s) of viewing time; equal: as many fixations of everybody.
-    others: the maps on the pictures beside the curves; elsewhere: those on all pictures that make up chance, and
-    whether these are of the same kind. random: (seeds x heads, rows, columns), with random weights.
+    groups: which group each participant belongs to, where groups are compared.
+    others: the maps on the pictures beside the curves; elsewhere: those on all pictures that make up chance.
+    random: (seeds x heads, rows, columns), with random weights.
     device: where torch computes.
     centre, ceiling: as fitted, None where they cannot be; places: fixations on other pictures, (n, 2), in shares of
     their pictures' width and height. unit_px: map px per unit of the ceiling's width.
@@ -118,9 +140,10 @@ class Job:
     moved: Gaze
     windows: tuple[tuple[float, float, Gaze], ...]
     equal: Gaze
+    groups: Mapping[str, str]
     maps: Maps
     others: tuple[Maps, ...]
-    elsewhere: tuple[tuple[str, bool, Maps], ...]
+    elsewhere: tuple[Elsewhere, ...]
     random: FloatArray | None
     object_share: FloatArray | None
     centre: Centre | None
@@ -140,7 +163,7 @@ class Job:
             "gaze": self.gaze.digest, "moved": self.moved.digest, "equal": self.equal.digest,
             "windows": [(*window, gaze.digest) for *window, gaze in self.windows], "maps": self.maps.digest,
             "others": [maps.digest for maps in self.others],
-            "elsewhere": [(name, alike, maps.digest) for name, alike, maps in self.elsewhere],
+            "elsewhere": [(e.picture, e.same_kind, e.same_half, e.maps.digest) for e in self.elsewhere],
         }  # fmt: skip
         settings = {"maps": self.study.maps.model_dump(exclude={"estimate_sigma"}), "grid": self.grid.shape,
                     "drift": self.study.fixations.correct_drift, "version": version, "packages": packages}  # fmt: skip
@@ -471,58 +494,83 @@ def _rows(
 def _chance(job: Job) -> pd.DataFrame:
     """The rows of chance: gaze on the job's picture against attention on others."""
     measures = [m for m in job.study.alignment.measures if m not in NOT_BY_CHANCE]
+    primary: list[Measure] = [m for m in measures if m == job.study.alignment.primary]
     corrected = job.study.fixations.correct_drift
-    tables = _elsewhere(job, job.gaze.without_pooled(), measures, corrected)
-    if len(job.moved) and job.study.alignment.primary in measures:
-        tables += _elsewhere(job, job.moved, [job.study.alignment.primary], not corrected)
+    tables = [
+        *_elsewhere(job, job.gaze.without_pooled(), measures, corrected),
+        *_elsewhere(job, job.moved, primary, not corrected),
+        *_elsewhere(job, job.equal, primary, corrected, counted="equal"),
+    ]
     if not tables:
         return pd.DataFrame(columns=list(CHANCE_COLUMNS))
-    keys = ["drift_corrected", "of", "participant", "run", "attention_of", "map"]
+    keys = ["drift_corrected", "counted", "of", "group", "participant", "run", "attention_of", "map"]
     return pd.concat(tables, ignore_index=True).sort_values(keys, kind="stable", ignore_index=True)
 
 
-def _elsewhere(job: Job, gaze: Gaze, measures: Sequence[Measure], corrected: bool) -> list[pd.DataFrame]:
+def _elsewhere(
+    job: Job, gaze: Gaze, measures: Sequence[Measure], corrected: bool, counted: str = "all"
+) -> list[pd.DataFrame]:
     """Each participant's means over other pictures, and for each of these the mean over participants.
 
-    Single scores are not kept: there are as many as a sweep over sigma has, and nothing asks for them.
+    With equal counts the second mean is over the participants of each group, which have a gain of their own. Single
+    scores are not kept: there are as many as a sweep over sigma has, and nothing asks for them.
     """
     if not len(gaze) or not measures or not job.elsewhere:
         return []
-    alike = np.array([same for _, same, _ in job.elsewhere])
+    subsets = {
+        "others": np.ones(len(job.elsewhere), dtype=bool),
+        "same kind": np.array([e.same_kind for e in job.elsewhere]),
+        "same half": np.array([e.same_half for e in job.elsewhere]),
+    }
     n_maps = len(job.maps)
-    over_all: dict[str, FloatArray] = {m: np.zeros((len(gaze), n_maps)) for m in measures}
-    over_alike: dict[str, FloatArray] = {m: np.zeros((len(gaze), n_maps)) for m in measures}
+    sums: dict[str, dict[str, FloatArray]] = {
+        of: {m: np.zeros((len(gaze), n_maps)) for m in measures} for of, own in subsets.items() if own.any()
+    }
     by_picture: dict[str, list[FloatArray]] = {m: [] for m in measures}
-    weights = _shares_of_runs(gaze)
+    groups, weights = _mean_weights(job, gaze, counted)
     for first in range(0, len(job.elsewhere), PICTURES_AT_ONCE):
         some = slice(first, first + PICTURES_AT_ONCE)
-        stack = np.concatenate([_resampled(job, maps) for *_, maps in job.elsewhere[some]])
+        stack = np.concatenate([_resampled(job, e.maps) for e in job.elsewhere[some]])
         for measure, values in _scores(job, gaze, stack, measures, job.fixed_px).items():
             by_map = values.reshape(len(gaze), -1, n_maps)
-            over_all[measure] += by_map.sum(axis=1)
-            over_alike[measure] += by_map[:, alike[some]].sum(axis=1)
-            by_picture[measure].append(np.einsum("p,pom->om", weights, by_map))
-    own = {"model": job.model, "layer": job.layer, "drift_corrected": corrected, "stimulus": job.stimulus}
+            for of, by_measure in sums.items():
+                by_measure[measure] += by_map[:, subsets[of][some]].sum(axis=1)
+            by_picture[measure].append(np.einsum("gp,pom->gom", weights, by_map))
+    own = {"model": job.model, "layer": job.layer, "drift_corrected": corrected, "counted": counted,
+           "stimulus": job.stimulus}  # fmt: skip
     people = {
         "participant": np.repeat(np.array([p for p, _ in gaze.people], dtype=object), n_maps),
-        "run": np.repeat([r for _, r in gaze.people], n_maps),
+        "run": np.repeat([r for _, r in gaze.people], n_maps), "group": "", "same_kind": False, "same_half": False,
         "map": np.tile(np.array(list(job.maps), dtype=object), len(gaze)), "attention_of": "",
     }  # fmt: skip
-    tables = [_chance_rows(own | people | {"of": "others"}, over_all, len(alike))]
-    if alike.any():
-        tables.append(_chance_rows(own | people | {"of": "same kind"}, over_alike, int(alike.sum())))
+    tables = [
+        _chance_rows(own | people | {"of": of}, by_measure, int(subsets[of].sum())) for of, by_measure in sums.items()
+    ]
+
+    def spread(values: Sequence[object], dtype: type) -> NDArray[Any]:
+        return np.tile(np.repeat(np.array(values, dtype=dtype), n_maps), len(groups))
+
     others = {
         "participant": EVERYBODY, "run": 0, "of": "picture",
-        "attention_of": np.repeat(np.array([name for name, *_ in job.elsewhere], dtype=object), n_maps),
-        "map": np.tile(np.array(list(job.maps), dtype=object), len(alike)),
+        "group": np.repeat(np.array(groups, dtype=object), n_maps * len(job.elsewhere)),
+        "attention_of": spread([e.picture for e in job.elsewhere], object),
+        "same_kind": spread([e.same_kind for e in job.elsewhere], bool),
+        "same_half": spread([e.same_half for e in job.elsewhere], bool),
+        "map": np.tile(np.array(list(job.maps), dtype=object), len(job.elsewhere) * len(groups)),
     }  # fmt: skip
-    return [*tables, _chance_rows(own | others, {m: np.concatenate(v) for m, v in by_picture.items()}, 1)]
+    return [*tables, _chance_rows(own | others, {m: np.concatenate(v, axis=1) for m, v in by_picture.items()}, 1)]
 
 
-def _shares_of_runs(gaze: Gaze) -> FloatArray:
-    """What each run counts in a mean over participants, (people,): everybody the same, however many runs."""
-    runs = pd.Series([participant for participant, _ in gaze.people])
-    return np.asarray(1 / runs.map(runs.value_counts()) / runs.nunique(), dtype=np.float64)
+def _mean_weights(job: Job, gaze: Gaze, counted: str) -> tuple[list[str], FloatArray]:
+    """What each run counts in a mean over participants, (groups, people): everybody the same, however many runs.
+
+    With all fixations there is one group, everybody, without a name.
+    """
+    people = pd.Series([participant for participant, _ in gaze.people])
+    of = people.map(dict(job.groups)) if counted == "equal" else pd.Series("", index=people.index)
+    groups = sorted(set(of.dropna()))
+    runs = people.map(people.value_counts())
+    return groups, np.array([(of == g) / runs / people[of == g].nunique() for g in groups]).reshape(-1, len(people))
 
 
 def _chance_rows(columns: dict[str, Any], sums: Mapping[str, FloatArray], n: int) -> pd.DataFrame:

@@ -20,11 +20,11 @@ density.py, estimates of sigma in held_out_sigma.py.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from zlib import crc32
 
 import numpy as np
@@ -36,6 +36,7 @@ from scipy.special import stdtr, stdtrit
 from statsmodels.stats.multicomp import pairwise_tukeyhsd
 
 from analysis.cells import (
+    SAME_HALF,
     SAME_KIND,
     SHUFFLED,
     Cells,
@@ -44,6 +45,7 @@ from analysis.cells import (
     against_other_pictures,
     at_fixed_sigma,
     half_of_viewers,
+    head_scores,
     in_windows,
     over_sigma,
     with_equal_counts,
@@ -53,7 +55,7 @@ from analysis.density import PictureGaze, Ratio, share_of_the_way
 from analysis.gaze_maps import area_resample, grid_for, sigma_in_map_px, to_map_px
 from analysis.held_out_sigma import SigmaEstimate, human_sigma, model_sigma
 from analysis.measures import MEASURES
-from analysis.mixed_model import Components, components, fit_tables, wald_test
+from analysis.mixed_model import Components, bounded_df, components, fit_tables, wald_test
 from analysis.results import REFERENCES, Results, named_maps
 from shared.dataset import read_participants
 from shared.errors import DataError, Remark
@@ -66,6 +68,7 @@ OTHERS = "others"
 PERMUTATIONS = 2000
 SIGMAS_TRIED = tuple(float(s) for s in np.geomspace(0.1, 1, 15) * 8)  # of the study's unit, 0.8 to 8
 BOOTSTRAP_DRAWS = 2000
+SKEWED = ("kl",)  # measures that have a reading by their logarithms beside
 MOST_NAMED = 20  # participants or pictures in one remark
 
 REPLICATION_WARNING = (
@@ -195,16 +198,29 @@ class MixedReading:
 
 
 @dataclass(frozen=True)
+class OnLogs:
+    """The heads' order and differences by the logarithm of a score that is skewed, beside those by the score itself.
+
+    Divergences have a long tail, longer for sharp heads: of log-normal scores with unequal skew some pair was declared
+    different in 11 % of simulated studies, and the interval of a mean held it in 90 %.
+    """
+
+    ranked: tuple[str, ...]
+    ties: tuple[str, ...]
+    head_effect: HeadEffect | None
+
+
+@dataclass(frozen=True)
 class Sound:
     """One model, layer and measure at the fixed sigma, participants and pictures both random.
 
     `heads` stand in the order of their numbers, `ranked` from the closest to people to the farthest. `ties` are the
     heads that cannot be told from the closest. `summaries` are maps over heads, such as their mean.
     `head_effect` and `contrasts` are None and empty with one head, one participant or one picture.
-    `head_effect_p_holm` is the head effect's p corrected by Holm over the secondary measures of the layer; None for the
-    primary measure, which is not corrected. `mixed` is None where no cell is missing, and for other than the primary
-    measure in the layers shown. `inside_uniform` is an even spread over the object, scored within it: the floor of the
-    maps' `inside`.
+    `head_effect_p_holm` is the head effect's p corrected by Holm: for the primary measure over the model's layers (None
+    with one), for the others over layers and measures together. `mixed` is None where no cell is missing, and for other
+    than the primary measure in the layers shown. `inside_uniform` is an even spread over the object, scored within it:
+    the floor of the maps' `inside`. `on_logs` is the same of the logarithms of a divergence; None for other measures.
     """
 
     model: str
@@ -224,6 +240,7 @@ class Sound:
     head_effect_p_holm: float | None = None
     mixed: MixedReading | None = None
     inside_uniform: Estimate | None = None
+    on_logs: OnLogs | None = None
 
     @property
     def best(self) -> MapReading:
@@ -341,12 +358,44 @@ class ChanceTest:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """The head of a model that is named: of all layers, the one whose score by the primary measure is the closest.
+
+    `reading` has its figures on the pictures `estimated_on`. Where heads are chosen on half of the pictures these are
+    the other half, and `chosen_on` names the half; else both are empty, and all pictures serve both. `p` says how
+    likely such a gain over chance is for permuted pictures, corrected for all heads and layers among which it was
+    chosen; None where it was not tested. `ties` are the heads of any layer, as (layer, map) from the closest on, that
+    cannot be told from it, simultaneously over all pairs of candidates (of a head that other pictures chose: over its
+    own pairs); None where that cannot be tested. There were so many `candidates`, in so many `layers`.
+    """
+
+    model: str
+    layer: int
+    map: str
+    reading: MapReading
+    p: float | None
+    ties: tuple[tuple[int, str], ...] | None
+    candidates: int
+    layers: int
+    chosen_on: tuple[str, ...] = ()
+    estimated_on: tuple[str, ...] = ()
+
+    @property
+    def above_chance(self) -> bool:
+        """Whether it may be said that the head is closer to people on the pictures they saw than on others."""
+        gain = self.reading.gain
+        return gain is not None and gain.mean > 0 and self.p is not None and self.p < 1 - LEVEL
+
+
+@dataclass(frozen=True)
 class ModelContrast:
     """Two models by the primary measure: by how much the first is closer to people (positive) than the second.
 
-    What is compared is the mean of the heads in the last layer analysed, which no data chose; low, high and p are
-    simultaneous over all pairs of models.
+    What is compared is the mean of the heads in the last layer analysed, which no data chose: its score, or its gain
+    over chance (`of`). low, high and p are simultaneous over all pairs of models.
     """
+
+    of: Literal["score", "gain"]
 
     first: str
     first_layer: int
@@ -383,10 +432,12 @@ class WindowReading:
 class GroupContrast:
     """Two groups of participants and one map: by how much it is closer to the first group (positive).
 
-    Both have as many fixations on a picture. `means` are of the first and of the second group. low and high: 95 %,
-    participants (of either group) and pictures random; `p_holm` is corrected over the heads (None for their mean).
+    Both have as many fixations on a picture. `of`: by its score, or by its gain over chance. `means` are of the first
+    and of the second group. low and high: 95 %, participants (of either group) and pictures random; `p_holm` is
+    corrected over the heads (None for their mean).
     """
 
+    of: Literal["score", "gain"]
     model: str
     layer: int
     map: str
@@ -433,7 +484,7 @@ class Inference:
 
     `other_drift`: the layers shown, by the primary measure, with the correction of drift that the study did not choose;
     empty where no drift is known. `half`: by NSS, the map of the first half of the viewers for the fixations of the
-    others, over pictures.
+    others, over pictures. `choices`: of each model, the head that is named.
     """
 
     primary: str
@@ -449,14 +500,15 @@ class Inference:
     groups: Groups | None = None
     sigmas: tuple[SigmaReading, ...] = ()
     half: Estimate | None = None
+    choices: tuple[Choice, ...] = ()
 
     def primary_of(self, model: str, layer: int) -> Sound:
         """The sound reading of one layer by the primary measure."""
         return next(s for s in self.sound if s.primary and (s.model, s.layer) == (model, layer))
 
     def shown(self) -> tuple[Sound, ...]:
-        """By the primary measure, of each model the layer whose closest head is the closest."""
-        return closest_layers(self.sound)
+        """By the primary measure, of each model the layer of the head that is named."""
+        return tuple(self.primary_of(c.model, c.layer) for c in self.choices)
 
     def main(self) -> Sound:
         """What the first sentence speaks of: the layer shown of the first model."""
@@ -484,15 +536,6 @@ def sign_of(measure: str) -> int:
     return 1 if MEASURES[measure].closer == "higher" else -1
 
 
-def closest_layers(readings: Sequence[Sound]) -> tuple[Sound, ...]:
-    """Of the readings by the primary measure, each model's whose closest head is the closest, models in their order."""
-    primary = [s for s in readings if s.primary]
-    return tuple(
-        min((s for s in primary if s.model == model), key=lambda s: -sign_of(s.measure) * s.best.value.mean)
-        for model in dict.fromkeys(s.model for s in primary)
-    )
-
-
 def is_head(name: str) -> bool:
     """Whether a `map` of the alignment table is one of the model's heads."""
     return name.startswith("head-")
@@ -507,10 +550,12 @@ def infer(results: Results, progress: Callable[[int, int], None] = lambda done, 
     study, primary = results.study, results.study.alignment.primary
     layers = [(model, layer) for model in results.summary.models for layer in model.analysed_layers]
     sound: list[Sound] = []
-    matches: dict[tuple[str, int], _Match] = {}
-    means: dict[str, tuple[int, pd.DataFrame]] = {}  # of each model's last layer, by the primary measure
+    matches: dict[tuple[str, int], Match] = {}
+    means: dict[str, _MeanOfHeads] = {}  # of each model's last layer, by the primary measure
+    first_halves: dict[tuple[str, int], dict[str, float]] = {}  # the heads' scores where they are chosen on a half
     remarks: list[Remark] = []
     compared = False
+    first_half = {name for name, half in results.summary.halves.items() if half == 0}
     for done, (model, layer) in enumerate(layers):
         progress(done, 2 * len(layers))
         about = f"{model.label}, layer {layer}"
@@ -538,7 +583,9 @@ def infer(results: Results, progress: Callable[[int, int], None] = lambda done, 
                 lacking.setdefault(text, []).append(measure)
             if measure == primary:
                 matches[model.name, layer] = _match(results, at.cells, model.name, layer)
-                means[model.name] = (layer, _wide(at.cells, "mean"))
+                means[model.name] = _MeanOfHeads(layer, _wide(at.cells, "mean"), _wide_gain(at, primary))
+                if first_half:
+                    first_halves[model.name, layer] = _means_on(at.cells, reading, first_half)
         remarks += [Remark(f"{about}, {', '.join(of)}", text) for text, of in lacking.items()]
     if not compared:
         raise DataError(
@@ -550,14 +597,20 @@ def infer(results: Results, progress: Callable[[int, int], None] = lambda done, 
             f"the primary measure {primary} is undefined for every comparison of "
             f"{results.study_folder}: name another as alignment.primary in study.toml and analyse again."
         )
-    sound = _with_holm_over_secondary(sound)
-    tests, p_values = _chance_tests(matches, primary, study.study.seed)
+    sound = _with_holm_over_head_effects(sound)
+    tests, p_values = chance_tests(matches, primary, study.study.seed)
     sound = [_with_p_above_chance(s, p_values) if s.primary else s for s in sound]
-    shown = {(s.model, s.layer) for s in closest_layers(sound)}
+    named = [name_head(of, first_halves) for of in by_model(sound)]
+    shown = {(s.model, s.layer) for s, _ in named}
+    choices = []
     for i, reading in enumerate(sound):
         if reading.primary and (reading.model, reading.layer) in shown:
             at = at_fixed_sigma(results, reading.model, reading.layer, [primary])[primary]
-            sound[i], trouble = _in_depth(at.cells, reading, study.study.seed)
+            sound[i], trouble = _in_depth(at, reading, study.study.seed)
+            head = next(name for s, name in named if s is reading)
+            of_model = [s for s in sound if s.primary and s.model == reading.model]
+            match = matches[reading.model, reading.layer]
+            choices.append(_choice(results, sound[i], head, of_model, at, match))
             if trouble:
                 label = next(m.label for m in results.summary.models if m.name == reading.model)
                 remarks.append(Remark(f"{label}, layer {reading.layer}, {reading.measure}", trouble))
@@ -569,6 +622,7 @@ def infer(results: Results, progress: Callable[[int, int], None] = lambda done, 
             if not cells.without_scores():
                 pairs = (model.name, layer) in shown
                 replication.append(replicate(cells, model.name, layer, measure, study.maps.sigma_unit, pairs=pairs))
+    readings_shown = [s for s in sound if s.primary and (s.model, s.layer) in shown]
     groups, remark = _groups(results, sorted(shown), primary)
     progress(2 * len(layers), 2 * len(layers))
     return Inference(
@@ -577,14 +631,15 @@ def infer(results: Results, progress: Callable[[int, int], None] = lambda done, 
         sound=tuple(sound),
         replication=tuple(replication),
         lifts=lifts(results.attention_table),
-        other_drift=tuple(o for s in closest_layers(sound) for o in _with_other_drift(results, s)),
+        other_drift=tuple(o for s in readings_shown for o in _with_other_drift(results, s)),
         remarks=(*remarks, *([Remark("groups", remark)] if remark else [])),
         above_chance=tests,
         model_contrasts=_model_contrasts(means, primary),
-        windows=tuple(w for s in closest_layers(sound) for w in _windows(results, s)),
+        windows=tuple(w for s in readings_shown for w in _windows(results, s)),
         groups=groups,
-        sigmas=_sigmas(results, closest_layers(sound)) if study.maps.estimate_sigma else (),
+        sigmas=_sigmas(results, readings_shown) if study.maps.estimate_sigma else (),
         half=_half(results, sound[0].model, sound[0].layer),
+        choices=tuple(choices),
     )
 
 
@@ -643,8 +698,8 @@ def complete(scores: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 def crossed_interval(scores: FloatArray, confidence: float = LEVEL) -> Estimate:
     """The mean of (participants, pictures) scores with an interval that holds for new participants and new pictures.
 
-    Satterthwaite's t with the error MS_P + MS_S - MS_PS, never below MS_P or MS_S, and at least min(P, S) - 1 degrees
-    of freedom, where the plain approximation would claim fewer than either factor alone gives.
+    Satterthwaite's t with the error MS_P + MS_S - MS_PS, never below MS_P or MS_S, and degrees of freedom within
+    `mixed_model.bounded_df`: at least min(P, S) - 1, and exactly these with few participants or pictures.
     No interval where there is one participant or one picture. Raises ValueError where a cell is missing.
     Sources: Clark 1973, doi:10.1016/S0022-5371(73)80014-3; Satterthwaite 1946, doi:10.2307/3002019.
 
@@ -671,7 +726,7 @@ def crossed_interval(scores: FloatArray, confidence: float = LEVEL) -> Estimate:
         error, df_one = min(((ms, df) for ms, df in terms[:2] if ms >= larger), key=lambda term: term[1])
         terms = [(error, df_one)]
     spread = sum(ms**2 / df for ms, df in terms)
-    df = max(error**2 / spread if spread > 0 else 0.0, min(df_p, df_s))
+    df = bounded_df(error**2 / spread if spread > 0 else 0.0, min(scores.shape))
     return _t_estimate(mean, float(np.sqrt(error / scores.size)), df, confidence, scores.shape)
 
 
@@ -744,7 +799,7 @@ def sound_reading(
 ) -> tuple[Sound, list[str]]:
     """One measure at the sigma fixed beforehand, and what had to be left out of it, in words."""
     sign, cells = sign_of(measure), at.cells
-    heads, every, chance = _heads_at(cells, sigma)
+    heads, every, chance = _heads_at(at, sigma)
     rows, columns = _complete_heads(every, chance)
     if rows.size == 0:
         raise DataError(
@@ -752,16 +807,17 @@ def sound_reading(
             "remarks of the analysis for what is missing."
         )
     left_out = _left_out(cells, rows, columns)
-    scores = every[np.ix_(rows, columns)]
-    baseline = None if chance is None else chance[np.ix_(rows, columns)]
+    kept = np.ix_(rows, columns)
+    scores = every[kept]
+    baseline = None if chance is None else _chance_of(at, heads, sigma, kept)
 
     def reading(name: str, value: FloatArray, other: FloatArray | None) -> MapReading:
-        more = _beside(at, name, value, np.ix_(rows, columns), sigma, measure)
+        more = _beside(at, name, value, kept, sigma, measure)
         if other is None:
             return MapReading(name, crossed_interval(value), None, None, **more)
         gain = crossed_interval(sign * (value - other))
         if OTHERS in cells.maps:
-            ceiling = cells.at(OTHERS, sigma)[np.ix_(rows, columns)]
+            ceiling = cells.at(OTHERS, sigma)[kept]
             more["share"] = share_of_the_way(other, value, ceiling, MEASURES[measure].closer)
         return MapReading(name, crossed_interval(value), crossed_interval(other), gain, **more)
 
@@ -770,28 +826,24 @@ def sound_reading(
     ]
     summaries = []
     for name in [
-        m for m in cells.maps if not is_head(m) and m not in REFERENCES and not m.startswith((SHUFFLED, SAME_KIND))
-    ]:
-        value, other = (cells.at(n, sigma)[np.ix_(rows, columns)] for n in (name, SHUFFLED + name))
+        m for m in cells.maps
+        if not is_head(m) and m not in REFERENCES and not m.startswith((SHUFFLED, SAME_KIND, SAME_HALF))
+    ]:  # fmt: skip
+        value, other = cells.at(name, sigma)[kept], at.chance(SHUFFLED + name, sigma, kept)
         if not np.isnan(value).any():
             summaries.append(reading(name, value, None if np.isnan(other).any() else other))
     ranked = [heads[i] for i in np.argsort(-sign * scores.mean(axis=(0, 1)), kind="stable")]
     closest = scores[:, :, heads.index(ranked[0])]
     references = []
     for name in REFERENCES:
-        value = cells.at(name, sigma)[np.ix_(rows, columns)]
+        value = cells.at(name, sigma)[kept]
         # Pictures without a mask have no object; the mean is then over those that have one, and says how many.
-        kept = np.ix_(*complete(value))
-        if value[kept].size:
-            lead = crossed_interval(sign * (closest[kept] - value[kept]))
-            references.append(Reference(name, crossed_interval(value[kept]), lead))
+        there = np.ix_(*complete(value))
+        if value[there].size:
+            lead = crossed_interval(sign * (closest[there] - value[there]))
+            references.append(Reference(name, crossed_interval(value[there]), lead))
     crossed = min(scores.shape) > 1  # heads, participants and pictures, two of each
     contrasts = _contrasts(scores, heads, sign) if crossed else ()
-    ties = [
-        c.second if c.first == ranked[0] else c.first
-        for c in contrasts
-        if ranked[0] in (c.first, c.second) and c.p >= 1 - LEVEL
-    ]
     return (
         Sound(
             model=model,
@@ -804,14 +856,35 @@ def sound_reading(
             summaries=tuple(summaries),
             references=tuple(references),
             ranked=tuple(ranked),
-            ties=tuple(h for h in ranked if h in ties),
+            ties=_tied(contrasts, ranked),
             head_effect=quasi_f(scores) if crossed else None,
             gain_effect=quasi_f(sign * (scores - baseline)) if crossed and baseline is not None else None,
             contrasts=contrasts,
             inside_uniform=_inside(at, "uniform", sigma),
+            on_logs=_on_logs(scores, heads) if measure in SKEWED else None,
         ),
         left_out,
     )
+
+
+def _tied(contrasts: Sequence[Contrast], ranked: Sequence[str]) -> tuple[str, ...]:
+    """The heads that cannot be told from the first of `ranked`, in that order."""
+    untold = {
+        c.second if c.first == ranked[0] else c.first
+        for c in contrasts if ranked[0] in (c.first, c.second) and c.p >= 1 - LEVEL
+    }  # fmt: skip
+    return tuple(head for head in ranked if head in untold)
+
+
+def _on_logs(scores: FloatArray, heads: list[str]) -> OnLogs | None:
+    """What the logarithms of divergences (participants, pictures, heads) say; None where one is not above 0."""
+    if not (scores > 0).all():
+        return None
+    logs = np.log(scores)
+    ranked = [heads[i] for i in np.argsort(logs.mean(axis=(0, 1)), kind="stable")]
+    if min(logs.shape) < 2:
+        return OnLogs(tuple(ranked), (), None)
+    return OnLogs(tuple(ranked), _tied(_contrasts(logs, heads, -1), ranked), quasi_f(logs))
 
 
 def _beside(
@@ -819,12 +892,12 @@ def _beside(
 ) -> dict[str, Any]:
     """What stands beside a map's score: other pictures of its kind, within the object, everybody's map."""
     found: dict[str, Any] = {"inside": _inside(at, name, sigma)}
-    alike = at.cells.at(SAME_KIND + name, sigma)[kept]
     # A picture that is the only one of its kind has none; the mean is then over those that have.
-    both = np.ix_(*complete(alike))
-    if alike[both].size:
-        found["same_kind"] = crossed_interval(alike[both])
-        found["gain_same_kind"] = crossed_interval(sign_of(measure) * (value[both] - alike[both]))
+    rows, columns = complete(at.cells.at(SAME_KIND + name, sigma)[kept])
+    if rows.size:
+        alike = at.chance(SAME_KIND + name, sigma, np.ix_(kept[0].ravel()[rows], kept[1].ravel()[columns]))
+        found["same_kind"] = crossed_interval(alike)
+        found["gain_same_kind"] = crossed_interval(sign_of(measure) * (value[np.ix_(rows, columns)] - alike))
     if len(at.pooled.get(name, ())):
         found["pooled"] = mean_interval(at.pooled[name])
     return found
@@ -839,39 +912,53 @@ def _inside(at: Fixed, name: str, sigma: float) -> Estimate | None:
     return crossed_interval(scores) if scores.size else None
 
 
-def _heads_at(cells: Cells, sigma: float) -> tuple[list[str], FloatArray, FloatArray | None]:
+def _heads_at(at: Fixed, sigma: float) -> tuple[list[str], FloatArray, FloatArray | None]:
     """The heads, their scores (participants, pictures, heads), and those on other pictures if any were shuffled."""
-    heads = [m for m in cells.maps if is_head(m)]
-    scores, chance = (np.stack([cells.at(of + h, sigma) for h in heads], axis=2) for of in ("", SHUFFLED))
+    heads = [m for m in at.cells.maps if is_head(m)]
+    scores, chance = (np.stack([at.cells.at(of + h, sigma) for h in heads], axis=2) for of in ("", SHUFFLED))
     return heads, scores, None if np.isnan(chance).all() else chance
+
+
+def _chance_of(at: Fixed, heads: Sequence[str], sigma: float, kept: tuple[NDArray[np.intp], ...]) -> FloatArray:
+    """The pseudo-values of the heads' scores by chance (`Fixed.chance`), of those kept; the shape of the scores."""
+    return np.stack([at.chance(SHUFFLED + h, sigma, kept) for h in heads], axis=2)
 
 
 def _complete_heads(scores: FloatArray, chance: FloatArray | None) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     return complete(scores if chance is None else np.concatenate([scores, chance], axis=2))
 
 
-def _with_holm_over_secondary(readings: Sequence[Sound]) -> list[Sound]:
-    """The head effects of the measures of each layer that are not the primary one, corrected by Holm over these."""
-    layers: dict[tuple[str, int], list[int]] = {}
+def _with_holm_over_head_effects(readings: Sequence[Sound]) -> list[Sound]:
+    """The head effects of a model, corrected by Holm: of the primary measure over its layers, of the others over layers
+    and measures together. The primary measure of a single layer is one test, and is not corrected.
+    """
+    families: dict[tuple[str, bool], list[int]] = {}
     for i, reading in enumerate(readings):
-        if not reading.primary and reading.head_effect is not None:
-            layers.setdefault((reading.model, reading.layer), []).append(i)
+        if reading.head_effect is not None:
+            families.setdefault((reading.model, reading.primary), []).append(i)
     corrected = list(readings)
-    for members in layers.values():
+    for (_, primary), members in families.items():
+        if primary and len(members) == 1:
+            continue
         raw = [effect.p for i in members if (effect := readings[i].head_effect) is not None]
         for i, p in zip(members, holm(raw), strict=True):
             corrected[i] = replace(readings[i], head_effect_p_holm=p)
     return corrected
 
 
-def _in_depth(cells: Cells, reading: Sound, seed: int) -> tuple[Sound, str]:
+def _in_depth(at: Fixed, reading: Sound, seed: int) -> tuple[Sound, str]:
     """A reading with its bootstrap and, where cells are missing, the mixed model; and in words why there is none."""
-    heads, scores, chance = _heads_at(cells, reading.sigma)
+    heads, scores, chance = _heads_at(at, reading.sigma)
     kept = np.ix_(*_complete_heads(scores, chance))
     rng = np.random.default_rng((seed, crc32(f"{reading.model}/{reading.layer}/{reading.measure}".encode())))
-    gain = None if chance is None else sign_of(reading.measure) * (scores - chance)
+    sign, everything = sign_of(reading.measure), np.ix_(*map(np.arange, scores.shape[:2]))
     bootstrap = two_way_bootstrap(scores[kept], rng)
-    gain_bootstrap = [None] * len(heads) if gain is None else two_way_bootstrap(gain[kept], rng)
+    gain_bootstrap: list[tuple[float, float] | None] = [None] * len(heads)
+    gain = None
+    if chance is not None:
+        # A picture that is drawn brings its gaze and its attention.
+        gain_bootstrap = two_way_bootstrap(sign * (scores[kept] - _chance_of(at, heads, reading.sigma, kept)), rng)
+        gain = sign * (scores - _chance_of(at, heads, reading.sigma, everything))
     reading = replace(
         reading,
         heads=tuple(
@@ -883,7 +970,7 @@ def _in_depth(cells: Cells, reading: Sound, seed: int) -> tuple[Sound, str]:
     if len(heads) < 2 or np.isfinite(whole).all():
         return reading, ""
     try:
-        return replace(reading, mixed=mixed_reading(scores, gain, heads, sign_of(reading.measure))), ""
+        return replace(reading, mixed=mixed_reading(scores, gain, heads, sign)), ""
     except ValueError as error:
         return reading, f"cells are missing, and there is no mixed model over those that are left: {error}"
 
@@ -988,15 +1075,15 @@ def _left_out(cells: Cells, rows: NDArray[np.intp], columns: NDArray[np.intp]) -
 
 
 @dataclass(frozen=True)
-class _Match:
-    """Of one layer the mean over participants of each head, (picture of gaze, picture of attention) x heads."""
+class Match:
+    """Of one layer the mean over participants of each head's scores, a row a pair (picture of gaze, of attention)."""
 
     scores: pd.DataFrame
     participants: int
 
 
-def _chance_tests(
-    matches: dict[tuple[str, int], _Match], primary: str, seed: int
+def chance_tests(
+    matches: dict[tuple[str, int], Match], primary: str, seed: int
 ) -> tuple[tuple[ChanceTest, ...], dict[tuple[str, int, str], float]]:
     """The test of each model, and the adjusted p values by (model, layer, map); matches by (model, layer)."""
     tests: list[ChanceTest] = []
@@ -1027,18 +1114,18 @@ def _chance_tests(
     return tuple(tests), p_values
 
 
-def _match(results: Results, cells: Cells, model: str, layer: int) -> _Match:
+def _match(results: Results, cells: Cells, model: str, layer: int) -> Match:
     """What permuted pictures are drawn from; cells: by the primary measure, at the fixed sigma."""
     primary = results.study.alignment.primary
     heads = [m for m in cells.maps if is_head(m)]
     elsewhere = against_other_pictures(results, model, layer, primary)
     if elsewhere.empty:
-        return _Match(elsewhere.reindex(columns=heads), len(cells.participants))
+        return Match(elsewhere.reindex(columns=heads), len(cells.participants))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of a picture that nobody has a score on
         match = np.nanmean(np.stack([cells.at(h, cells.sigmas[0]) for h in heads], axis=2), axis=0)
     own = pd.DataFrame(match, index=pd.MultiIndex.from_arrays([cells.pictures, cells.pictures]), columns=heads)
-    return _Match(pd.concat([elsewhere[heads], own]), len(cells.participants))
+    return Match(pd.concat([elsewhere[heads], own]), len(cells.participants))
 
 
 def _compared_with_each_other(known: NDArray[np.bool_]) -> list[list[int]]:
@@ -1054,25 +1141,167 @@ def _with_p_above_chance(reading: Sound, p_values: dict[tuple[str, int, str], fl
     return replace(reading, heads=tuple(heads))
 
 
+# The head that is named.
+
+
+def by_model(readings: Sequence[Sound]) -> list[list[Sound]]:
+    """The readings by the primary measure, model by model."""
+    primary = [s for s in readings if s.primary]
+    return [[s for s in primary if s.model == model] for model in dict.fromkeys(s.model for s in primary)]
+
+
+def name_head(of_model: Sequence[Sound], first_halves: dict[tuple[str, int], dict[str, float]]) -> tuple[Sound, str]:
+    """The closest head of all layers of a model, and its layer's reading; on the half that chooses, where one does.
+
+    first_halves: the heads' mean scores on that half by model and layer; empty where all pictures choose.
+    """
+    scores = {
+        (i, head.map): first_halves[s.model, s.layer][head.map] if first_halves else head.value.mean
+        for i, s in enumerate(of_model) for head in s.heads
+    }  # fmt: skip
+    number, name = max(scores, key=lambda key: sign_of(of_model[0].measure) * scores[key])
+    return of_model[number], name
+
+
+def _means_on(cells: Cells, reading: Sound, pictures: Collection[str]) -> dict[str, float]:
+    """The heads' mean scores on some pictures, over the participants who have all of them there."""
+    columns = [i for i, name in enumerate(cells.pictures) if name in pictures]
+    scores = np.stack([cells.at(h.map, reading.sigma)[:, columns] for h in reading.heads], axis=2)
+    means = scores[np.ix_(*complete(scores))].mean(axis=(0, 1)) if len(columns) else np.full(scores.shape[2], np.nan)
+    return {h.map: float(m) for h, m in zip(reading.heads, means, strict=True) if np.isfinite(m)}
+
+
+def _choice(
+    results: Results, reading: Sound, head: str, of_model: Sequence[Sound], at: Fixed, match: Match
+) -> Choice:  # fmt: skip
+    """What is said of the head that is named: on the pictures that did not choose it, where there are such.
+
+    reading, at and match: of its layer; of_model: the readings of all layers among which it was chosen.
+    """
+    halves = results.summary.halves
+    first, second = (tuple(sorted(name for name, half in halves.items() if half == which)) for which in (0, 1))
+    own, p = reading.head(head), reading.head(head).p_above_chance
+    candidates = sum(len(s.heads) for s in of_model)
+    # All pairs could have been the first and the second; a head that other pictures chose has only its own pairs.
+    comparisons = candidates - 1 if second else candidates * (candidates - 1) // 2
+    if second:
+        own, p = (
+            _on_second_half(at, reading, head, second),
+            _p_on(match, head, second, reading, results.study.study.seed),
+        )
+    return Choice(
+        model=reading.model, layer=reading.layer, map=head, reading=own, p=p,
+        ties=_ties(results, reading, head, of_model, at.cells, second or at.cells.pictures, comparisons),
+        candidates=candidates, layers=len(of_model), chosen_on=first, estimated_on=second,
+    )  # fmt: skip
+
+
+def _ties(
+    results: Results, reading: Sound, head: str, of_model: Sequence[Sound], own: Cells, pictures: Collection[str],
+    comparisons: int,
+) -> tuple[tuple[int, str], ...] | None:  # fmt: skip
+    """The heads of all layers that cannot be told from one of them, on some pictures; None where none can be tested.
+
+    Each pair is compared over the participants and pictures that both have.
+    """
+    sign = sign_of(reading.measure)
+    named = _wide(own, head).reindex(columns=sorted(pictures))
+    found, tested = [], False
+    for s in of_model:
+        cells = own if s.layer == reading.layer else head_scores(results, s.model, s.layer, s.measure)
+        for other in (h.map for h in s.heads):
+            if cells is None or (s.layer, other) == (reading.layer, head):
+                continue
+            difference = sign * named.sub(_wide(cells, other).reindex(columns=named.columns)).to_numpy(dtype=np.float64)
+            difference = difference[np.ix_(*complete(difference))]
+            if min(difference.shape) < 2:
+                continue
+            tested = True
+            e = crossed_interval(difference, confidence=1 - (1 - LEVEL) / comparisons)
+            if e.low is None or e.low <= 0:
+                found.append((e.mean, s.layer, other))
+    return tuple((layer, name) for _, layer, name in sorted(found)) if tested else None
+
+
+def _on_second_half(at: Fixed, reading: Sound, head: str, pictures: Collection[str]) -> MapReading:
+    """A head's score and gain on the half of the pictures that did not choose it; chance is their attention alone."""
+    sigma, sign = reading.sigma, sign_of(reading.measure)
+    columns = np.array([i for i, name in enumerate(at.cells.pictures) if name in pictures], dtype=np.intp)
+    scores, chance = (at.cells.at(of + head, sigma)[:, columns] for of in ("", SAME_HALF))
+    known = scores if np.isnan(chance).all() else np.stack([scores, chance], axis=2)
+    rows, there = complete(known)
+    if not rows.size:
+        raise DataError(
+            f"{reading.model}, layer {reading.layer}: nobody has a score on every picture of the half that heads are "
+            'estimated on; set alignment.choose_on = "all" in study.toml, or record again.'
+        )
+    kept = np.ix_(rows, columns[there])
+    value = at.cells.at(head, sigma)[kept]
+    if known is scores:
+        return MapReading(head, crossed_interval(value), None, None)
+    other = at.chance(SAME_HALF + head, sigma, kept)
+    share = None
+    if OTHERS in at.cells.maps:
+        ceiling = at.cells.at(OTHERS, sigma)[kept]
+        share = share_of_the_way(other, value, ceiling, MEASURES[reading.measure].closer)
+    gain = crossed_interval(sign * (value - other))
+    return MapReading(head, crossed_interval(value), crossed_interval(other), gain, share=share)
+
+
+def _p_on(match: Match, head: str, pictures: Collection[str], reading: Sound, seed: int) -> float | None:
+    """How likely such a gain of one head is for permuted pictures, on some pictures; None where it is not tested."""
+    names = sorted(pictures)
+    where = pd.MultiIndex.from_product([names, names])
+    scores = match.scores[head].reindex(where).to_numpy(dtype=np.float64).reshape(1, len(names), len(names), 1)
+    blocks = _compared_with_each_other(np.isfinite(scores[0, :, :, 0]))
+    if not any(len(block) > 1 for block in blocks):
+        return None
+    rng = np.random.default_rng((seed, crc32(f"chance of {reading.model} on a half".encode())))
+    return above_chance(scores, sign_of(reading.measure), rng, PERMUTATIONS, blocks).p
+
+
 # Models, time, groups, sigma.
 
 
-def _model_contrasts(means: dict[str, tuple[int, pd.DataFrame]], primary: str) -> tuple[ModelContrast, ...]:
-    """Every two models, by the mean of the heads; means: by model its layer, and participants x pictures."""
+@dataclass(frozen=True)
+class _MeanOfHeads:
+    """Of one layer the mean of the heads by the primary measure, participants x pictures: its score and its gain."""
+
+    layer: int
+    score: pd.DataFrame
+    gain: pd.DataFrame | None
+
+
+def _model_contrasts(means: dict[str, _MeanOfHeads], primary: str) -> tuple[ModelContrast, ...]:
+    """Every two models, by the mean of the heads: by its score and, where chance is known, by its gain."""
     pairs = list(combinations(means, 2))
-    found = []
-    for first, second in pairs:
-        tables = [means[model][1] for model in (first, second)]
-        difference = sign_of(primary) * tables[0].sub(tables[1]).to_numpy(dtype=np.float64)
-        kept = np.ix_(*complete(difference))
-        if min(difference[kept].shape) < 2:
-            continue
-        e = crossed_interval(difference[kept], confidence=1 - (1 - LEVEL) / len(pairs))
-        c = _simultaneous(first, second, e, len(pairs))
-        found.append(ModelContrast(
-            first, means[first][0], second, means[second][0], c.difference, c.low, c.high, c.df, c.p
-        ))  # fmt: skip
+    found: list[ModelContrast] = []
+    compared: tuple[tuple[Literal["score", "gain"], int], ...] = (("score", sign_of(primary)), ("gain", 1))
+    for of, sign in compared:
+        for first, second in pairs:
+            tables = [getattr(means[model], of) for model in (first, second)]
+            if any(table is None for table in tables):
+                continue
+            difference = sign * tables[0].sub(tables[1]).to_numpy(dtype=np.float64)
+            kept = np.ix_(*complete(difference))
+            if min(difference[kept].shape) < 2:
+                continue
+            e = crossed_interval(difference[kept], confidence=1 - (1 - LEVEL) / len(pairs))
+            c = _simultaneous(first, second, e, len(pairs))
+            found.append(ModelContrast(
+                of, first, means[first].layer, second, means[second].layer, c.difference, c.low, c.high, c.df, c.p
+            ))  # fmt: skip
     return tuple(found)
+
+
+def _wide_gain(at: Fixed, primary: str) -> pd.DataFrame | None:
+    """The gain of the mean of the heads, participants x pictures, positive towards people; None without chance."""
+    sigma, everything = at.cells.sigmas[0], np.ix_(*map(np.arange, at.cells.scores.shape[:2]))
+    chance = at.chance(f"{SHUFFLED}mean", sigma, everything)
+    if np.isnan(chance).all():
+        return None
+    gain = sign_of(primary) * (at.cells.at("mean", sigma) - chance)
+    return pd.DataFrame(gain, index=at.cells.participants, columns=at.cells.pictures)
 
 
 def _wide(cells: Cells, name: str) -> pd.DataFrame:
@@ -1127,18 +1356,12 @@ def _groups(results: Results, shown: Sequence[tuple[str, int]], primary: str) ->
         for first, second in combinations(names, 2):
             if min((belongs == first).sum(), (belongs == second).sum()) < 2 or len(kept[1]) < 2:
                 return None, f"of the group {first} or {second} fewer than two participants can be compared"
-            some = []
-            for name in maps:
-                scores = cells.at(name, cells.sigmas[0])[np.ix_(*kept)]
-                pair = scores[belongs == first], scores[belongs == second]
-                e = groups_interval(*(sign_of(primary) * s for s in pair))
-                means = (float(pair[0].mean()), float(pair[1].mean()))
-                some.append(GroupContrast(
-                    model, layer, name, first, second, means, e.mean, e.low, e.high, e.df, e.p, None
-                ))  # fmt: skip
-            heads = [c for c in some if is_head(c.map) and c.p is not None]
-            p_holm = dict(zip([c.map for c in heads], holm([c.p for c in heads if c.p is not None]), strict=True))
-            contrasts += [replace(c, p_holm=p_holm.get(c.map)) for c in some]
+            rows = tuple(kept[0][belongs == group] for group in (first, second))
+            by: tuple[Literal["score", "gain"], ...] = ("score", "gain")
+            for measured_by in by:
+                contrasts += _between_groups(
+                    equal, measured_by, model, layer, maps, (first, second), rows, kept[1], primary
+                )
     equal = measured[0]
     members = list(of[list(equal.cells.participants)])
     return Groups(
@@ -1150,12 +1373,34 @@ def _groups(results: Results, shown: Sequence[tuple[str, int]], primary: str) ->
     ), ""
 
 
+def _between_groups(
+    equal: Equal, of: Literal["score", "gain"], model: str, layer: int, maps: Sequence[str], groups: tuple[str, str],
+    rows: tuple[NDArray[np.intp], ...], columns: NDArray[np.intp], primary: str,
+) -> list[GroupContrast]:  # fmt: skip
+    """Two groups by each map's score or gain; rows: the participants of either. Empty where chance is not known."""
+    cells, sign, some = equal.cells, sign_of(primary), []
+    for name in maps:
+        if of == "score":
+            pair = [cells.at(name, cells.sigmas[0])[np.ix_(r, columns)] for r in rows]
+            towards = [np.asarray(sign * scores) for scores in pair]
+        else:
+            pair = towards = [equal.gain(name, sign, g, r, columns) for g, r in zip(groups, rows, strict=True)]
+        if any(np.isnan(scores).any() for scores in pair):
+            continue
+        e = groups_interval(towards[0], towards[1])
+        means = (float(pair[0].mean()), float(pair[1].mean()))
+        some.append(GroupContrast(of, model, layer, name, *groups, means, e.mean, e.low, e.high, e.df, e.p, None))
+    heads = [c for c in some if is_head(c.map) and c.p is not None]
+    p_holm = dict(zip([c.map for c in heads], holm([c.p for c in heads if c.p is not None]), strict=True))
+    return [replace(c, p_holm=p_holm.get(c.map)) for c in some]
+
+
 def groups_interval(first: FloatArray, second: FloatArray, confidence: float = LEVEL) -> Estimate:
     """The mean of one group less that of another, (participants, pictures) each on the same pictures.
 
     For new participants of each group and new pictures: participants are nested in groups, pictures crossed with them.
     Its variance is that of the participants' means and that of the pictures' differences, less what both contain, but
-    never less than either; Satterthwaite's t, with at least as many degrees of freedom as the fewest levels give.
+    never less than either; Satterthwaite's t, with degrees of freedom within `mixed_model.bounded_df`.
     Raises ValueError where a cell is missing, the pictures differ in number, or there are not two of everything.
     """
     if first.shape[1] != second.shape[1] or min(*first.shape, *second.shape) < 2:
@@ -1178,7 +1423,7 @@ def groups_interval(first: FloatArray, second: FloatArray, confidence: float = L
     if variance < max(of_people, of_pictures[0]):
         variance, terms = max((of_people, people), (of_pictures[0], [of_pictures]), key=lambda term: term[0])
     spread = sum(v**2 / df for v, df in terms)
-    df = max(variance**2 / spread if spread > 0 else 0.0, min(len(first), len(second), pictures) - 1)
+    df = bounded_df(variance**2 / spread if spread > 0 else 0.0, min(len(first), len(second), pictures))
     counts = (len(first) + len(second), pictures)
     return _t_estimate(float(difference.mean()), float(np.sqrt(variance)), df, confidence, counts)
 

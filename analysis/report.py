@@ -149,6 +149,7 @@ def render(
         study=results.study,
         summary=results.summary,
         finding=wording.finding(results, inference),
+        few=wording.few(results),
         thing=wording.thing(results),
         main=main,
         main_label=layer_label(results, main.model, main.layer),
@@ -201,7 +202,8 @@ def make_tables(results: Results, inference: Inference, stimuli: Sequence[Stimul
             on = {"participants": r.value.participants, "pictures": r.value.pictures}
             scores = _estimate("score", r.value) | on | _estimate("closest head's lead", r.lead)
             references.append(key | {"map": REFERENCE_LABELS[r.map]} | scores)
-        for what, e in (("score", s.head_effect), ("gain over chance", s.gain_effect)):
+        logs = s.on_logs.head_effect if s.on_logs else None
+        for what, e in (("score", s.head_effect), ("gain over chance", s.gain_effect), ("log of the score", logs)):
             if e is not None:
                 test = {"quasi-F": e.f, "df1": e.df1, "df2": e.df2, "epsilon": e.epsilon, "p": e.p}
                 effects.append(
@@ -225,7 +227,7 @@ def make_tables(results: Results, inference: Inference, stimuli: Sequence[Stimul
         _table(
             inference, "heads", "Heads at the fixed sigma", heads,
             "Gain is positive where the head is closer to people than its own attention on other pictures. Low and "
-            "high: 95 % intervals, participants and pictures random; p (Holm): of the gain, corrected over heads; p "
+            "high: 95 % intervals, participants and pictures random; p (Holm): of the gain, over a layer's heads; p "
             "(permuted): pictures permuted, corrected over all heads and layers; way to others: the share of the way "
             "from chance to the other viewers, empty where these do not beat chance.",
         ),
@@ -242,7 +244,8 @@ def make_tables(results: Results, inference: Inference, stimuli: Sequence[Stimul
         ),
         _table(
             inference, "head-effect", "Do heads differ?", effects,
-            "Degrees of freedom are multiplied by epsilon already; p (Holm) is corrected over the secondary measures.",
+            "Degrees of freedom are multiplied by epsilon already. p (Holm): of the primary measure over its model's "
+            "layers, of the others over layers and measures together; gains are not corrected.",
         ),
         _mixed(inference),
         _models(results, inference),
@@ -299,13 +302,14 @@ def _models(results: Results, inference: Inference) -> Table:
     rows = [
         {"first": layer_label(results, c.first, c.first_layer)}
         | {"second": layer_label(results, c.second, c.second_layer)}
-        | {"difference": c.difference, "low": c.low, "high": c.high, "df": c.df, "p (Bonferroni)": c.p}
+        | {"of": c.of, "difference": c.difference, "low": c.low, "high": c.high, "df": c.df, "p (Bonferroni)": c.p}
         for c in inference.model_contrasts
     ]  # fmt: skip
     table = pd.DataFrame(rows)
     note = (
-        f"{MEASURES[inference.primary].label} of the mean of the heads in the last layer analysed. Positive: the first "
-        "is closer to people; intervals and p values are simultaneous over all pairs."
+        f"{MEASURES[inference.primary].label} of the mean of the heads in the last layer analysed, its score and its "
+        "gain over chance. Positive: the first is closer to people; intervals and p values are simultaneous over the "
+        "pairs of either."
     )
     return Table("models", "Models compared", table, table, note)
 
@@ -342,7 +346,8 @@ def _groups(inference: Inference) -> Table:
     if groups is None:
         return Table("groups", "Groups", pd.DataFrame(), pd.DataFrame())
     rows = [
-        {"model": c.model, "layer": c.layer, "map": head_label(c.map), "first": c.first, "second": c.second}
+        {"model": c.model, "layer": c.layer, "map": head_label(c.map), "of": c.of, "first": c.first}
+        | {"second": c.second}
         | {"mean, first": c.means[0], "mean, second": c.means[1], "difference": c.difference, "low": c.low}
         | {"high": c.high, "df": c.df, "p": c.p, "p (Holm)": c.p_holm}
         for c in groups.contrasts

@@ -95,12 +95,15 @@ ALIGNMENT_COLUMNS = {
     "drift_corrected": "bool", "n_fixations": "int64",
 }  # fmt: skip
 # What chance is: gaze on `stimulus` against the attention on other pictures, at the fixed sigma. `of`: "others", a
-# participant's mean over all other pictures; "same kind", over those of the picture's kind; "picture", the mean over
-# all participants ("everybody") for one other picture, `attention_of` (empty in the other rows). Measures and
-# `drift_corrected` as above.
+# participant's mean over all other pictures; "same kind" and "same half", over those of the picture's kind, or of its
+# half (where heads are chosen on one half of the pictures and estimated on the other); "picture", the mean over
+# participants for one other picture, `attention_of` (empty in the other rows), which `same_kind` and `same_half`
+# describe. That mean is over "everybody", or over the participants of one `group` where these are compared, with equal
+# counts. `counted`, measures and `drift_corrected` as above.
 CHANCE_COLUMNS = {
-    "participant": "str", "run": "int64", "stimulus": "str", "of": "str", "attention_of": "str", "model": "str",
-    "layer": "int64", "map": "str", "drift_corrected": "bool",
+    "participant": "str", "run": "int64", "stimulus": "str", "of": "str", "attention_of": "str", "same_kind": "bool",
+    "same_half": "bool", "group": "str", "counted": "str", "model": "str", "layer": "int64", "map": "str",
+    "drift_corrected": "bool",
 }  # fmt: skip
 EVERYBODY = "everybody"
 # At the fixed sigma: what the sound reading is made of. Columns and rows as in the comparisons over sigma, and:
@@ -159,6 +162,7 @@ class Setup:
 class Summary:
     """Counts and notes that belong to no table.
 
+    `halves`: where heads are chosen on half of the pictures, the half of each: 0 chooses, 1 estimates; else empty.
     `simulated`: how many participants were simulated; `observers`: what they were programmed to follow, a sentence,
     empty without simulation. `px_per_deg`: px of the picture per degree at its centre, by stimulus; empty if unknown.
     """
@@ -172,6 +176,7 @@ class Summary:
     px_per_deg: dict[str, float]
     remarks: tuple[Remark, ...]
     setup: Setup = field(default_factory=Setup)
+    halves: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from analysis import models
-from analysis.comparisons import NOBODY, Gaze, Job, Maps, compare
+from analysis.comparisons import NOBODY, Elsewhere, Gaze, Job, Maps, compare
 from analysis.density import FEWEST_FIXATIONS, Centre, Others, PictureGaze, fit_centre, fit_others
 from analysis.exclusion import LIMITS, counted, exclude
 from analysis.exclusion import remarks as exclusion_remarks
@@ -82,7 +82,7 @@ FloatArray = NDArray[np.float64]
 Item = TypeVar("Item")
 
 # Raise a stage's number whenever its output changes for the same input: what was cached before is then forgotten.
-VERSION = {"fixations": 4, "attention": 1, "random weights": 1, "alignment": 7, "areas": 1, "report": 6}
+VERSION = {"fixations": 4, "attention": 1, "random weights": 1, "alignment": 8, "areas": 1, "report": 7}
 MOUSE = "mouse"  # the name that the recording of a mouse gives as its tracker
 TABLES = ("fixations.parquet", "trials.csv", "quality.csv", "attention.csv", "areas.parquet")
 # What the ceiling and the centre are fitted to, where there is more: so many tell it.
@@ -199,13 +199,13 @@ def analyze(
             _count(computed, reused, "fixations", n, 1)
             seen, n = _attention_stage(study, found.stimuli, weights, device, run, progress)
             _count(computed, reused, "attention", n, len(found.stimuli) * sum(len(s.layers) for s in seen))
-            keys, done, remarks = _alignment_stage(
+            keys, done, halves, remarks = _alignment_stage(
                 study_folder, study, found.stimuli, people, seen, device, run, progress
             )
             for stage, n in done.items():
                 _count(computed, reused, stage, n, len(keys) // 2)
             _areas_stage(study_folder, study, found.stimuli, people, seen)
-        summary = _summary(study_folder, found, people, seen, remarks)
+        summary = _summary(study_folder, found, people, seen, halves, remarks)
         del people, seen  # what is said of them is read from the tables
         write_json(summary, folder / "summary.json")
         write_study(study, folder)
@@ -706,7 +706,7 @@ def _layers(study: Study, facts: dict[str, Any]) -> tuple[int, ...]:
 def _alignment_stage(
     study_folder: Path, study: Study, stimuli: Sequence[Stimulus], people: _People, seen: Sequence[_Seen],
     device: str, run: Runner, progress: Progress,
-) -> tuple[list[str], dict[str, int], list[Remark]]:  # fmt: skip
+) -> tuple[list[str], dict[str, int], dict[str, int], list[Remark]]:  # fmt: skip
     views, remarks = _views(study, stimuli, people)
     pictures = [s for s in stimuli if s.name in views]
     names = [s.name for s in pictures]
@@ -714,6 +714,8 @@ def _alignment_stage(
     shuffled = shuffled_partners(names, study.alignment.shuffled_pictures, study.study.seed)
     blocks = chance_blocks(names, study.alignment.chance_pictures + 1, study.study.seed)
     kinds = {s.name: s.kind for s in stimuli}
+    half = _half_of_pictures(study, blocks, kinds)
+    groups = _groups(study_folder, study)
 
     def jobs_of(model: _Seen, layer: int) -> Iterator[Job]:
         # One copy of each map, which all jobs of the layer share; only one layer's are held at a time.
@@ -721,7 +723,8 @@ def _alignment_stage(
         for s in pictures:
             yield _job(
                 study_folder, study, views[s.name], densities, model, layer, maps, shuffled[s.name],
-                [(name, kinds[name] == s.kind) for name in blocks[s.name]], device,
+                [Elsewhere(name, kinds[name] == s.kind, name in half and half[name] == half[s.name], maps[name])
+                 for name in blocks[s.name]], groups, device,
             )  # fmt: skip
 
     lifts: list[dict[str, object]] = []
@@ -756,7 +759,7 @@ def _alignment_stage(
     )
     run(compare, jobs, "alignment", progress, to_do)
     _remove_stale(study_folder, wanted)
-    return keys, {"alignment": over_sigma, "fixed sigma": to_do}, remarks
+    return keys, {"alignment": over_sigma, "fixed sigma": to_do}, half, remarks
 
 
 @dataclass(frozen=True)
@@ -860,7 +863,7 @@ def _named(model: _Seen, picture: str, layer: int) -> dict[str, FloatArray]:
 
 def _job(
     study_folder: Path, study: Study, view: _View, densities: _Densities, model: _Seen, layer: int,
-    maps: Mapping[str, Maps], shuffled: Sequence[str], elsewhere: Sequence[tuple[str, bool]],
+    maps: Mapping[str, Maps], shuffled: Sequence[str], elsewhere: Sequence[Elsewhere], groups: Mapping[str, str],
     device: str,
 ) -> Job:  # fmt: skip
     stimulus, name = view.stimulus, model.summary.name
@@ -878,8 +881,8 @@ def _job(
         fixed=fixed_path(study_folder, name, layer, stimulus.name),
         chance=chance_path(study_folder, name, layer, stimulus.name), key="", fixed_key="", stimulus=stimulus.name,
         model=name, layer=layer, grid=view.grid, gaze=view.gaze, moved=view.moved, windows=view.windows,
-        equal=view.equal, maps=maps[stimulus.name], others=tuple(maps[other] for other in shuffled),
-        elsewhere=tuple((other, alike, maps[other]) for other, alike in elsewhere),
+        equal=view.equal, groups=groups, maps=maps[stimulus.name], others=tuple(maps[other] for other in shuffled),
+        elsewhere=tuple(elsewhere),
         random=model.random[stimulus.name][layer].astype(np.float64) if model.random else None,
         object_share=view.object_share,
         centre=densities.centres.get(stimulus.name), ceiling=densities.others, places=densities.places[stimulus.name],
@@ -1024,6 +1027,42 @@ def chance_blocks(names: Sequence[str], most: int, seed: int) -> dict[str, tuple
     }
 
 
+def _half_of_pictures(study: Study, blocks: Mapping[str, Sequence[str]], kinds: Mapping[str, str]) -> dict[str, int]:
+    """The half that each picture belongs to, 0 or 1, where heads are chosen on one half; else empty.
+
+    Raises StudyError where no half would have two pictures to compare with each other.
+    """
+    if study.alignment.choose_on == "all":
+        return {}
+    if len(kinds) < 4:
+        raise StudyError(
+            f'study.toml: alignment.choose_on = "half" needs four pictures or more, and there are {len(kinds)}: set it '
+            'to "all".'
+        )
+    return picture_halves(blocks, kinds, study.study.seed)
+
+
+def picture_halves(blocks: Mapping[str, Sequence[str]], kinds: Mapping[str, str], seed: int) -> dict[str, int]:
+    """The half of each picture, 0 (heads are chosen on it) or 1 (they are estimated on it), drawn from the seed.
+
+    blocks: for each picture the others that it is compared with. Blocks and kinds are split evenly, as far as they can.
+
+    >>> halves = picture_halves({"a": ["b", "c", "d"], "b": ["a", "c", "d"]}, {"a": "bag", "b": "bag"}, seed=1)
+    >>> sorted(halves.values())
+    [0, 1]
+    """
+    order = np.random.default_rng([seed, zlib.crc32(b"halves")]).permutation(sorted(blocks))
+    by_stratum = sorted(order, key=lambda name: (min([name, *blocks[name]]), kinds[name]))  # stable: drawn within
+    return {str(name): place % 2 for place, name in enumerate(by_stratum)}
+
+
+def _groups(study_folder: Path, study: Study) -> dict[str, str]:
+    """The group of each participant who has one, where groups are compared."""
+    column = study.alignment.groups
+    people = read_participants(study_folder)
+    return {str(k): str(v) for k, v in people[column].dropna().items()} if column and column in people else {}
+
+
 def _areas_stage(
     study_folder: Path, study: Study, stimuli: Sequence[Stimulus], people: _People, seen: Sequence[_Seen]
 ) -> None:
@@ -1103,8 +1142,9 @@ def _remove_stale(study_folder: Path, wanted: set[Path]) -> None:
 
 
 def _summary(
-    study_folder: Path, found: Found, people: _People, seen: Sequence[_Seen], remarks: Sequence[Remark]
-) -> Summary:
+    study_folder: Path, found: Found, people: _People, seen: Sequence[_Seen], halves: dict[str, int],
+    remarks: Sequence[Remark],
+) -> Summary:  # fmt: skip
     simulated = [p for p in sorted(set(people.trials["participant"])) if p in people.simulated]
     ours = {run.participant for run in found.recordings} - set(people.imported)
     sources = [
@@ -1124,6 +1164,7 @@ def _summary(
                     for s in found.stimuli if s.name in widths},
         remarks=(*found.remarks, *people.remarks, *remarks),
         setup=people.setup,
+        halves=halves,
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from analysis.exclusion import LIMITS, counted, rules
 from analysis.figures import UNITS, head_label
 from analysis.inference import (
     LEVEL,
+    Choice,
     Estimate,
     HeadEffect,
     Inference,
@@ -31,11 +32,13 @@ from analysis.inference import (
     is_head,
 )
 from analysis.measures import MEASURES
+from analysis.mixed_model import FEWEST_LEVELS
 from analysis.results import ModelSummary, Results
 from shared.study import Study
 
 REFERENCES_FILE = Path(__file__).resolve().parent / "templates" / "references.bib"
 MINUS = "\u2212"
+MOST_HEADS = 8  # named in the first sentence
 REFERENCE_WORDS = {
     "centre": "a Gaussian at the centre", "centre-fitted": "a centre bias fitted to other pictures",
     "uniform": "an even spread", "object": "an even spread over the object",
@@ -207,22 +210,45 @@ def thing(results: Results) -> str:
 
 def finding(results: Results, inference: Inference) -> Finding:
     """The result in one sentence, and right under it what must not be overlooked."""
-    main = inference.main()
-    model, best = model_of(results, main.model), main.best
+    main, choice = inference.main(), inference.choices[0]
+    model = model_of(results, main.model)
     weights = " with stand-in weights" if model.stand_in else ""
-    seen = plural(best.value.pictures, thing(results))
-    head = f"{head_label(best.map)} of {layer_words(results, main.model, main.layer)}"
-    comes = "comes closest to where they looked" if len(main.heads) > 1 else "is the only head"
-    several = len([s for s in inference.sound if s.primary and s.model == main.model]) > 1
-    who = viewers(results, best.value.participants)
+    pictures = len(choice.chosen_on) + choice.reading.value.pictures
+    seen = plural(pictures, thing(results))
+    head = f"{head_label(choice.map)} of {layer_words(results, main.model, main.layer)}"
+    who = viewers(results, main.best.value.participants)
     programmed = results.summary.observers.rstrip(".")
     if programmed and results.summary.simulated >= results.summary.participants:
         who += f", {programmed},"
-    sentence = (
-        f"{who} and {short_label(model)}{weights} on {seen}: {head} {comes}, "
-        f"{_above_chance(main)}{_share_of_the_way(best)}{_beside_other_heads(main, several)}."
-    )
-    return Finding(sentence, tuple(_notes(results, inference, main)))
+    subject = f"{who} and {short_label(model)}{weights} on {seen}"
+    if choice.chosen_on:
+        comes = f"is the closest on {len(choice.chosen_on)} of them; on the other {choice.reading.value.pictures} it is"
+    else:
+        comes = "comes closest to where they looked," if choice.candidates > 1 else "is the only head,"
+    amount, others = f"{_above_chance(main, choice)}{_share_of_the_way(choice.reading)}", _beside_other_heads(choice)
+    found = f"{head} {comes} {amount}{others}"
+    if few(results):
+        if loses_to_even_spread(main):
+            found = "no head comes closer to where they looked than an even spread over the picture does"
+        found = f"too few for conclusions about others, which take {FEWEST_LEVELS} participants; of these, {found}"
+    return Finding(f"{subject}: {found}.", tuple(_notes(results, inference, main)))
+
+
+def few(results: Results) -> bool:
+    """Whether the maps have too few participants for conclusions about others: quality and pictures then come first."""
+    trials = results.trials
+    return trials.loc[trials["included"], "participant"].nunique() < FEWEST_LEVELS
+
+
+def loses_to_even_spread(main: Sound) -> bool:
+    """Whether an even spread over the picture is closer to people than the closest head, by the means alone.
+
+    Measures that are not defined for an even map have 0 for what tells nothing of where people looked.
+    """
+    even = next((r for r in main.references if r.map == "uniform"), None)
+    if even is not None:
+        return even.lead.mean < 0
+    return main.measure in ("cc", "nss") and main.best.value.mean < 0
 
 
 def _share_of_the_way(best: MapReading) -> str:
@@ -233,24 +259,24 @@ def _share_of_the_way(best: MapReading) -> str:
     return f", {share} % of the way from there to the other viewers (95 % interval {low} to {high})"
 
 
-def _above_chance(main: Sound) -> str:
-    """How far the closest head is above chance, or its score where chance is not known."""
-    measure, best = MEASURES[main.measure], main.best
-    gain = best.gain
+def _above_chance(main: Sound, choice: Choice) -> str:
+    """How far the head that is named is above chance, or its score where chance is not known.
+
+    What is claimed goes by permuted pictures, corrected for all heads and layers that it was chosen from: the interval
+    does not know of that choice.
+    """
+    measure, gain = MEASURES[main.measure], choice.reading.gain
     if gain is None:
-        score = f"{measure.label} {number(best.value.mean)}{' ' + measure.unit if measure.unit else ''}"
-        return f"with {score} ({interval(best.value)}), and how far above chance that is cannot be said"
+        value = choice.reading.value
+        score = f"{measure.label} {number(value.mean)}{' ' + measure.unit if measure.unit else ''}"
+        return f"with {score} ({interval(value)}), and how far above chance that is cannot be said"
     away = gain if gain.mean >= 0 else _negated(gain)
     amount = f"{number(away.mean)} {measure.unit + ' of ' if measure.unit else 'in '}{measure.label}"
     direction = "closer" if gain.mean >= 0 else "farther"
-    text = f"{amount} {direction} than its own attention on other pictures ({interval(away)})"
-    if gain.low is None or gain.high is None:
-        return text
-    if gain.high < 0:
-        return f"{text}, below chance"
-    # The closest head was chosen among all: its own interval does not know of that, Holm's p does.
-    shown = gain.low > 0 and (best.gain_p_holm is None or best.gain_p_holm < 1 - LEVEL)
-    return text if shown else f"{text}, not shown to be above chance"
+    among = "" if choice.chosen_on or choice.candidates == 1 else f" over all {choice.candidates} heads"
+    tested = "" if choice.p is None else f"; p {_p_equals(choice.p)} by permuted pictures{among}"
+    text = f"{amount} {direction} than its own attention on other pictures ({interval(away)}{tested})"
+    return text if choice.above_chance else f"{text}, not shown to be above chance"
 
 
 def _negated(e: Estimate) -> Estimate:
@@ -258,21 +284,36 @@ def _negated(e: Estimate) -> Estimate:
     return replace(e, mean=-e.mean, low=low, high=high)
 
 
-def _beside_other_heads(main: Sound, several_layers: bool) -> str:
-    if len(main.heads) == 1:
+def _beside_other_heads(choice: Choice) -> str:
+    """Which heads, of any layer, cannot be told from the one that is named."""
+    others = choice.candidates - 1
+    if not others:
         return ""
-    of_layer = " of that layer" if several_layers else ""
-    if not main.contrasts:
+    of_all = " of any layer" if choice.layers > 1 else ""
+    if choice.ties is None:
         return "; whether the other heads differ from it cannot be tested"
-    if len(main.ties) == len(main.heads) - 1:
-        return f"; none of the others{of_layer} can be told from it"
-    if main.ties:
-        return f"; {heads_listed(main.ties)}{of_layer} cannot be told from it"
-    return f"; every other head{of_layer} is farther"
+    if len(choice.ties) == others:
+        return f"; none of the others{of_all} can be told from it"
+    if len(choice.ties) > MOST_HEADS:
+        return f"; {len(choice.ties)} of the other {others} heads{of_all} cannot be told from it"
+    if choice.ties:
+        return f"; {_heads_by_layer(choice)} cannot be told from it"
+    return f"; every other head{of_all} is farther"
+
+
+def _heads_by_layer(choice: Choice) -> str:
+    """The heads that cannot be told from the one that is named, those of other layers with their layer."""
+    layers = sorted({layer for layer, _ in choice.ties or ()}, key=lambda layer: (layer != choice.layer, layer))
+    parts = []
+    for layer in layers:
+        heads = heads_listed([name for of, name in choice.ties or () if of == layer])
+        parts.append(heads if layer == choice.layer else f"{heads} of layer {layer}")
+    return listed(parts)
 
 
 def _notes(results: Results, inference: Inference, main: Sound) -> Iterable[tuple[str, str]]:
-    best = f"{head_label(main.best.map)} of {layer_label(results, main.model, main.layer)}"
+    choice = inference.choices[0]
+    best = f"{head_label(choice.map)} of {layer_label(results, main.model, main.layer)}"
     if results.summary.simulated:
         programmed = results.summary.observers.rstrip(".") or "not stated in the data"
         yield (
@@ -306,24 +347,39 @@ def _notes(results: Results, inference: Inference, main: Sound) -> Iterable[tupl
             f"{head_label(name)}, {number(most)} closer than its own attention on other pictures. A sharp map gains "
             "more over chance than an even one of the same score.",
         )
-    same_model = [s for s in inference.sound if s.primary and s.model == main.model]
-    n_heads = sum(len(s.heads) for s in same_model)
-    if n_heads > 1:
-        layers = f" in {len(same_model)} layers" if len(same_model) > 1 else ""
-        yield (
-            "Chosen among many.",
-            f"It is the closest of {n_heads} heads{layers}; its interval is not widened for that choice. Whether it is "
-            "above chance is judged by p values corrected for the heads of its layer.",
-        )
-    for other in inference.shown()[1:]:
-        gain = other.best.gain
-        by = f", {number(gain.mean)} closer than chance ({interval(gain)})" if gain else ""
+    yield from _how_chosen(results, main, choice)
+    for other in inference.choices[1:]:
         where = layer_words(results, other.model, other.layer)
         yield (
             f"{short_label(model_of(results, other.model))}:",
-            f"{head_label(other.best.map)} of {where} comes closest{by}.",
+            f"{head_label(other.map)} of {where} comes closest, {_above_chance(main, other)}.",
         )
     yield "Left out:", left_out(results, main)
+
+
+def _how_chosen(results: Results, main: Sound, choice: Choice) -> Iterable[tuple[str, str]]:
+    """On what the head was chosen, and what its figures therefore do and do not allow for."""
+    if choice.candidates == 1:
+        return
+    layers = f" in {choice.layers} layers" if choice.layers > 1 else ""
+    among = f"{choice.candidates} heads{layers}"
+    if choice.chosen_on:
+        closest = "it" if main.best.map == choice.map else head_label(main.best.map)
+        yield (
+            "Chosen on half of the pictures.",
+            f"It is the closest of {among} on {listed(choice.chosen_on)}. Its figures are those of the other pictures, "
+            "and of their attention alone, so that they owe nothing to the choice. On all pictures together "
+            f"{closest} is the closest head of its layer.",
+        )
+        return
+    tested = "" if choice.p is None else (
+        " Whether it is above chance is judged by permuted pictures, corrected for all of these heads."
+    )  # fmt: skip
+    yield (
+        "Chosen among many.",
+        f"It is the closest of {among}; its interval is not widened for that choice.{tested} With "
+        'choose_on = "half" in [alignment] it is chosen on half of the pictures and estimated on the other.',
+    )
 
 
 def _beside_references(main: Sound) -> str:
@@ -460,8 +516,7 @@ def floor_sentences(results: Results, inference: Inference) -> list[str]:
             f"Above chance, {label}: the largest standardised gain of {t.maps} heads is that of {head_label(t.map)} of "
             f"{layer_words(results, t.model, t.layer)} ({number(t.gain)} {MEASURES[t.measure].unit}".rstrip()
             + f", z = {number(t.z, 1)}; {p} by {how} of the pictures of attention, corrected for all heads and "
-            "layers). It says that attention follows which picture was shown, for these participants and pictures like "
-            "these."
+            f"layers). {_follows(t.p)}"
         )
     nss = next((s for s in inference.measures_of(main) if s.measure == "nss"), None)
     if nss is not None:
@@ -485,6 +540,13 @@ def floor_sentences(results: Results, inference: Inference) -> list[str]:
     return texts
 
 
+def _follows(p: float) -> str:
+    """What the test by permuted pictures says."""
+    if p < 1 - LEVEL:
+        return "It says that attention follows which picture was shown, for these participants and pictures like these."
+    return "It does not show that attention follows which picture was shown."
+
+
 def sound_sentences(results: Results, inference: Inference) -> list[str]:
     """The head effect of each layer shown, in words with its numbers."""
     texts = []
@@ -494,11 +556,31 @@ def sound_sentences(results: Results, inference: Inference) -> list[str]:
             texts.append(f"{label}: whether heads differ cannot be tested with so few heads, participants or pictures.")
             continue
         measure = MEASURES[s.measure].label
-        text = f"{label}: heads {_differ(s.head_effect)} in {measure}, {_test(s.head_effect)}"
+        text = f"{label}: heads {_differ(s.head_effect, s.head_effect_p_holm)} in {measure}, {_test(s.head_effect)}"
+        if s.head_effect_p_holm is not None:
+            text += f", p {_p_equals(s.head_effect_p_holm)} when corrected for the model's layers by Holm's method"
         if s.gain_effect is not None:
             text += f"; and {_differ(s.gain_effect)} in how far above chance they are, {_test(s.gain_effect)}"
         texts.append(text + ".")
+        if s.on_logs is not None:
+            texts.append(_logs_sentence(s, measure))
     return texts
+
+
+def _logs_sentence(s: Sound, measure: str) -> str:
+    """What the logarithms of a skewed measure say of the closest head and of the head effect."""
+    logs = s.on_logs
+    if logs is None:
+        return ""
+    same = "stays" if logs.ranked[0] == s.ranked[0] else "would be"
+    text = (
+        f"{measure} has a long tail, longer for some heads than for others. By its logarithm "
+        f"{head_label(logs.ranked[0])} {same} the closest"
+    )
+    if logs.head_effect is not None:
+        ties = f"{heads_listed(logs.ties)} cannot" if logs.ties else "every other head can"
+        text += f", {ties} be told from it, and heads {_differ(logs.head_effect)} ({_test(logs.head_effect)})"
+    return f"{text}."
 
 
 def model_sentences(results: Results, inference: Inference) -> list[str]:
@@ -512,9 +594,13 @@ def model_sentences(results: Results, inference: Inference) -> list[str]:
         low, high = sorted((c.low, c.high) if c.difference >= 0 else (-c.low, -c.high))
         amount = f"{number(abs(c.difference))}{unit} of {measure.label}"
         whether = "" if c.p < 1 - LEVEL else ", from which it cannot be told"
+        what = {
+            "score": f"is {amount} closer to where they looked than {other}",
+            "gain": f"gains {amount} more over its attention on other pictures than {other}",
+        }[c.of]
         texts.append(
-            f"By the mean of its heads {closer} is {amount} closer to where they looked than {other}{whether} "
-            f"(simultaneous 95 % interval {number(low)} to {number(high)}, p {_p_equals(c.p)})."
+            f"By the mean of its heads {closer} {what}{whether} (simultaneous 95 % interval {number(low)} to "
+            f"{number(high)}, p {_p_equals(c.p)})."
         )
     return texts
 
@@ -531,16 +617,19 @@ def group_sentences(results: Results, inference: Inference) -> list[str]:
         f"Groups by {groups.column} ({sizes}) are compared with equal numbers of fixations, "
         f"{number(groups.fixations, 1)} on a picture, for maps of more fixations are less noisy."
     ]
-    keys = list(dict.fromkeys((c.model, c.layer, c.first, c.second) for c in groups.contrasts))
-    for model, layer, first, second in keys:
-        of = [c for c in groups.contrasts if (c.model, c.layer, c.first, c.second) == (model, layer, first, second)]
+    keys = list(dict.fromkeys((c.model, c.layer, c.first, c.second, c.of) for c in groups.contrasts))
+    for *key, by in keys:
+        of = [c for c in groups.contrasts if [c.model, c.layer, c.first, c.second, c.of] == [*key, by]]
+        model, layer, first, second = of[0].model, of[0].layer, of[0].first, of[0].second
         label = layer_label(results, model, layer)
         for c in of:
             if c.map != "mean":
                 continue
             closer, other = (first, second) if c.difference >= 0 else (second, first)
-            text = f"The mean of heads of {label} is {number(abs(c.difference))}{unit} of {measure.label} closer to "
-            text += f"{closer} than to {other}"
+            amount = f"{number(abs(c.difference))}{unit} of {measure.label}"
+            text = f"The mean of heads of {label} is {amount} closer to {closer} than to {other}"
+            if by == "gain":
+                text = f"Over chance the mean of heads of {label} gains {amount} more with {closer} than with {other}"
             if c.low is not None and c.high is not None and c.p is not None:
                 low, high = sorted((c.low, c.high) if c.difference >= 0 else (-c.low, -c.high))
                 text += "" if c.p < 1 - LEVEL else ", which is no difference that these data show"
@@ -551,12 +640,15 @@ def group_sentences(results: Results, inference: Inference) -> list[str]:
         if heads:
             verb = "differs" if len(differing) == 1 else "differ"
             what = f"{heads_listed(differing)} {verb}" if differing else "no head differs"
-            texts.append(f"Head by head, {what} between {first} and {second}, corrected over heads by Holm's method.")
+            gain = " in its gain over chance" if by == "gain" else ""
+            texts.append(
+                f"Head by head, {what}{gain} between {first} and {second}, corrected over heads by Holm's method."
+            )
     return texts
 
 
-def _differ(e: HeadEffect) -> str:
-    return "differ" if e.p < 0.05 else "are not shown to differ"
+def _differ(e: HeadEffect, corrected: float | None = None) -> str:
+    return "differ" if (e.p if corrected is None else corrected) < 1 - LEVEL else "are not shown to differ"
 
 
 def _test(e: HeadEffect) -> str:
@@ -945,13 +1037,20 @@ def _comparison_words(s: Study) -> list[str]:
             + ". The ceiling is the density of the other viewers of the same picture, with a width and admixtures "
             "fitted by the likelihood of each viewer's fixations under the others'."
         )  # fmt: skip
+    if s.alignment.choose_on == "half":
+        texts.append(
+            "The closest head was chosen on half of the pictures, drawn at random, and its figures estimated on the "
+            "other half, with chance from that half alone."
+        )
     texts.append(
         "Means over participants and pictures carry 95 % intervals by Satterthwaite's approximation with both as "
         "random factors (Satterthwaite 1946; Clark 1973; Baayen et al. 2008; Judd et al. 2012). Heads were compared "
-        "by a quasi-F with Huynh-Feldt epsilon (Huynh and Feldt 1976), and in pairs with Bonferroni's correction; "
-        "tests of the gain over chance were corrected over heads by Holm's method, and whether any head is above "
-        "chance was tested by permuting pictures (Westfall and Young 1993). Beside these stands the analysis "
-        "of Carrasco et al. (2025): a one-way ANOVA over heads and Tukey's HSD at the mean best σ."
+        "by a quasi-F with Huynh-Feldt epsilon (Huynh and Feldt 1976), and in pairs with Bonferroni's correction. The "
+        "gain over chance is a U-statistic over pictures (Hoeffding 1948), each of which has a part in it by its gaze "
+        "and by its attention: intervals and tests are of the jackknife's pseudo-values (Efron and Stein 1981), with p "
+        "values corrected over the heads of a layer by Holm's method. Whether any head is above chance was tested by "
+        "permuting pictures, corrected over all heads and layers (Westfall and Young 1993). Beside these stands that of "
+        "Carrasco et al. (2025): a one-way ANOVA over heads and Tukey's HSD at the mean best σ."
     )
     return texts
 
@@ -963,7 +1062,7 @@ def references(results: Results) -> str:
     keys |= {"carrasco2025", "tukey1949", "dosovitskiy2021"}
     by_measure = {"ssim": "wang2004", "sauc": "zhang2008", "ig": "kummerer2015"}
     keys |= {key for measure, key in by_measure.items() if measure in study.alignment.measures}
-    keys |= {"westfall1993"} if study.alignment.chance_pictures else set()
+    keys |= {"westfall1993", "hoeffding1948", "efron1981"} if study.alignment.chance_pictures else set()
     if "imported fixations" not in source or "record" in source:
         keys |= {"niehorster2026", "krakowczyk2023"}
         keys |= {"salvucci2000"} if study.fixations.method != "i2mc" else set()

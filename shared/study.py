@@ -330,6 +330,11 @@ class AlignmentSettings(Section):
         "auc_judd, sauc (shuffled AUC), ig (information gain over the centre bias).",
     )
     primary: Measure = Field("kl", description="The measure that the study is about; chosen before the data are seen.")
+    choose_on: Literal["all", "half"] = Field(
+        "all",
+        description="all: the closest head is chosen and estimated on all pictures. half: chosen on one half of the "
+        "pictures, drawn from the seed, and estimated on the other, so that its figures do not know of the choice.",
+    )
     shuffled_pictures: int = Field(
         2,
         ge=0,

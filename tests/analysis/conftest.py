@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,7 @@ class MadeUp:
     shuffled: bool = True
     uniform_cc: bool = False
     effect: float = 1.0
+    half: bool = False  # heads are chosen on every other picture, beginning with the first
     drift_kl: float = 0.125  # by so much heads come closer where drift is corrected
     name: str = "Made-up <study> & test"
     size_px: tuple[int, int] = (240, 180)
@@ -124,6 +126,8 @@ def make_results(folder: Path, made: MadeUp | None = None) -> Path:
                 write_table(_swept(table), alignment_path(folder, model, layer, name), ALIGNMENT_COLUMNS)
                 write_table(_fixed(table, study, rng), fixed_path(folder, model, layer, name), FIXED_COLUMNS)
                 chance = _chance(table, [n for n in names if n != name] if made.shuffled else [], study, rng)
+                if made.half:
+                    chance = _with_halves(chance, names[i % 2 :: 2])
                 write_table(chance, chance_path(folder, model, layer, name), CHANCE_COLUMNS)
     patches = {(model, part.name): (14, 19) for model in made.models for part in parts}
     seen = [t for t in attended if len(t)] or attended
@@ -175,6 +179,13 @@ def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_results(tmp_path_factory.mktemp("small") / "study", MadeUp(models=("first",), layers=(12,)))
 
 
+@pytest.fixture(scope="session")
+def halved_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A made-up study of 7 people, 8 pictures and two layers whose heads are chosen on every other picture."""
+    made = MadeUp(participants=7, pictures=8, models=("first",), half=True)
+    return make_results(tmp_path_factory.mktemp("halved") / "study", made)
+
+
 @pytest.fixture
 def small_study(small_folder: Path, tmp_path: Path) -> Path:
     """A copy of the made-up study of one model and layer, to be written to."""
@@ -199,7 +210,7 @@ def _study(made: MadeUp) -> Study:
     step = round(4.0 / made.sigmas, 3)
     values: dict[str, object] = {
         "study": {"name": made.name},
-        "alignment": {"measures": list(MEASURES)},
+        "alignment": {"measures": list(MEASURES), "choose_on": "half" if made.half else "all"},
         "maps": {"sigma_unit": unit, "sigma_from": step, "sigma_to": step * made.sigmas, "sigma_step": step}
         | {"sigma": round(step * max(1, round(1 / step)), 9)},
     }
@@ -383,7 +394,9 @@ def _fixed(table: pd.DataFrame, study: Study, rng: np.random.Generator) -> pd.Da
 
 
 def _chance(table: pd.DataFrame, others: list[str], study: Study, rng: np.random.Generator) -> pd.DataFrame:
-    """Against attention on every other picture: as on a few others, each with noise of its own."""
+    """Against attention on every other picture, all of one kind: as on a few others, each with noise of its own, and
+    with what that picture's attention scores with anybody's gaze.
+    """
     at = table[(table["sigma"] == study.maps.sigma) & table["map"].str.startswith("shuffled-")]
     at = at[at["participant"] != "pooled"].assign(map=lambda rows: rows["map"].str.removeprefix("shuffled-"))
     if not others:
@@ -392,7 +405,11 @@ def _chance(table: pd.DataFrame, others: list[str], study: Study, rng: np.random
     for other in others:
         # The same gaze, moved or not, has the same chance.
         which = at.groupby(["participant", "map"], sort=True).ngroup().to_numpy()
-        noise = {m: at[m] + SCALES[m][2] * rng.normal(size=which.max() + 1)[which] for m in MEASURES}
+        with_anybody = np.random.default_rng([zlib.crc32(other.encode()), study.study.seed]).normal(size=len(MEASURES))
+        noise = {
+            m: at[m] + SCALES[m][2] * (rng.normal(size=which.max() + 1)[which] + effect)
+            for m, effect in zip(MEASURES, with_anybody, strict=True)
+        }
         tables.append(at.assign(attention_of=other, of="picture", **noise))
     every = pd.concat(tables, ignore_index=True)
     keys = ["participant", "run", "stimulus", "model", "layer", "map", "drift_corrected"]
@@ -400,8 +417,17 @@ def _chance(table: pd.DataFrame, others: list[str], study: Study, rng: np.random
     keys = ["stimulus", "of", "attention_of", "model", "layer", "map", "drift_corrected"]
     by_picture = every.groupby(keys, sort=True)[list(MEASURES)].mean().reset_index()
     return pd.concat([
-        mean.assign(of="others"), mean.assign(of="same kind"), by_picture.assign(participant=EVERYBODY, run=0)
-    ], ignore_index=True)  # fmt: skip
+        mean.assign(of="others", same_kind=False), mean.assign(of="same kind", same_kind=False),
+        by_picture.assign(participant=EVERYBODY, run=0, same_kind=True),
+    ], ignore_index=True).assign(same_half=False, group="", counted="all")  # fmt: skip
+
+
+def _with_halves(chance: pd.DataFrame, same_half: list[str]) -> pd.DataFrame:
+    """With the means over the other pictures of the same half, told apart by their noise alone."""
+    alike = chance["attention_of"].isin(same_half)
+    people = chance[chance["of"] == "others"].assign(of="same half")
+    people["kl"] += 0.01
+    return pd.concat([chance.assign(same_half=alike), people], ignore_index=True)
 
 
 def _summary(made: MadeUp, names: list[str]) -> Summary:
@@ -436,6 +462,7 @@ def _summary(made: MadeUp, names: list[str]) -> Summary:
             Remark("sub-02", "validation failed by accuracy and was accepted by the operator"),
             Remark("object-03.png", "has an alpha channel <script>alert(1)</script>; it was put on white"),
         ),
+        halves={name: i % 2 for i, name in enumerate(names)} if made.half else {},
     )
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from analysis import comparisons, gaze_maps, measures
-from analysis.comparisons import NOBODY, Gaze, Job, Maps, compare
+from analysis.comparisons import NOBODY, Elsewhere, Gaze, Job, Maps, compare
 from analysis.density import Centre, Others, PictureGaze, others_densities
 from analysis.gaze_maps import Grid, area_resample, fixation_map
 from shared.study import Study
@@ -47,8 +47,9 @@ def job(tmp_path: Path) -> Job:
     return Job(
         alignment=tmp_path / "alignment.parquet", fixed=tmp_path / "fixed.parquet", chance=tmp_path / "chance.parquet",
         key="k", fixed_key="f", stimulus="a", model="m", layer=3, grid=GRID, gaze=people, moved=NOBODY,
-        windows=((0.0, 1.0, Gaze((("01", 1),), (someone(rng, 3),))),), equal=NOBODY, maps=heads(rng),
-        others=(heads(rng),), elsewhere=(("b", True, heads(rng)), ("c", False, heads(rng))),
+        windows=((0.0, 1.0, Gaze((("01", 1),), (someone(rng, 3),))),), equal=NOBODY, groups={},
+        maps=heads(rng), others=(heads(rng),),
+        elsewhere=(Elsewhere("b", True, False, heads(rng)), Elsewhere("c", False, True, heads(rng))),
         random=rng.gamma(1, 1, (4, 6, 8)),
         object_share=share, centre=CENTRE, ceiling=Others(3.0, 0.8, 0.1, 0.1, 0.5, False, 48),
         places=rng.uniform(0, 1, (300, 2)), unit_px=1.0, sigmas=(0.5, 1.0, 1.5), sigmas_px=(1.0, SIGMA_PX, 3.0),
@@ -164,21 +165,40 @@ def test_half_of_the_viewers_predict_the_other_half(job: Job) -> None:
 def test_chance_is_the_same_gaze_against_attention_elsewhere(job: Job) -> None:
     compare(job)
     chance = pd.read_parquet(job.chance)
-    assert len(chance) == (4 * 2 + 2) * 3 and "auc_judd" not in chance.columns
+    assert len(chance) == (4 * 3 + 2) * 3 and "auc_judd" not in chance.columns
     by_picture = {
-        name: [expected(job, person, area_resample(maps["mean"], *GRID.shape)) for person in range(4)]
-        for name, _, maps in job.elsewhere
-    }  # fmt: skip
+        e.picture: [expected(job, person, area_resample(e.maps["mean"], *GRID.shape)) for person in range(4)]
+        for e in job.elsewhere
+    }
     measured = [m for m in ALL if m in chance.columns]
     row = row_of(chance, of="others", participant="01", run=2, map="mean")
     assert_scores(row, {m: float(np.mean([by_picture[o][1][m] for o in "bc"])) for m in measured})
     assert_scores(
         row_of(chance, of="same kind", participant="02", map="mean"), {m: by_picture["b"][2][m] for m in measured}
     )
+    assert_scores(
+        row_of(chance, of="same half", participant="02", map="mean"), {m: by_picture["c"][2][m] for m in measured}
+    )
     # In the mean over participants one who has two runs counts once.
     row = row_of(chance, of="picture", attention_of="c", map="mean")
     each = np.array([0.5, 0.5, 1, 1]) / 3
     assert_scores(row, {m: float(each @ [s[m] for s in by_picture["c"]]) for m in measured})
+    assert not row["same_kind"] and row["same_half"]
+
+
+def test_with_equal_counts_chance_by_picture_is_a_mean_over_each_group(job: Job) -> None:
+    job = replace(job, equal=job.gaze, groups={"01": "expert", "02": "novice", "03": "expert"})
+    compare(job)
+    chance = pd.read_parquet(job.chance)
+    equal = chance[chance["counted"] == "equal"]
+    primary = job.study.alignment.primary
+    assert set(equal["of"]) == {"others", "same kind", "same half", "picture"}
+    assert equal.drop(columns=primary)[[m for m in ALL if m in equal and m != primary]].isna().all(axis=None)
+    model = area_resample(job.elsewhere[0].maps["mean"], *GRID.shape)
+    each = [expected(job, person, model)[primary] for person in range(4)]
+    for group, weights in (("expert", np.array([0.25, 0.25, 0, 0.5])), ("novice", np.array([0, 0, 1, 0]))):
+        row = row_of(equal, of="picture", group=group, attention_of="b", map="mean")
+        assert row[primary] == pytest.approx(float(weights @ each), rel=1e-5)
 
 
 def test_the_fixed_sigma_is_the_same_in_both_tables(job: Job) -> None:

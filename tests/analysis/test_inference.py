@@ -80,19 +80,19 @@ def test_the_interval_of_a_tiny_table_is_the_one_worked_by_hand() -> None:
 
 
 def test_degrees_of_freedom_are_satterthwaites_where_both_factors_vary() -> None:
-    y = np.array([[1.0, 4.0, 2.0], [3.0, 8.0, 5.0], [9.0, 7.0, 6.0], [2.0, 5.0, 9.0]])
-    table = pd.DataFrame([(p, s, y[p, s]) for p in range(4) for s in range(3)], columns=["p", "s", "y"])
+    rng = np.random.default_rng(16)
+    y = rng.normal(0, 1, (8, 1)) + rng.normal(0, 1, (1, 6)) + rng.normal(0, 1, (8, 6))
+    table = pd.DataFrame([(p, s, y[p, s]) for p in range(8) for s in range(6)], columns=["p", "s", "y"])
     # Mean squares by ordinary least squares of the two-way layout.
     rows, columns = table.groupby("p")["y"].mean(), table.groupby("s")["y"].mean()
-    ms_p, ms_s = 3 * rows.var(), 4 * columns.var()
-    rest = ((table["y"] - table["p"].map(rows) - table["s"].map(columns) + y.mean()) ** 2).sum() / 6
-    error = max(ms_p + ms_s - rest, ms_p, ms_s)
-    terms = (
-        [(ms_p, 3), (ms_s, 2), (rest, 6)] if error > max(ms_p, ms_s) else [(ms_p, 3)] if ms_p > ms_s else [(ms_s, 2)]
-    )
+    ms_p, ms_s = 6 * rows.var(), 8 * columns.var()
+    rest = ((table["y"] - table["p"].map(rows) - table["s"].map(columns) + y.mean()) ** 2).sum() / 35
+    error = ms_p + ms_s - rest
+    assert error > max(ms_p, ms_s)
     found = crossed_interval(y)
-    assert found.standard_error == pytest.approx(np.sqrt(error / 12))
-    assert found.df == pytest.approx(max(error**2 / sum(m**2 / d for m, d in terms), 2))
+    assert found.standard_error == pytest.approx(np.sqrt(error / 48))
+    assert found.df == pytest.approx(error**2 / (ms_p**2 / 7 + ms_s**2 / 5 + rest**2 / 35))
+    assert found.df > 5
 
 
 @given(arrays(np.float64, st.tuples(st.integers(2, 5), st.integers(2, 5)), elements=finite), finite)
@@ -342,15 +342,20 @@ def test_a_gain_is_positive_towards_people_in_every_measure(inference: Inference
         assert np.sign(best.gain.mean) == np.sign(sign_of(reading.measure) * (best.value.mean - best.shuffled.mean))
 
 
-def test_secondary_measures_are_corrected_over_each_other_and_the_primary_one_is_not(inference: Inference) -> None:
-    for layer in {(s.model, s.layer) for s in inference.sound}:
-        members = [s for s in inference.sound if (s.model, s.layer) == layer]
-        assert [s.head_effect_p_holm for s in members if s.primary] == [None]
-        secondary = [s for s in members if not s.primary]
-        raw = [s.head_effect.p for s in secondary if s.head_effect is not None]
-        assert len(raw) == 4
-        corrected = multipletests(raw, method="holm")[1]
-        assert [s.head_effect_p_holm for s in secondary] == pytest.approx(corrected.tolist())
+def test_head_effects_are_corrected_over_all_that_were_looked_at(inference: Inference) -> None:
+    """The primary measure's over the layers of its model, the others' over layers and measures together."""
+    for model in ("first", "second"):
+        for primary, tests in ((True, 2), (False, 8)):
+            members = [s for s in inference.sound if s.model == model and s.primary == primary]
+            raw = [s.head_effect.p for s in members if s.head_effect is not None]
+            assert len(raw) == tests
+            corrected = multipletests(raw, method="holm")[1]
+            assert [s.head_effect_p_holm for s in members] == pytest.approx(corrected.tolist())
+
+
+def test_the_head_effect_of_a_single_layer_by_the_primary_measure_is_one_test(make_study: Callable[..., Path]) -> None:
+    found = read_inference(results_folder(make_study()))
+    assert [s.head_effect_p_holm for s in found.sound if s.primary] == [None]
 
 
 def test_the_bootstrap_stands_beside_the_intervals_of_the_primary_measure_in_the_layers_shown(
@@ -536,10 +541,10 @@ def two_groups(rng: np.random.Generator, sizes: tuple[int, int], pictures: int, 
 
 def test_the_difference_of_groups_is_the_one_worked_by_hand() -> None:
     # Means 2 and 1; people 1, 3 (variance 2) and 1, 1 (0): (2 + 0) / 2 = 1. Differences by picture 0 and 2 (variance
-    # 2): 2 / 2 = 1. Residuals are 0: 1 + 1 - 0 = 2, df (1 + 1)^2 / (1^2 / 1 + 0 + 1^2 / 1) = 2.
+    # 2): 2 / 2 = 1. Residuals are 0: 1 + 1 - 0 = 2. With so few of everything there is 1 degree of freedom.
     first, second = np.array([[0.0, 2.0], [2.0, 4.0]]), np.array([[1.0, 1.0], [1.0, 1.0]])
     found = groups_interval(first, second)
-    assert (found.mean, found.standard_error, found.df) == pytest.approx((1.0, np.sqrt(2), 2.0))
+    assert (found.mean, found.standard_error, found.df) == pytest.approx((1.0, np.sqrt(2), 1.0))
     assert groups_interval(second, first).high == pytest.approx(-found.low)  # type: ignore[operator]
 
 
@@ -575,6 +580,8 @@ def test_groups_of_a_study_are_compared_over_equal_counts(with_changed: Callable
     alignment = results.study.alignment.model_copy(update={"groups": "group"})
     study = results.study.model_copy(update={"alignment": alignment})
     found = infer(replace(results, study=study)).groups
+    # Chance with equal counts was not measured in this study: groups are compared by scores alone.
+    assert found is not None and {c.of for c in found.contrasts} == {"score"}
     assert found is not None and found.sizes == {"a": 3, "b": 3}
     assert {c.map for c in found.contrasts} == {"head-01", "head-02", "head-03", "head-04", "mean"}
     assert {(c.first, c.second) for c in found.contrasts} == {("a", "b")}
@@ -587,7 +594,7 @@ def test_groups_of_a_study_are_compared_over_equal_counts(with_changed: Callable
 
 
 def test_models_windows_chance_and_halves_are_read(inference: Inference) -> None:
-    (contrast,) = inference.model_contrasts
+    contrast, _ = inference.model_contrasts
     assert (contrast.first, contrast.second, contrast.first_layer) == (
         "first",
         "second",
