@@ -138,8 +138,8 @@ def pseudo_values(chance: FloatArray, attention: AttentionEffect) -> FloatArray:
     count = np.maximum(known.sum(axis=1, keepdims=True), 1)
 
     def mean(values: FloatArray) -> FloatArray:
-        total: FloatArray = np.where(known, values, 0.0).sum(axis=1, keepdims=True)
-        return total / count
+        over_known: FloatArray = np.where(known, values, 0.0).sum(axis=1, keepdims=True) / count
+        return over_known
 
     # Attention that met no other picture's gaze is not in the mean, and adds nothing.
     met = np.isfinite(attention.mean)

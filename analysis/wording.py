@@ -236,8 +236,8 @@ def finding(results: Results, inference: Inference) -> Finding:
 
 def few(results: Results) -> bool:
     """Whether the maps have too few participants for conclusions about others: quality and pictures then come first."""
-    trials = results.trials
-    return trials.loc[trials["included"], "participant"].nunique() < FEWEST_LEVELS
+    kept = results.trials.loc[results.trials["included"], "participant"]
+    return int(kept.nunique()) < FEWEST_LEVELS
 
 
 def loses_to_even_spread(main: Sound) -> bool:
@@ -1049,8 +1049,8 @@ def _comparison_words(s: Study) -> list[str]:
         "gain over chance is a U-statistic over pictures (Hoeffding 1948), each of which has a part in it by its gaze "
         "and by its attention: intervals and tests are of the jackknife's pseudo-values (Efron and Stein 1981), with p "
         "values corrected over the heads of a layer by Holm's method. Whether any head is above chance was tested by "
-        "permuting pictures, corrected over all heads and layers (Westfall and Young 1993). Beside these stands that of "
-        "Carrasco et al. (2025): a one-way ANOVA over heads and Tukey's HSD at the mean best σ."
+        "permuting pictures, corrected over all heads and layers (Westfall and Young 1993). Beside these stands that "
+        "of Carrasco et al. (2025): a one-way ANOVA over heads and Tukey's HSD at the mean best σ."
     )
     return texts
 
