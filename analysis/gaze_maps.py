@@ -10,6 +10,7 @@ Not here: finding fixations in samples (fixations.py), comparing two maps (measu
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import TypeAlias, get_args
@@ -192,6 +193,7 @@ def smooth(density: FloatArray, sigma: float) -> FloatArray:
     return blurred
 
 
+@functools.lru_cache(maxsize=4)  # rows and columns of two kinds of picture
 def _mirrored_blur(length: int, sigma: float) -> FloatArray:
     """What pixel k gives to pixel i, (length, length), with all the mirror images of k that sigma reaches."""
     centres = np.arange(0.5, length, dtype=np.float64)
@@ -200,6 +202,7 @@ def _mirrored_blur(length: int, sigma: float) -> FloatArray:
     for turn in range(-reach, reach + 1):
         for images in (centres, -centres):
             matrix += blur_matrix(images + 2 * turn * length, length, sigma)
+    matrix.flags.writeable = False
     return matrix
 
 

@@ -51,7 +51,7 @@ from analysis.cells import (
 from analysis.chance import above_chance
 from analysis.density import PictureGaze, Ratio, share_of_the_way
 from analysis.gaze_maps import area_resample, grid_for, sigma_in_map_px, to_map_px
-from analysis.held_out_sigma import SigmaEstimate, human_sigma, model_sigma
+from analysis.held_out_sigma import SigmaEstimate, human_sigma, model_sigma, sigmas_to_try
 from analysis.measures import MEASURES
 from analysis.mixed_model import Components, components, fit_tables, wald_test
 from analysis.results import REFERENCES, Results, named_maps
@@ -64,7 +64,6 @@ FloatArray = NDArray[np.float64]
 LEVEL = 0.95
 OTHERS = "others"
 PERMUTATIONS = 2000
-SIGMAS_TRIED = tuple(float(s) for s in np.geomspace(0.1, 1, 15) * 8)  # of the study's unit, 0.8 to 8
 BOOTSTRAP_DRAWS = 2000
 MOST_NAMED = 20  # participants or pictures in one remark
 
@@ -1212,12 +1211,14 @@ def _sigmas(results: Results, shown: Sequence[Sound]) -> tuple[SigmaReading, ...
     for number, reading in enumerate(shown):
         attention = results.attention(reading.model, reading.layer)
         gaze = {name: gaze_on(name, attention[name].shape[-1]) for name in stimuli}
+        pictures = list(gaze.values())
         if number == 0 and len(viewers) > 1:
-            estimate = human_sigma(list(gaze.values()), SIGMAS_TRIED)
+            estimate = human_sigma(pictures, sigmas_to_try(pictures))
             found.append(SigmaReading("", 0, "people", study.maps.sigma_unit, estimate))
+        patches_px = [max(np.divide(g.grid.shape, attention[name].shape[-2:])) for name, g in gaze.items()]
         for head in (h.map for h in reading.heads):
             maps = [area_resample(named_maps(attention[name])[head], *g.grid.shape) for name, g in gaze.items()]
-            estimate = model_sigma(list(gaze.values()), maps, SIGMAS_TRIED)
+            estimate = model_sigma(pictures, maps, sigmas_to_try(pictures, patches_px))
             found.append(SigmaReading(reading.model, reading.layer, head, study.maps.sigma_unit, estimate))
     return tuple(found)
 
