@@ -307,6 +307,7 @@ def test_what_is_finer_than_the_grid_or_wider_than_the_picture_is_bounded_and_no
     assert model_sigma(pictures, avoided, tried).at_least == pytest.approx(224 / math.sqrt(12))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("geometry, unit_px, sigma", [(True, DEGREES, 0.3), (False, PERCENT, 1.5)])
 def test_a_study_finds_the_planted_sigmas_in_its_own_unit(
     geometry: bool, unit_px: float, sigma: float, make_study: Callable[..., Path]

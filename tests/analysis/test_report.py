@@ -606,7 +606,10 @@ def test_a_best_sigma_where_the_sweep_ends_is_said_in_every_table(results: Resul
     assert row["heads at the sweep's end"] == 4 and row["it at the sweep's end"] and row["shuffled at the sweep's end"]
     units = tables["sigma-units"].whole.set_index("sigma")["which is"]
     assert units["replication: best for each head"] == "mean; 4 of 4 at the sweep's end"
-    assert "KL best at 2.4, the end of the sweep, shuffled pictures at 4, the end of" in sigma_words([short], "")[1]
+    assert (
+        "KL divergence best at 2.4, the end of the sweep, shuffled pictures at 4, the end of"
+        in sigma_words([short], "")[1]
+    )
 
 
 def test_a_sigma_beyond_those_tried_is_a_bound_in_every_table(results: Results, inference: Inference) -> None:
@@ -622,8 +625,11 @@ def test_a_sigma_beyond_those_tried_is_a_bound_in_every_table(results: Results, 
     assert shown.loc["people", ["at most"]].item() == 0.05 and shown.loc["head 1", ["at least"]].item() == 9.0
     assert shown["sigma"].notna().to_dict() == {"people": False, "head 1": False, "head 2": True}
     units = tables["sigma-units"].whole.set_index("sigma")
-    assert units.loc["held-out likelihood: people", ["which is", "degrees"]].tolist() == ["at most", 0.05]
-    assert units.loc["held-out likelihood: head 1", ["which is", "degrees"]].tolist() == ["at least", 9.0]
+    assert units.loc["held-out likelihood: people", ["which is", "degrees"]].tolist() == [
+        "at most",
+        pytest.approx(0.05),
+    ]
+    assert units.loc["held-out likelihood: head 1", ["which is", "degrees"]].tolist() == ["at least", pytest.approx(9)]
     assert units.loc["held-out likelihood: head 2", "which is"] == "estimate"
     written = json.loads(TypeAdapter(tuple[SigmaReading, ...]).dump_json(tuple(sigmas)))
     assert [r["estimate"]["sigma"] for r in written] == [None, None, 0.5]
