@@ -59,8 +59,8 @@ class SigmaEstimate:
     curve: tuple[float, ...]
 
     @property
-    def tried(self) -> float:
-        """The sigma, or the one at the edge that it lies beyond."""
+    def sigma_or_bound(self) -> float:
+        """The sigma, or the one that it is at most or at least."""
         return next(s for s in (self.sigma, self.at_most, self.at_least) if s is not None)
 
 

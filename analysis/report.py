@@ -375,7 +375,7 @@ def _sigma_units(results: Results, inference: Inference, stimuli: Sequence[Stimu
         if not held_out.model or (held_out.model, held_out.layer) == (main.model, main.layer):
             e, of = held_out.estimate, head_label(held_out.map) if held_out.model else "people"
             what = "estimate" if e.sigma is not None else "at most" if e.at_most is not None else "at least"
-            found.append((f"held-out likelihood: {of}", what, e.tried))
+            found.append((f"held-out likelihood: {of}", what, e.sigma_or_bound))
     width = np.array([s.width_px for s in stimuli], dtype=float)
     per_deg = np.array([results.summary.px_per_deg.get(s.name, np.nan) for s in stimuli])
     # Patches lie on the longer side as many as the model takes there.

@@ -202,10 +202,10 @@ def test_beyond_the_sigmas_that_were_tried_there_is_no_estimate() -> None:
     pictures, maps = planted(np.random.default_rng(26))
     for found in (human_sigma(pictures, [4.0, 5.0, 6.0]), model_sigma(pictures, maps, [4.0, 5.0, 6.0])):
         assert (found.sigma, found.at_most, found.at_least) == (None, pytest.approx(4.0), None)
-        assert found.low is None and found.high is None and found.tried == found.at_most
+        assert found.low is None and found.high is None and found.sigma_or_bound == found.at_most
     for found in (human_sigma(pictures, [0.3, 0.5, 0.8]), model_sigma(pictures, maps, [0.3, 0.5, 0.8])):
         assert (found.sigma, found.at_most, found.at_least) == (None, None, pytest.approx(0.8))
-        assert found.low is None and found.high is None and found.tried == found.at_least
+        assert found.low is None and found.high is None and found.sigma_or_bound == found.at_least
 
 
 def test_an_optimum_that_one_viewer_holds_within_the_range_has_no_interval() -> None:
