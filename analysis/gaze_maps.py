@@ -10,6 +10,7 @@ Not here: finding fixations in samples (fixations.py), comparing two maps (measu
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import TypeAlias, get_args
@@ -192,6 +193,7 @@ def smooth(density: FloatArray, sigma: float) -> FloatArray:
     return blurred
 
 
+@functools.lru_cache(maxsize=4)  # rows and columns of two kinds of picture
 def _mirrored_blur(length: int, sigma: float) -> FloatArray:
     """What pixel k gives to pixel i, (length, length), with all the mirror images of k that sigma reaches."""
     centres = np.arange(0.5, length, dtype=np.float64)
@@ -200,22 +202,27 @@ def _mirrored_blur(length: int, sigma: float) -> FloatArray:
     for turn in range(-reach, reach + 1):
         for images in (centres, -centres):
             matrix += blur_matrix(images + 2 * turn * length, length, sigma)
+    matrix.flags.writeable = False
     return matrix
 
 
 def overlap_matrix(length: int, new_length: int) -> FloatArray:
-    """What share of each of `length` equal cells falls into each of `new_length`; (new_length, length)."""
-    old = np.linspace(0, 1, length + 1)
-    new = np.linspace(0, 1, new_length + 1)
-    shared: FloatArray = np.minimum(new[1:, None], old[1:]) - np.maximum(new[:-1, None], old[:-1])
-    return np.maximum(shared, 0) * length
+    """What share of each of `length` equal cells falls into each of `new_length`; (new_length, length).
+
+    Borders are whole numbers here, so that shares that are equal are equal to the last bit.
+    """
+    old, new = np.arange(length + 1) * new_length, np.arange(new_length + 1) * length
+    shared = np.minimum(new[1:, None], old[1:]) - np.maximum(new[:-1, None], old[:-1])
+    share: FloatArray = np.maximum(shared, 0) / new_length
+    return share
 
 
 def area_resample(mass: FloatArray, height: int, width: int) -> FloatArray:
     """Maps (..., h, w) over the same picture with `height` x `width` cells; each cell's mass is kept, spread evenly.
 
     A cell of the result has, of every cell it overlaps, the share of the area that it overlaps; so sums are kept, and
-    a patch of attention is neither interpolated nor sharpened.
+    a patch of attention is neither interpolated nor sharpened. Cells that lie wholly within one patch have one and the
+    same number: measures by rank (AUC, AUC-Judd, shuffled AUC) see the tie that it is.
 
     >>> area_resample(np.array([[1.0, 3.0]]), 1, 4)
     array([[0.5, 0.5, 1.5, 1.5]])

@@ -11,6 +11,9 @@ points, whatever the sigma. The interval is for new viewers and new pictures: by
 viewer (as one who is predicted and as one who predicts), each picture, and each of one on the other. Resampling viewers
 with replacement would not do for human sigma: a sample of 20 holds some 13 different people, who predict like 13.
 
+Which sigmas can be told at all, the data's resolution says (`sigmas_to_try`). Where the likelihood still rises at the
+smallest or largest of them, there is no estimate: sigma is at most, or at least, that one.
+
 Nothing here is random. Not here: the published "best sigma" (inference.py), the ceiling's density (density.py).
 """
 
@@ -26,30 +29,55 @@ from scipy import stats
 from analysis.density import PictureGaze, kernel_masses, vertex
 from analysis.gaze_maps import FloatArray, smooth
 
+SD_OF_A_SPREAD = 1 / np.sqrt(12)  # of an even spread, in its widths
+FACTOR = 1.25  # from one sigma that is tried to the next, at most
 UNIFORM_SHARES = np.geomspace(0.001, 0.5, 16)
 CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class SigmaEstimate:
-    """A sigma with its 95 % interval, in the units of `PictureGaze.unit_px`.
+    """A sigma with its 95 % interval, in the units of `PictureGaze.unit_px`, or what it is at most or at least.
 
-    low, high: None with fewer than two pictures or too few viewers, and where the optimum, of everything or without one
-    viewer or picture, is at an edge of the sigmas that were tried (`at_edge`): then it is not known, and more should be
-    tried. `uniform`: the share of the uniform density at that sigma. `curve`: at each of `sigmas`, bits per fixation
-    over the uniform density alone; `fixations`: how many were predicted.
+    sigma: None where the likelihood is highest at the smallest sigma that was tried, which is then `at_most`, or at the
+    largest, `at_least`; of the three one is known. low, high: None where there is no sigma, with fewer than two
+    pictures or too few viewers, and where without one viewer or picture there would be none. `uniform`: the share of
+    the uniform density at that sigma. `curve`: at each of `sigmas`, bits per fixation over the uniform density alone;
+    `fixations`: how many were predicted.
     """
 
-    sigma: float
+    sigma: float | None
+    at_most: float | None
+    at_least: float | None
     low: float | None
     high: float | None
-    at_edge: bool
     uniform: float
     viewers: int
     pictures: int
     fixations: int
     sigmas: tuple[float, ...]
     curve: tuple[float, ...]
+
+    @property
+    def sigma_or_bound(self) -> float:
+        """The sigma, or the one that it is at most or at least."""
+        return next(s for s in (self.sigma, self.at_most, self.at_least) if s is not None)
+
+
+def sigmas_to_try(pictures: Sequence[PictureGaze], cells_px: Sequence[float] | None = None) -> tuple[float, ...]:
+    """The sigmas that these pictures can tell, in units of `unit_px`, each at most 1.25 times the one before.
+
+    cells_px: how wide the cells are that mass is spread over, in map px, one a picture: the patches of a model; the
+    map's own pixels (1) for fixations, and at the least. An even spread over a width w has an SD of w / sqrt(12). So
+    below 1 / sqrt(12) of a cell the cells make a map wider than sigma does, and the grid would decide, not gaze; above
+    1 / sqrt(12) of a picture's longer side a Gaussian covers it like an even spread. Of pictures that differ, the one
+    with the coarsest cells and the one with the longest side decide.
+    """
+    cells = [1.0] * len(pictures) if cells_px is None else cells_px
+    low = max(max(1.0, cell) / gaze.unit_px for gaze, cell in zip(pictures, cells, strict=True)) * SD_OF_A_SPREAD
+    high = max(max(gaze.grid.shape) / gaze.unit_px for gaze in pictures) * SD_OF_A_SPREAD
+    steps = max(2, int(np.ceil(np.log(high / low) / np.log(FACTOR))))
+    return tuple(float(s) for s in np.geomspace(low, max(high, low * FACTOR**2), steps + 1))
 
 
 def human_sigma(pictures: Sequence[PictureGaze], sigmas: Sequence[float]) -> SigmaEstimate:
@@ -137,10 +165,11 @@ def _estimate(
     tried = np.asarray(sigmas, dtype=np.float64)
     if len(tried) < 3 or not (np.all(np.diff(tried) > 0) and tried[0] > 0):
         raise ValueError("the sigmas must be three or more, rising and more than 0")
-    computed = [[likelihoods(i, float(s) * gaze.unit_px) for s in tried] for i, gaze in enumerate(pictures)]
+    # Pictures of one size have one blur at a sigma, which is kept from one to the next.
+    computed = [[likelihoods(i, float(s) * gaze.unit_px) for i, gaze in enumerate(pictures)] for s in tried]
     # (pictures, sigmas, shares) and (pictures, viewers, sigmas, shares)
-    whole = np.array([[w for w, _ in of_picture] for of_picture in computed])
-    without = np.array([[o for _, o in of_picture] for of_picture in computed]).swapaxes(1, 2)
+    whole = np.array([[w for w, _ in at_sigma] for at_sigma in computed]).swapaxes(0, 1)
+    without = np.array([[o for _, o in at_sigma] for at_sigma in computed]).transpose(1, 2, 0, 3)
     # A viewer who looked at nothing is none.
     there = np.array([[len(p) > 0 for p in gaze.points] for gaze in pictures])
     without = without[:, there.any(axis=0)]
@@ -148,21 +177,22 @@ def _estimate(
 
     total = whole.sum(axis=0)
     log_sigma, at_edge = _optimum(tried, total)
+    best = float(np.exp(log_sigma))
     fixations = sum(len(gaze.all_points()) for gaze in pictures)
     low = high = None
     if n_pictures > 1 and n_viewers >= least_viewers:
         by_viewer, edge_v = _optimum(tried, without.sum(axis=0))
         by_picture, edge_p = _optimum(tried, total - whole)
         by_cell, edge_c = _optimum(tried, total - whole[:, None] + without)
-        at_edge |= edge_v.any() | edge_p.any() | edge_c.any()
         half = _half_width(by_viewer, by_picture, by_cell)
-        if not at_edge:
+        if not (at_edge or edge_v.any() or edge_p.any() or edge_c.any()):
             low, high = float(np.exp(log_sigma - half)), float(np.exp(log_sigma + half))
     nearest = int(np.abs(np.log(tried) - log_sigma).argmin())
     return SigmaEstimate(
-        sigma=float(np.exp(log_sigma)), low=low, high=high, at_edge=bool(at_edge),
-        uniform=float(UNIFORM_SHARES[total[nearest].argmax()]), viewers=n_viewers, pictures=n_pictures,
-        fixations=fixations, sigmas=tuple(float(s) for s in tried),
+        sigma=None if at_edge else best,
+        at_most=best if at_edge and nearest == 0 else None, at_least=best if at_edge and nearest > 0 else None,
+        low=low, high=high, uniform=float(UNIFORM_SHARES[total[nearest].argmax()]), viewers=n_viewers,
+        pictures=n_pictures, fixations=fixations, sigmas=tuple(float(s) for s in tried),
         curve=tuple(float(v) for v in _highest(np.log(UNIFORM_SHARES), total) / (fixations * np.log(2))),
     )  # fmt: skip
 

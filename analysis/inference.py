@@ -53,7 +53,7 @@ from analysis.cells import (
 from analysis.chance import above_chance
 from analysis.density import PictureGaze, Ratio, share_of_the_way
 from analysis.gaze_maps import area_resample, grid_for, sigma_in_map_px, to_map_px
-from analysis.held_out_sigma import SigmaEstimate, human_sigma, model_sigma
+from analysis.held_out_sigma import SigmaEstimate, human_sigma, model_sigma, sigmas_to_try
 from analysis.measures import MEASURES
 from analysis.mixed_model import Components, bounded_df, components, fit_tables, wald_test
 from analysis.results import REFERENCES, Results, named_maps
@@ -66,7 +66,6 @@ FloatArray = NDArray[np.float64]
 LEVEL = 0.95
 OTHERS = "others"
 PERMUTATIONS = 2000
-SIGMAS_TRIED = tuple(float(s) for s in np.geomspace(0.1, 1, 15) * 8)  # of the study's unit, 0.8 to 8
 BOOTSTRAP_DRAWS = 2000
 SKEWED = ("kl",)  # measures that have a reading by their logarithms beside
 MOST_NAMED = 20  # participants or pictures in one remark
@@ -259,7 +258,8 @@ class Sound:
 
 @dataclass(frozen=True)
 class Curve:
-    """A mean score over sigma, its SD over participants x pictures, and where it is best; None where undefined.
+    """A mean score over sigma, its SD over participants x pictures, and where it is best; None where undefined, as is
+    the best of one sigma.
 
     `at_edge`: the best is the first or last sigma of the sweep, which is then no optimum but where the sweep ended.
     """
@@ -300,7 +300,7 @@ class Replication:
 
     `best_sigma_mean`, `_sd` and `_se` are over heads; `sigma` is the swept value nearest to that mean, at which ANOVA
     and Tukey's HSD are done, the latter only in the layer shown of each model. `ranked` goes from the closest head to
-    the farthest there.
+    the farthest there. Where there is but one sigma, that is `sigma`, and none of them is best.
     """
 
     model: str
@@ -311,13 +311,18 @@ class Replication:
     curves: tuple[Curve, ...]
     mean_curve: Curve
     shuffled_curve: Curve | None
-    best_sigma_mean: float
+    best_sigma_mean: float | None
     best_sigma_sd: float | None
     best_sigma_se: float | None
     sigma: float
     ranked: tuple[str, ...]
     anova: Anova | None
     tukey: tuple[TukeyPair, ...]
+
+    @property
+    def swept(self) -> bool:
+        """Whether there are several sigmas, of which one can be best."""
+        return len(self.sigmas) > 1
 
 
 @dataclass(frozen=True)
@@ -1457,12 +1462,14 @@ def _sigmas(results: Results, shown: Sequence[Sound]) -> tuple[SigmaReading, ...
     for number, reading in enumerate(shown):
         attention = results.attention(reading.model, reading.layer)
         gaze = {name: gaze_on(name, attention[name].shape[-1]) for name in stimuli}
+        pictures = list(gaze.values())
         if number == 0 and len(viewers) > 1:
-            estimate = human_sigma(list(gaze.values()), SIGMAS_TRIED)
+            estimate = human_sigma(pictures, sigmas_to_try(pictures))
             found.append(SigmaReading("", 0, "people", study.maps.sigma_unit, estimate))
+        patches_px = [max(np.divide(g.grid.shape, attention[name].shape[-2:])) for name, g in gaze.items()]
         for head in (h.map for h in reading.heads):
             maps = [area_resample(named_maps(attention[name])[head], *g.grid.shape) for name, g in gaze.items()]
-            estimate = model_sigma(list(gaze.values()), maps, SIGMAS_TRIED)
+            estimate = model_sigma(pictures, maps, sigmas_to_try(pictures, patches_px))
             found.append(SigmaReading(reading.model, reading.layer, head, study.maps.sigma_unit, estimate))
     return tuple(found)
 
@@ -1524,9 +1531,9 @@ def replicate(cells: Cells, model: str, layer: int, measure: str, unit: str, *, 
     curves = [curve(cells, (h,), h, sign) for h in heads]
     shuffled = [SHUFFLED + h for h in heads if SHUFFLED + h in cells.maps]
     best = np.array([c.best_sigma for c in curves if c.best_sigma is not None])
-    mean = float(best.mean())
+    mean = float(best.mean()) if len(best) else None
     sd = float(best.std(ddof=1)) if len(best) > 1 else None
-    sigma = min(cells.sigmas, key=lambda s: abs(s - mean))
+    sigma = cells.sigmas[0] if mean is None else min(cells.sigmas, key=lambda s: abs(s - mean))
     groups = [g[np.isfinite(g)] for g in (cells.at(h, sigma).ravel() for h in heads)]
     farness = [-sign * float(g.mean()) if len(g) else np.inf for g in groups]
     usable = len(groups) > 1 and all(len(g) > 1 for g in groups) and any(g.std() > 0 for g in groups)
@@ -1559,13 +1566,13 @@ def curve(cells: Cells, maps: tuple[str, ...], label: str, sign: int) -> Curve:
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = filled.sum(axis=0) / n
         sd = np.sqrt((np.where(known, flat - mean, 0.0) ** 2).sum(axis=0) / (n - 1))
-    at = int(np.nanargmax(sign * mean)) if np.isfinite(mean).any() else None
+    at = int(np.nanargmax(sign * mean)) if np.isfinite(mean).any() and len(cells.sigmas) > 1 else None
     return Curve(
         map=label,
         mean=tuple(float(v) if np.isfinite(v) else None for v in mean),
         sd=tuple(float(v) if np.isfinite(v) else None for v in sd),
         best_sigma=None if at is None else cells.sigmas[at],
-        at_edge=at is not None and len(cells.sigmas) > 1 and at in (0, len(cells.sigmas) - 1),
+        at_edge=at in (0, len(cells.sigmas) - 1),
     )
 
 

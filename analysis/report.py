@@ -28,6 +28,7 @@ from analysis.inference import (
     Estimate,
     Inference,
     MapReading,
+    Replication,
     read_inference,
 )
 from analysis.looks import Chooser, Look, colour_bar, data_uri, difference_bar, make_looks
@@ -337,7 +338,10 @@ def _windows(inference: Inference) -> Table:
         | {"fixations": w.fixations, "participants": w.participants, "pictures": w.pictures}
         for w in inference.windows for r in (*w.heads, *w.references)
     ]  # fmt: skip
-    note = "Maps depend on how many fixations they are made of: compare windows of one length alone."
+    note = (
+        "Maps depend on how many fixations they are made of: compare windows of one length alone. The last window is a "
+        "whole one to a twentieth of a step, or what remains from half a step on."
+    )
     return _table(inference, "windows", f"{MEASURES[inference.primary].label} by window of viewing time", rows, note)
 
 
@@ -363,26 +367,30 @@ def _groups(inference: Inference) -> Table:
 def _sigma_units(results: Results, inference: Inference, stimuli: Sequence[Stimulus]) -> Table:
     """The sigmas that the page speaks of, in degrees, px of the picture, patches and percent of its width."""
     main, unit = inference.main(), results.study.maps.sigma_unit
-    found: list[tuple[str, float | None]] = [("fixed beforehand", main.sigma)]
+    found: list[tuple[str, str, float | None]] = [("fixed beforehand", "set", main.sigma)]
     for r in inference.replications_of(main):
         if r.measure == inference.primary:
-            found.append(("replication: best for the mean over heads", r.best_sigma_mean))
-            chance = r.shuffled_curve.best_sigma if r.shuffled_curve else None
-            found.append(("replication: best for other pictures", chance))
-    found += [
-        (f"held-out likelihood: {head_label(r.map) if r.model else 'people'}", r.estimate.sigma)
-        for r in inference.sigmas if not r.model or (r.model, r.layer) == (main.model, main.layer)
-    ]  # fmt: skip
+            ends = sum(c.at_edge for c in r.curves)
+            what = f"mean; {ends} of {len(r.curves)} at the sweep's end" if ends else "mean of optima"
+            found.append(("replication: best for each head", what, r.best_sigma_mean))
+            if (chance := r.shuffled_curve) is not None:
+                what = "the sweep's end, no optimum" if chance.at_edge else "optimum"
+                found.append(("replication: best for other pictures", what, chance.best_sigma))
+    for held_out in inference.sigmas:
+        if not held_out.model or (held_out.model, held_out.layer) == (main.model, main.layer):
+            e, of = held_out.estimate, head_label(held_out.map) if held_out.model else "people"
+            what = "estimate" if e.sigma is not None else "at most" if e.at_most is not None else "at least"
+            found.append((f"held-out likelihood: {of}", what, e.sigma_or_bound))
     width = np.array([s.width_px for s in stimuli], dtype=float)
     per_deg = np.array([results.summary.px_per_deg.get(s.name, np.nan) for s in stimuli])
     # Patches lie on the longer side as many as the model takes there.
     per_patch = np.array([max(s.width_px, s.height_px) for s in stimuli]) / max(model_of(results, main.model).patches)
     px_of = {"deg": per_deg, "px": np.ones_like(width), "patch": per_patch, "percent": width / 100}
     rows = [
-        {"sigma": name}
+        {"sigma": name, "which is": what}
         | {label: float(np.median(sigma * px_of[unit] / px_of[other])) for label, other in
            (("degrees", "deg"), ("px", "px"), ("patches", "patch"), ("% of the width", "percent"))}
-        for name, sigma in found if sigma is not None
+        for name, what, sigma in found if sigma is not None
     ]  # fmt: skip
     table = pd.DataFrame(rows)
     note = f"Px of the picture; patches of {layer_label(results, main.model, main.layer)}."
@@ -395,17 +403,18 @@ def _sigmas(results: Results, inference: Inference) -> Table:
     rows = [
         {"of": head_label(r.map) if r.model else "people"}
         | {"layer": layer_label(results, r.model, r.layer) if r.model else ""}
-        | {"sigma": r.estimate.sigma, "low": r.estimate.low, "high": r.estimate.high, "unit": r.unit}
-        | {"at the end of those tried": r.estimate.at_edge, "even share": r.estimate.uniform}
-        | {"fixations": r.estimate.fixations}
+        | {"sigma": r.estimate.sigma, "low": r.estimate.low, "high": r.estimate.high}
+        | {"at most": r.estimate.at_most, "at least": r.estimate.at_least, "unit": r.unit}
+        | {"even share": r.estimate.uniform, "fixations": r.estimate.fixations}
         for r in inference.sigmas
     ]  # fmt: skip
     table = pd.DataFrame(rows)
     note = (
         "The smoothing under which fixations are likeliest: each viewer's under the others' map, everybody's under the "
-        "model's. 95 % intervals for new viewers and pictures. Nothing else uses it."
+        "model's. 95 % intervals for new viewers and pictures. At most: as fine as a px of the map (people) or a patch "
+        "(heads) can tell. At least: as wide as an even spread over the picture. Nothing else uses it."
     )
-    return Table("sigmas", "Sigma by held-out likelihood", table, table, note)
+    return Table("sigmas", "Sigma by held-out likelihood", table, table.dropna(axis="columns", how="all"), note)
 
 
 def _areas(results: Results, inference: Inference) -> Table:
@@ -461,13 +470,8 @@ def _replication_tables(inference: Inference) -> list[Table]:
     best, anovas, tukeys, curves = [], [], [], []
     for r in inference.replication:
         key = {"model": r.model, "layer": r.layer, "measure": r.measure}
-        chance = r.shuffled_curve
-        best.append(
-            key | {"mean over heads": r.best_sigma_mean, "SD": r.best_sigma_sd, "SE": r.best_sigma_se}
-            | {"heads at the sweep's end": sum(c.at_edge for c in r.curves), "mean curve": r.mean_curve.best_sigma}
-            | {"shuffled pictures": chance.best_sigma if chance else None}
-            | {"shuffled at the sweep's end": chance.at_edge if chance else None}
-        )  # fmt: skip
+        if r.swept:
+            best.append(key | _best_sigmas(r))
         if (a := r.anova) is not None:
             ends = {"closest": head_label(r.ranked[0]), "farthest": head_label(r.ranked[-1])}
             test = {"sigma": r.sigma, "F": a.f, "df1": a.df1, "df2": a.df2, "p": a.p, "eta squared": a.eta_squared}
@@ -475,17 +479,31 @@ def _replication_tables(inference: Inference) -> list[Table]:
         for t in r.tukey:
             test = {"second minus first": t.difference, "low": t.low, "high": t.high, "p": t.p}
             tukeys.append(key | {"first": head_label(t.first), "second": head_label(t.second)} | test)
-        for c in (*r.curves, r.mean_curve, *([chance] if chance else [])):
+        for c in (*r.curves, r.mean_curve, *([r.shuffled_curve] if r.shuffled_curve else [])):
+            best_is = "at the sweep's end" if c.at_edge else "optimum"
             curves += [
                 key | {"map": c.map, "sigma": sigma, "mean": mean, "SD": sd}
+                | {"best": best_is if sigma == c.best_sigma else ""}
                 for sigma, mean, sd in zip(r.sigmas, c.mean, c.sd, strict=True)
-            ]
+            ]  # fmt: skip
     return [
         _table(inference, "best-sigma", "Replication: best sigma", best),
         _table(inference, "anova", "Replication: one-way ANOVA over heads", anovas),
         _table(inference, "tukey", "Replication: Tukey's HSD", tukeys, long=True),
         _table(inference, "curves", "Scores over sigma", curves),
     ]
+
+
+def _best_sigmas(r: Replication) -> dict[str, float | bool | None]:
+    """Where the curves of a sweep are best, and whether that is where the sweep ends."""
+    chance = r.shuffled_curve
+    return (
+        {"mean over heads": r.best_sigma_mean, "SD": r.best_sigma_sd, "SE": r.best_sigma_se}
+        | {"heads at the sweep's end": sum(c.at_edge for c in r.curves)}
+        | {"mean curve": r.mean_curve.best_sigma, "it at the sweep's end": r.mean_curve.at_edge}
+        | {"shuffled pictures": chance.best_sigma if chance else None}
+        | {"shuffled at the sweep's end": chance.at_edge if chance else None}
+    )
 
 
 def _drift_correction(results: Results, inference: Inference) -> Table:
@@ -613,12 +631,15 @@ def make_plates(results: Results, inference: Inference) -> dict[str, Plate]:
         suffix = "" if s.model == main.model else f"-{model_folder(s.model)}"
         label = layer_label(results, s.model, s.layer)
         at = f"{label}, σ = {sigma_text(study, s.sigma)}"
-        measures, curves, lifts = inference.measures_of(s), inference.replications_of(s), inference.lifts_of(s)
+        measures, lifts = inference.measures_of(s), inference.lifts_of(s)
+        curves = [r for r in inference.replications_of(s) if r.swept]
         plates += [
             _plate(f"heads{suffix}", figures.draw_heads(s), wording.heads_words(s, at)),
             _plate(f"measures{suffix}", figures.draw_measures(measures), wording.measures_words(measures, at)),
-            _plate(f"sigma{suffix}", figures.draw_sigma(curves, s.sigma), wording.sigma_words(curves, label)),
         ]
+        if curves:
+            drawn = figures.draw_sigma(curves, s.sigma)
+            plates.append(_plate(f"sigma{suffix}", drawn, wording.sigma_words(curves, label)))
         if lifts:
             plates.append(_plate(f"lift{suffix}", figures.draw_lift(lifts), wording.lift_words(lifts, label)))
         windows = [w for w in inference.windows if (w.model, w.layer) == (s.model, s.layer)]

@@ -23,6 +23,9 @@ STANDARD_END_S = 3.0  # results for 0 to 3 s stand beside the whole viewing time
 # Those of fixations, and the window that the row is of.
 WINDOW_COLUMNS = FIXATION_COLUMNS | {"window_start_s": "float64", "window_end_s": "float64"}
 
+# To so much of a step the viewing time is known, for the borders of windows: see `steps`.
+PARTS_OF_A_STEP = 20
+
 # A time in a table, or a border between windows, is exact to this.
 ROUNDING_S = 1e-9
 
@@ -40,28 +43,39 @@ class Window:
 
 
 def windows(shown_s: float, step_s: float = STEP_S, standard_end_s: float = STANDARD_END_S) -> tuple[Window, ...]:
-    """The whole viewing time, the standard window from 0, and the steps that make up the whole, the last maybe shorter.
+    """The whole viewing time, the standard window from 0, and the steps that follow each other.
 
-    shown_s: how long the picture stood. A window that would be another once more is left out. The steps are those that
-    conserve: each moment lies in one of them.
+    shown_s: how long the picture stood, as it was measured; the whole goes exactly so far, and is the widest window.
+    A window that would be another or the whole once more is left out. See `steps` for what becomes of the last one.
 
     >>> [(w.start_s, w.end_s) for w in windows(2.5)]
     [(0.0, 2.5), (0.0, 1.0), (1.0, 2.0), (2.0, 2.5)]
-    >>> [(w.start_s, w.end_s) for w in windows(4.0, step_s=2.0)]
-    [(0.0, 4.0), (0.0, 3.0), (0.0, 2.0), (2.0, 4.0)]
+    >>> [(w.start_s, w.end_s) for w in windows(4.0002, step_s=2.0)]
+    [(0.0, 4.0002), (0.0, 3.0), (0.0, 2.0), (2.0, 4.0)]
     """
     if not (shown_s > 0 and math.isfinite(shown_s) and step_s > 0):
         raise ValueError(f"viewing time and step must be more than 0 s; {shown_s} and {step_s} are invalid")
-    found = [Window(0.0, shown_s)]
-    if standard_end_s < shown_s - ROUNDING_S:
-        found.append(Window(0.0, standard_end_s))
-    return tuple(dict.fromkeys([*found, *steps(shown_s, step_s)]))
+    parts = [Window(0.0, standard_end_s), *steps(shown_s, step_s)]
+    beside = [w for w in parts if w.start_s > 0 or w.end_s < shown_s - max(step_s, w.end_s) / (2 * PARTS_OF_A_STEP)]
+    return tuple(dict.fromkeys([Window(0.0, shown_s), *beside]))
 
 
 def steps(shown_s: float, step_s: float = STEP_S) -> tuple[Window, ...]:
-    """Windows of `step_s` one after the other until `shown_s`, the last maybe shorter."""
-    n = max(1, math.ceil(shown_s / step_s - ROUNDING_S))
-    borders = [*(step_s * i for i in range(n)), shown_s]
+    """Windows of `step_s` one after the other, and what remains of `shown_s` as one more if it is half a step or more.
+
+    The viewing time is first rounded to a twentieth of a step. Screens change with a frame and clocks drift, so that a
+    picture of 10 s stands for 9.98 or 10.0002 s: that is ten steps of 1 s, the last from 9 to 10 s, and the borders are
+    the same for all pictures, which is what lets their windows be averaged. After 10.4 s the last 0.4 s have no window:
+    of a fixation or two no map can be made. After 10.6 s they are a window from 10 to 10.6 s, shorter than the others
+    and so not comparable with them. A picture that stood for less than half a step has no window but the whole.
+
+    >>> [(w.start_s, w.end_s) for w in steps(3.0002)]
+    [(0.0, 1.0), (1.0, 2.0), (2.0, 3.0)]
+    """
+    whole, rest = divmod(round(PARTS_OF_A_STEP * shown_s / step_s), PARTS_OF_A_STEP)
+    borders = [round(step_s * i, 9) for i in range(whole + 1)]
+    if 2 * rest >= PARTS_OF_A_STEP:
+        borders.append(round(step_s * (whole + rest / PARTS_OF_A_STEP), 9))
     return tuple(Window(start, end) for start, end in pairwise(borders))
 
 

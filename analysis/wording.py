@@ -664,28 +664,38 @@ def replication_sentences(inference: Inference) -> list[str]:
     """The published analysis of each measure of the main layer, in words with its numbers."""
     texts = []
     for r in inference.replications_of(inference.main()):
-        text = f"{MEASURES[r.measure].label}: best σ {number(r.best_sigma_mean)}"
-        if r.best_sigma_sd is not None and r.best_sigma_se is not None:
-            text += f" ± {number(r.best_sigma_se, 3)} (mean over heads ± SE; SD {number(r.best_sigma_sd, 3)})"
-        edge = sum(c.at_edge for c in r.curves)
-        if edge:
-            text += f", for {edge} of {plural(len(r.curves), 'head')} at the end of the sweep, where it is no optimum"
-        if r.shuffled_curve is not None and r.shuffled_curve.best_sigma is not None:
-            at_end = ", the end of the sweep" if r.shuffled_curve.at_edge else ""
-            text += f"; the shuffled pictures' best is {r.shuffled_curve.best_sigma:g}{at_end}"
+        found = []
+        if r.best_sigma_mean is not None:
+            found.append(_best_sigma_words(r, r.best_sigma_mean))
         if r.anova is not None:
             a = r.anova
-            text += (
-                f". One-way ANOVA over heads at σ = {r.sigma:g}: F({a.df1}, {a.df2}) = {a.f:.2f}, p {_p_equals(a.p)}, "
-                f"eta squared {a.eta_squared:.3f}. Closest {head_label(r.ranked[0])}, farthest "
-                f"{head_label(r.ranked[-1])}"
+            found.append(
+                f"One-way ANOVA over heads at σ = {r.sigma:g}: F({a.df1}, {a.df2}) = {a.f:.2f}, p {_p_equals(a.p)}, "
+                f"eta squared {a.eta_squared:.3f}"
             )
-        texts.append(text + ".")
+            found.append(f"Closest {head_label(r.ranked[0])}, farthest {head_label(r.ranked[-1])}")
+        if found:
+            texts.append(f"{MEASURES[r.measure].label}: {'. '.join(found)}.")
     return texts
 
 
+def _best_sigma_words(r: Replication, mean: float) -> str:
+    text = f"best σ {number(mean)}"
+    if r.best_sigma_sd is not None and r.best_sigma_se is not None:
+        text += f" ± {number(r.best_sigma_se, 3)} (mean over heads ± SE; SD {number(r.best_sigma_sd, 3)})"
+    edge = sum(c.at_edge for c in r.curves)
+    if edge:
+        text += f", for {edge} of {plural(len(r.curves), 'head')} at the end of the sweep, where it is no optimum"
+    if r.shuffled_curve is not None and r.shuffled_curve.best_sigma is not None:
+        at_end = ", the end of the sweep" if r.shuffled_curve.at_edge else ""
+        text += f"; the shuffled pictures' best is {r.shuffled_curve.best_sigma:g}{at_end}"
+    return text
+
+
 def sigma_reading(study: Study, inference: Inference) -> str:
-    """Where the primary measure's curves are best in this study; empty where nothing was compared."""
+    """Where the primary measure's curves are best in this study; empty where nothing was compared over sigma."""
+    if len(study.maps.sigmas()) == 1:
+        return f"Sigma was not swept: every score is of σ = {sigma_text(study, study.maps.sigma)}, and none is best."
     found = [r for r in inference.replications_of(inference.main()) if r.measure == inference.primary]
     if not found or found[0].mean_curve.best_sigma is None:
         return ""
@@ -740,10 +750,13 @@ def sigma_words(found: Sequence[Replication], label: str) -> tuple[str, str]:
     )
     parts = []
     for r in found:
-        chance = r.shuffled_curve.best_sigma if r.shuffled_curve else None
-        if r.mean_curve.best_sigma is not None:
-            against = f", shuffled pictures at {chance:g}" if chance is not None else ""
-            parts.append(f"{MEASURES[r.measure].label} best at {r.mean_curve.best_sigma:g}{against}")
+        curves = [("best", r.mean_curve), *([("shuffled pictures", r.shuffled_curve)] if r.shuffled_curve else [])]
+        said = [
+            f"{name} at {c.best_sigma:g}{', the end of the sweep' if c.at_edge else ''}"
+            for name, c in curves if c.best_sigma is not None
+        ]  # fmt: skip
+        if said:
+            parts.append(f"{MEASURES[r.measure].label} {', '.join(said)}")
     return caption, f"Measures against sigma, {label}: {'; '.join(parts)}."
 
 
@@ -984,10 +997,11 @@ def _map_words(results: Results) -> list[str]:
     smoothed = {"human": "people's maps", "model": "the model's maps", "both": "people's and the model's maps"}
     weight = "weighted by duration" if s.maps.weight == "duration" else "each counting the same"
     first, last = f"{s.maps.sigma_from:g}", sigma_text(s, s.maps.sigma_to)
+    swept = f", and swept from {first} to {last} in steps of {s.maps.sigma_step:g} for the replication"
+    swept = swept if len(s.maps.sigmas()) > 1 else ""
     return [
         f"Fixations, {weight}, made maps of {s.maps.longer_side_px} px on the longer side. A Gaussian smoothed "
-        f"{smoothed[s.maps.smooth]}; its σ was fixed beforehand at {sigma_text(s, s.maps.sigma)}, and swept from "
-        f"{first} to {last} in steps of {s.maps.sigma_step:g} for the replication."
+        f"{smoothed[s.maps.smooth]}; its σ was fixed beforehand at {sigma_text(s, s.maps.sigma)}{swept}."
     ]
 
 
@@ -1050,7 +1064,8 @@ def _comparison_words(s: Study) -> list[str]:
         "and by its attention: intervals and tests are of the jackknife's pseudo-values (Efron and Stein 1981), with p "
         "values corrected over the heads of a layer by Holm's method. Whether any head is above chance was tested by "
         "permuting pictures, corrected over all heads and layers (Westfall and Young 1993). Beside these stands that "
-        "of Carrasco et al. (2025): a one-way ANOVA over heads and Tukey's HSD at the mean best σ."
+        "of Carrasco et al. (2025): a one-way ANOVA over heads and Tukey's HSD at "
+        f"{'the mean best' if len(s.maps.sigmas()) > 1 else 'that'} σ."
     )
     return texts
 

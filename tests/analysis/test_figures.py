@@ -153,10 +153,11 @@ def test_every_study_can_be_drawn(make_study: Callable[..., Path], properties: d
     folder = make_study(**properties)
     results, found = read_results(folder), read_inference(results_folder(folder))
     main = found.main()
+    swept = [r for r in found.replications_of(main) if r.swept]
     for figure in (
         figures.draw_heads(main),
         figures.draw_measures(found.measures_of(main)),
-        figures.draw_sigma(found.replications_of(main), main.sigma),
+        *([figures.draw_sigma(swept, main.sigma)] if swept else []),
         figures.draw_layers([("first", [s for s in found.sound if s.primary])]),
         *([figures.draw_lift(found.lifts)] if found.lifts else []),
     ):

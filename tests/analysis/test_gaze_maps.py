@@ -1,6 +1,7 @@
 """Gaze maps against integrals, counts and finer grids; units against the screen's own geometry."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from analysis.gaze_maps import (
     to_map_px,
     uniform,
 )
+from analysis.measures import auc, auc_judd, shuffled_auc
 from shared.errors import DataError
 from shared.screen import Screen
 
@@ -178,6 +180,61 @@ def test_a_patch_keeps_its_mass_on_the_map() -> None:
     patches = np.random.default_rng(5).random((14, 14))
     on_map = area_resample(patches, 224, 224)
     assert_allclose(on_map.reshape(14, 16, 14, 16).sum(axis=(1, 3)), patches, rtol=1e-12)
+
+
+# Patches and px of the map: some px lie wholly in one patch, some on the borders of two or four; the last has 2,046.
+PATCHES = [((14, 14), (224, 224)), ((16, 16), (168, 224)), ((24, 32), (168, 224)), ((5, 7), (12, 23)),
+           ((33, 62), (168, 224))]  # fmt: skip
+
+
+def exact_shares(length: int, new_length: int) -> list[tuple[Fraction, ...]]:
+    """The overlap of equal cells in rational numbers, a row a new cell."""
+
+    def shared(new: int, old: int) -> Fraction:
+        top = min(Fraction(new + 1, new_length), Fraction(old + 1, length))
+        return max(top - max(Fraction(new, new_length), Fraction(old, length)), Fraction(0)) * length
+
+    return [tuple(shared(new, old) for old in range(length)) for new in range(new_length)]
+
+
+@pytest.mark.parametrize("patches, px", PATCHES, ids=str)
+def test_a_patch_has_one_value_and_a_border_one_for_each_way_of_crossing_it(
+    patches: tuple[int, int], px: tuple[int, int]
+) -> None:
+    """As many different numbers as exact arithmetic gives: one for each pair of different rows of shares."""
+    mass = np.random.default_rng(6).random(patches).astype(np.float32).astype(np.float64)
+    rows, columns = (len(set(exact_shares(*lengths))) for lengths in zip(patches, px, strict=True))
+    on_map = area_resample(mass, *px)
+    assert len(np.unique(on_map)) == rows * columns
+    assert_allclose(on_map.sum(), mass.sum(), rtol=1e-12)
+
+
+def test_where_patches_are_whole_pixels_the_map_is_each_patch_repeated() -> None:
+    mass = np.random.default_rng(7).random((14, 14))
+    repeated = np.repeat(np.repeat(mass * (1 / 16) * (1 / 16), 16, axis=0), 16, axis=1)
+    assert np.array_equal(area_resample(mass, 224, 224), repeated)
+
+
+@pytest.mark.parametrize("patches, px", [((5, 7), (12, 23)), ((6, 4), (31, 18)), ((9, 9), (20, 20))], ids=str)
+def test_measures_by_rank_see_the_ties_that_exact_arithmetic_sees(
+    patches: tuple[int, int], px: tuple[int, int]
+) -> None:
+    """AUC-Judd, AUC and shuffled AUC of the resampled map, and of the ranks of its values as rational numbers."""
+    rng = np.random.default_rng(8)
+    mass = rng.random(patches)
+    rows, columns = (exact_shares(*lengths) for lengths in zip(patches, px, strict=True))
+    down = [[sum((share * Fraction(m) for share, m in zip(row, column, strict=True) if share), Fraction(0))
+             for column in mass.T] for row in rows]  # fmt: skip
+    exact = [[sum((share * m for share, m in zip(column, line, strict=True) if share), Fraction(0))
+              for column in columns] for line in down]  # fmt: skip
+    order = {value: rank for rank, value in enumerate(sorted({v for line in exact for v in line}), start=1)}
+    ranks = np.array([[float(order[v]) for v in line] for line in exact])
+    on_map = area_resample(mass, *px)
+    for _ in range(20):
+        fixated, elsewhere = ((rng.integers(0, px[0], n), rng.integers(0, px[1], n)) for n in (12, 200))
+        assert auc_judd(on_map, *fixated) == auc_judd(ranks, *fixated)
+        assert auc(on_map, *fixated) == auc(ranks, *fixated)
+        assert shuffled_auc(on_map, *fixated, *elsewhere) == shuffled_auc(ranks, *fixated, *elsewhere)
 
 
 def test_coverage_is_the_share_of_each_cell() -> None:

@@ -2,14 +2,21 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from analysis.density import PictureGaze, fit_others, vertex
-from analysis.gaze_maps import Grid, fixation_map, smooth
-from analysis.held_out_sigma import SigmaEstimate, human_sigma, model_sigma
+from analysis.gaze_maps import Grid, area_resample, fixation_map, smooth
+from analysis.held_out_sigma import SigmaEstimate, human_sigma, model_sigma, sigmas_to_try
+from analysis.inference import infer
+from analysis.results import attention_path, read_results, write_attention
 
 GRID = Grid(48, 64)
 SIGMAS = np.geomspace(0.8, 8, 14)
@@ -72,7 +79,7 @@ def test_sigma_is_unbiased_and_its_interval_covers(
     case = [20, int(10 * spread[0]), int(10 * spread[1]), estimate is of_model]
     found = [estimate(planted(np.random.default_rng([*case, 2, number]), *spread)) for number in range(STUDIES)]
     truth = population_sigma(estimate, spread, case)
-    assert not any(f.at_edge for f in found)
+    assert all(f.sigma is not None for f in found)
     logs = np.log([f.sigma for f in found])
     # The truth has an error of its own, of 150 studies where the mean has one of 100.
     error = logs.std(ddof=1) * math.sqrt(1 / STUDIES + 1 / POPULATION)
@@ -190,12 +197,153 @@ def test_sigma_is_in_the_pictures_own_units() -> None:
     assert model_sigma(pictures, maps, SIGMAS).sigma == pytest.approx(SD_PX, rel=0.1)
 
 
-def test_a_sigma_at_the_edge_is_said_and_has_no_interval() -> None:
+def test_beyond_the_sigmas_that_were_tried_there_is_no_estimate() -> None:
+    """Only what sigma is at most or at least, and no interval."""
     pictures, maps = planted(np.random.default_rng(26))
-    for found in (human_sigma(pictures, [4.0, 5.0, 6.0]), model_sigma(pictures, maps, [0.3, 0.5, 0.8])):
-        assert found.at_edge and found.low is None and found.high is None
-    assert human_sigma(pictures, [4.0, 5.0, 6.0]).sigma == pytest.approx(4.0)
-    assert model_sigma(pictures, maps, [0.3, 0.5, 0.8]).sigma == pytest.approx(0.8)
+    for found in (human_sigma(pictures, [4.0, 5.0, 6.0]), model_sigma(pictures, maps, [4.0, 5.0, 6.0])):
+        assert (found.sigma, found.at_most, found.at_least) == (None, pytest.approx(4.0), None)
+        assert found.low is None and found.high is None and found.sigma_or_bound == found.at_most
+    for found in (human_sigma(pictures, [0.3, 0.5, 0.8]), model_sigma(pictures, maps, [0.3, 0.5, 0.8])):
+        assert (found.sigma, found.at_most, found.at_least) == (None, None, pytest.approx(0.8))
+        assert found.low is None and found.high is None and found.sigma_or_bound == found.at_least
+
+
+def test_an_optimum_that_one_viewer_holds_within_the_range_has_no_interval() -> None:
+    """Two viewers scatter little, the third much; without the third sigma would be the smallest that was tried."""
+    rng, pictures = np.random.default_rng(31), []
+    for _ in range(6):
+        places = rng.random((12, 2)) * [52, 36] + 6
+        scattered = [places + sd * rng.normal(size=(12, 2)) for sd in (0.8, 0.8, 4)]
+        pictures.append(PictureGaze(tuple(p[((p >= 0) & (p < [64, 48])).all(axis=1)] for p in scattered), GRID))
+    sigmas = [1.4, 1.75, 2.2, 2.75]
+    found = human_sigma(pictures, sigmas)
+    assert found.sigma is not None and found.low is None and found.high is None
+    assert human_sigma([PictureGaze(g.points[:2], GRID) for g in pictures], sigmas).at_most == pytest.approx(1.4)
+
+
+# Which sigmas are tried.
+
+DEGREES, PERCENT = 224 / 20, 224 / 100  # map px a unit: a picture 20 degrees wide, on 224 px
+LARGE = Grid(168, 224)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 400), st.integers(1, 400), st.floats(0.01, 100)), min_size=1, max_size=4),
+    st.floats(0.1, 1),
+)
+def test_sigmas_go_from_a_cells_own_width_to_the_pictures(sides: list[tuple[int, int, float]], share: float) -> None:
+    pictures = [PictureGaze((), Grid(height, width), unit_px) for height, width, unit_px in sides]
+    cells = [share * max(height, width) for height, width, _ in sides]
+    found = np.array(sigmas_to_try(pictures, cells))
+    in_units = [(max(1.0, cell) / unit, max(h, w) / unit) for cell, (h, w, unit) in zip(cells, sides, strict=True)]
+    assert len(found) >= 3
+    assert found[0] == pytest.approx(max(cell for cell, _ in in_units) / math.sqrt(12))
+    assert found[-1] >= max(side for _, side in in_units) / math.sqrt(12) * (1 - 1e-9)
+    assert (found[1:] / found[:-1]).max() <= 1.25 + 1e-9
+
+
+def test_the_sigmas_tried_are_the_same_lengths_in_every_unit() -> None:
+    in_px, *others = (np.array(sigmas_to_try([PictureGaze((), LARGE, unit)], [7.0])) for unit in (1, DEGREES, PERCENT))
+    np.testing.assert_allclose(others, [in_px / DEGREES, in_px / PERCENT])
+
+
+def by_twos(rng: np.random.Generator, scatter_px: float) -> list[PictureGaze]:
+    """Two people who look once each at 48 places of 40 pictures: they lie `scatter_px` times the root of 2 apart."""
+    places = np.stack(np.meshgrid(np.arange(14, 224, 28.0), np.arange(14, 168, 28.0)), axis=-1).reshape(-1, 2)
+    pictures = []
+    for _ in range(40):
+        within_px = rng.random((48, 2))  # or all places would lie on the borders of pixels
+        pictures.append(PictureGaze(tuple(places + within_px + scatter_px * rng.normal(size=(2, 48, 2))), LARGE))
+    return pictures
+
+
+def in_unit(pictures: list[PictureGaze], unit_px: float) -> list[PictureGaze]:
+    return [PictureGaze(g.points, g.grid, unit_px) for g in pictures]
+
+
+@pytest.mark.parametrize(
+    "sigma, unit_px", [(0.05, DEGREES), (0.2, DEGREES), (0.3, DEGREES), (0.4, PERCENT), (1.5, PERCENT)]
+)
+def test_a_planted_human_sigma_is_found_among_the_sigmas_tried(sigma: float, unit_px: float) -> None:
+    rng = np.random.default_rng([32, int(1000 * sigma)])
+    pictures = in_unit(by_twos(rng, sigma * unit_px / math.sqrt(2)), unit_px)
+    found = human_sigma(pictures, sigmas_to_try(pictures))
+    assert found.fixations == 3840
+    assert found.sigma == pytest.approx(sigma, rel=0.05)
+
+
+def patches_and_gaze(rng: np.random.Generator, sigma_px: float) -> tuple[list[PictureGaze], list[np.ndarray]]:
+    """Eight people with 60 fixations on each of eight pictures, drawn from maps of 24 x 32 patches blurred by sigma."""
+    pictures, maps = [], []
+    for _ in range(8):
+        map_ = area_resample(rng.random((24, 32)) ** 60, *LARGE.shape)
+        density = smooth(map_, sigma_px) if sigma_px > 0 else map_ / map_.sum()
+        cells = rng.choice(density.size, (8, 60), p=density.ravel())
+        corners = np.stack([cells % 224, cells // 224], axis=-1)
+        pictures.append(PictureGaze(tuple(corners + rng.random((8, 60, 2))), LARGE))
+        maps.append(map_)
+    return pictures, maps
+
+
+@pytest.mark.parametrize("sigma, unit_px", [(0.25, DEGREES), (0.6, DEGREES), (1.5, DEGREES), (1.4, PERCENT)])
+def test_a_planted_model_sigma_is_found_among_the_sigmas_tried(sigma: float, unit_px: float) -> None:
+    pictures, maps = patches_and_gaze(np.random.default_rng([33, int(1000 * sigma)]), sigma * unit_px)
+    pictures = in_unit(pictures, unit_px)
+    found = model_sigma(pictures, maps, sigmas_to_try(pictures, [7.0] * 8))
+    assert found.fixations == 3840 and found.low is not None and found.high is not None
+    assert found.sigma == pytest.approx(sigma, rel=0.1)
+    assert found.low < sigma < found.high
+
+
+def test_what_is_finer_than_the_grid_or_wider_than_the_picture_is_bounded_and_not_estimated() -> None:
+    """People nearer to each other than a pixel is wide; gaze drawn from the patches as they are, and from elsewhere."""
+    rng = np.random.default_rng(34)
+    pictures = by_twos(rng, 0.05)
+    assert human_sigma(pictures, sigmas_to_try(pictures)).at_most == pytest.approx(1 / math.sqrt(12))
+    pictures, maps = patches_and_gaze(rng, 0.0)
+    tried = sigmas_to_try(pictures, [7.0] * 8)
+    assert model_sigma(pictures, maps, tried).at_most == pytest.approx(7 / math.sqrt(12))
+    avoided = [m.max() - m for m in maps]
+    assert model_sigma(pictures, avoided, tried).at_least == pytest.approx(224 / math.sqrt(12))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("geometry, unit_px, sigma", [(True, DEGREES, 0.3), (False, PERCENT, 1.5)])
+def test_a_study_finds_the_planted_sigmas_in_its_own_unit(
+    geometry: bool, unit_px: float, sigma: float, make_study: Callable[..., Path]
+) -> None:
+    """Two participants: everything from fixations in picture px and attention on patches to what inference says."""
+    folder = make_study(participants=2, pictures=8, heads=2, geometry=geometry)
+    results = read_results(folder)
+    rng = np.random.default_rng(35)
+    attention = {name: rng.random((2, 24, 32)) ** 60 for name in results.attention("first", 12)}
+    write_attention({n: a.astype(np.float32) for n, a in attention.items()}, attention_path(folder, "first", 12))
+    estimate = results.study.model_copy(update={"maps": results.study.maps.model_copy(update={"estimate_sigma": True})})
+    picture_px = 240 / 224  # px of the picture a px of the map
+
+    def fixations(points: dict[str, np.ndarray]) -> pd.DataFrame:
+        """points: by picture (participants, n, 2), map px."""
+        row = results.fixations[results.fixations["used"]].iloc[:1]
+        rows = []
+        for name, of_picture in points.items():
+            for person, own in zip(("01", "02"), of_picture * picture_px, strict=True):
+                table = pd.concat([row] * len(own), ignore_index=True)
+                rows.append(table.assign(participant=person, stimulus=name, x_px=own[:, 0], y_px=own[:, 1]))
+        return pd.concat(rows, ignore_index=True)
+
+    def said(points: dict[str, np.ndarray]) -> dict[str, SigmaEstimate]:
+        found = infer(replace(results, study=estimate, fixations=fixations(points)))
+        return {r.map: r.estimate for r in found.sigmas}
+
+    drawn = {}
+    for name, maps in attention.items():
+        density = smooth(area_resample(maps[1], *LARGE.shape), sigma * unit_px)
+        cells = rng.choice(density.size, (2, 240), p=density.ravel())
+        drawn[name] = np.stack([cells % 224, cells // 224], axis=-1) + rng.random((2, 240, 2))
+    assert said(drawn)["head-02"].sigma == pytest.approx(sigma, rel=0.1)
+    together = by_twos(rng, sigma * unit_px / math.sqrt(2))
+    people = {name: np.stack(g.points) for name, g in zip(attention, together, strict=False)}
+    assert said(people)["people"].sigma == pytest.approx(sigma, rel=0.1)
 
 
 def test_who_never_looked_counts_as_no_viewer() -> None:

@@ -291,6 +291,17 @@ def test_the_best_sigma_is_each_heads_optimum_in_its_measures_direction() -> Non
     assert all(c.at_edge for c in high.curves)
 
 
+def test_of_one_sigma_none_is_best_and_heads_are_compared_at_it() -> None:
+    cells = two_heads({"head-01": [3], "head-02": [2], "shuffled-head-01": [4]}, (0.5,))
+    found = replicate(cells, "m", 12, "kl", "deg", pairs=True)
+    assert not found.swept and found.sigma == 0.5 and found.ranked == ("head-02", "head-01")
+    assert (found.best_sigma_mean, found.best_sigma_sd, found.best_sigma_se) == (None, None, None)
+    assert found.shuffled_curve is not None
+    for c in (*found.curves, found.mean_curve, found.shuffled_curve):
+        assert c.best_sigma is None and not c.at_edge
+    assert found.anova is not None and found.anova.p < 0.001 and len(found.tukey) == 1
+
+
 def test_a_measure_that_is_undefined_at_a_sigma_has_no_point_there() -> None:
     cells = two_heads({"head-01": [np.nan, 1, 2]}, (1, 2, 3))
     found = curve(cells, ("head-01",), "head 1", -1)

@@ -21,7 +21,9 @@ from PIL import Image
 
 from analysis import models
 from analysis.attention import attend
-from analysis.gaze_maps import FloatArray, centre_gaussian, fixation_map, grid_for, smooth, to_map_px
+from analysis.density import PictureGaze, fit_others
+from analysis.gaze_maps import FloatArray, area_resample, centre_gaussian, fixation_map, grid_for, smooth, to_map_px
+from analysis.held_out_sigma import human_sigma, model_sigma, sigmas_to_try
 from analysis.importing import import_fixations
 from analysis.measures import nss
 from analysis.results import HALF, POOLED, named_maps, read_results
@@ -183,3 +185,48 @@ def test_an_analysis_finds_the_same_heads(analysed: pd.DataFrame) -> None:
 def test_an_analysis_finds_random_weights_at_about_chance(analysed: pd.DataFrame) -> None:
     """Mean over three seeds and six heads: closer to 0 than any one head has to be."""
     assert by_layer(analysed, pooled=False)["random"].abs().max() < 0.3
+
+
+# --- sigma as a finding
+
+
+def gaze_for_sigma(osie: Osie) -> list[PictureGaze]:
+    """Of all 15 viewers on maps of 168 x 224 px, in units of a percent of the picture's width."""
+    grid = grid_for(WIDTH_PX, HEIGHT_PX)
+    viewers = sorted({who for rows in osie.rows.values() for who in rows["participant"]})
+    pictures = []
+    for rows in osie.rows.values():
+        own = [rows[rows["participant"] == who] for who in viewers]
+        places = [to_map_px(o["x_px"].to_numpy(), o["y_px"].to_numpy(), picture_width_px=WIDTH_PX,
+                            picture_height_px=HEIGHT_PX, grid=grid) for o in own]  # fmt: skip
+        pictures.append(PictureGaze(tuple(np.stack(p, axis=1) for p in places), grid, unit_px=grid.width / 100))
+    return pictures
+
+
+def test_peoples_sigma_lies_within_the_range_that_is_tried(osie: Osie) -> None:
+    """2.2 % of the width, which is 18 px; the same as the width of a ceiling that has no centre bias beside it."""
+    pictures = gaze_for_sigma(osie)
+    tried = sigmas_to_try(pictures)
+    found = human_sigma(pictures, tried)
+    assert found.low is not None and found.high is not None
+    assert found.sigma == pytest.approx(2.2, abs=0.05)
+    assert 1.9 < found.low < found.high < 2.5
+    assert found.sigma == pytest.approx(fit_others(pictures, tried).width, rel=0.02)
+
+
+@needs_offline
+@pytest.mark.slow
+def test_the_offline_heads_sigmas_are_known_but_for_the_head_that_people_avoid(osie: Osie) -> None:
+    """Head 4 has a negative NSS: however widely it is blurred, it tells no more than an even spread."""
+    pictures, model, patch_px = gaze_for_sigma(osie), models.load("offline"), 224 / 32
+    attention = [attend(model, picture, [12], INPUT_PX).heads[0] for picture in osie.pictures.values()]
+    tried = sigmas_to_try(pictures, [patch_px] * len(pictures))
+    for number in range(1, 7):
+        maps = [area_resample(named_maps(a)[f"head-{number:02d}"], *pictures[0].grid.shape) for a in attention]
+        found = model_sigma(pictures, maps, tried)
+        if number == 4:
+            assert found.at_least == pytest.approx(100 / np.sqrt(12))
+            assert max(found.curve) < 0.01
+        else:
+            assert found.sigma is not None and 2 < found.sigma < 4
+            assert found.low is not None and max(found.curve) > 0.5

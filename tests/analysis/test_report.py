@@ -16,12 +16,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from pydantic import TypeAdapter
 
-from analysis.inference import GroupContrast, Groups, Inference, read_inference
+from analysis.held_out_sigma import SigmaEstimate
+from analysis.inference import GroupContrast, Groups, Inference, SigmaReading, read_inference
 from analysis.looks import LEVELS, difference, difference_png, map_png, people_map, picture_gaze
 from analysis.report import make_tables, write_report
 from analysis.results import Results, Setup, read_results, results_folder, write_json
-from analysis.wording import group_sentences, methods, model_sentences, number, references
+from analysis.wording import group_sentences, methods, model_sentences, number, references, sigma_words
 from shared.errors import DataError
 from shared.stimuli import read_stimuli
 
@@ -560,6 +562,73 @@ def test_sigma_stands_in_every_unit(results: Results, inference: Inference) -> N
     assert row["px"] == pytest.approx(12 * row["degrees"])
     assert row["patches"] == pytest.approx(row["px"] * 18 / 240)
     assert row["% of the width"] == pytest.approx(100 * row["px"] / 240)
+
+
+def test_a_best_sigma_where_the_sweep_ends_is_said_in_every_table(results: Results, inference: Inference) -> None:
+    """By KL the shuffled pictures are best at 4 degrees, the last of the sweep, and the heads within it."""
+    stimuli = read_stimuli(results.study_folder / "stimuli")[0]
+    tables = make_tables(results, inference, stimuli)
+    units = tables["sigma-units"].whole.set_index("sigma")["which is"]
+    assert units["fixed beforehand"] == "set"
+    assert units["replication: best for each head"] == "mean of optima"
+    assert units["replication: best for other pictures"] == "the sweep's end, no optimum"
+    curves = tables["curves"].whole
+    best = curves[(curves["best"] != "") & (curves["measure"] == "kl") & (curves["model"] == "first")]
+    best = best[best["layer"] == 12].set_index("map")["best"]
+    assert best["shuffled pictures"] == "at the sweep's end"
+    assert (best.drop("shuffled pictures") == "optimum").all() and len(best) == 6
+    replication = inference.replications_of(inference.main())[0]
+    short = replace(replication, mean_curve=replace(replication.mean_curve, at_edge=True),
+                    curves=tuple(replace(c, at_edge=True) for c in replication.curves))  # fmt: skip
+    tables = make_tables(results, replace(inference, replication=(short,)), stimuli)
+    row = tables["best-sigma"].whole.iloc[0]
+    assert row["heads at the sweep's end"] == 4 and row["it at the sweep's end"] and row["shuffled at the sweep's end"]
+    units = tables["sigma-units"].whole.set_index("sigma")["which is"]
+    assert units["replication: best for each head"] == "mean; 4 of 4 at the sweep's end"
+    assert (
+        "KL divergence best at 2.4, the end of the sweep, shuffled pictures at 4, the end of"
+        in sigma_words([short], "")[1]
+    )
+
+
+def test_a_sigma_beyond_those_tried_is_a_bound_in_every_table(results: Results, inference: Inference) -> None:
+    known = SigmaEstimate(0.5, None, None, 0.4, 0.6, 0.1, 6, 4, 500, (), ())
+    fine = replace(known, sigma=None, at_most=0.05, low=None, high=None)
+    wide = replace(known, sigma=None, at_least=9.0, low=None, high=None)
+    main = inference.main()
+    sigmas = [SigmaReading("", 0, "people", "deg", fine)]
+    sigmas += [SigmaReading(main.model, main.layer, f"head-0{i}", "deg", e) for i, e in enumerate((wide, known), 1)]
+    stimuli = read_stimuli(results.study_folder / "stimuli")[0]
+    tables = make_tables(results, replace(inference, sigmas=tuple(sigmas)), stimuli)
+    shown = tables["sigmas"].shown.set_index("of")
+    assert shown.loc["people", ["at most"]].item() == 0.05 and shown.loc["head 1", ["at least"]].item() == 9.0
+    assert shown["sigma"].notna().to_dict() == {"people": False, "head 1": False, "head 2": True}
+    units = tables["sigma-units"].whole.set_index("sigma")
+    assert units.loc["held-out likelihood: people", ["which is", "degrees"]].tolist() == [
+        "at most",
+        pytest.approx(0.05),
+    ]
+    assert units.loc["held-out likelihood: head 1", ["which is", "degrees"]].tolist() == ["at least", pytest.approx(9)]
+    assert units.loc["held-out likelihood: head 2", "which is"] == "estimate"
+    written = json.loads(TypeAdapter(tuple[SigmaReading, ...]).dump_json(tuple(sigmas)))
+    assert [r["estimate"]["sigma"] for r in written] == [None, None, 0.5]
+
+
+def test_where_sigma_is_not_swept_nothing_is_said_of_a_best_one(make_study: Callable[..., Path]) -> None:
+    """Heads are compared at the one sigma as published; no curve, no best sigma, no sweep in the methods."""
+    folder = make_study(sigmas=1)
+    path = write_report(folder)
+    text = path.read_text("utf-8")
+    visible = re.sub(r"<(style|script)\b.*?</\1>", "", text, flags=re.S)
+    assert "Sigma was not swept: every score is of σ = 4°, and none is best." in visible
+    assert "One-way ANOVA over heads at σ = 4: F(3, " in visible and 'id="table-tukey"' in visible
+    assert "Tukey&#39;s HSD at that σ." in visible
+    for absent in ("best σ", "best at", "swept from", "best sigma", 'id="figure-sigma"', 'id="table-best-sigma"'):
+        assert absent not in visible, absent
+    assert not (path.parent / "figures" / "sigma.svg").exists()
+    assert not (path.parent / "tables" / "best-sigma.csv").exists()
+    inference = read_inference(path.parent)
+    assert all(r.best_sigma_mean is None and r.anova is not None for r in inference.replication)
 
 
 def test_attention_on_special_tokens_is_shown_where_there_is_any(results: Results, inference: Inference) -> None:

@@ -70,10 +70,14 @@ times = st.lists(st.tuples(st.floats(-0.5, 12), st.floats(0.001, 3)), max_size=2
 def test_windows_that_make_up_the_whole_conserve_what_is_in_it(
     seen: list[tuple[float, float]], shown_s: float, step_s: float
 ) -> None:
-    """Seconds and fixations alike, of everyone and of each fixation."""
-    table, whole = fixations(seen), [Window(0, shown_s)]
+    """Seconds and fixations alike, of everyone and of each fixation, up to the last step's end."""
+    following = steps(shown_s, step_s)
+    if not following:
+        assert shown_s < step_s / 2
+        return
+    table, whole = fixations(seen), [Window(0, following[-1].end_s)]
     for weight, column in (("duration", "duration_s"), ("count", "used")):
-        parts = in_windows(table, steps(shown_s, step_s), weight)  # type: ignore[arg-type]
+        parts = in_windows(table, following, weight)  # type: ignore[arg-type]
         every = in_windows(table, whole, weight)  # type: ignore[arg-type]
         expected = every.groupby("fixation")[column].sum()
         found = parts.groupby("fixation")[column].sum().reindex(expected.index, fill_value=0)
@@ -87,23 +91,50 @@ def test_windows_that_make_up_the_whole_conserve_what_is_in_it(
             assert inside.all()
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.floats(0.2, 60), st.floats(0.1, 10))
-def test_steps_follow_each_other_without_gap_or_overlap(shown_s: float, step_s: float) -> None:
+@settings(max_examples=200, deadline=None)
+@given(st.floats(0.05, 60), st.floats(0.1, 10))
+def test_steps_follow_each_other_and_leave_less_than_half_a_step(shown_s: float, step_s: float) -> None:
     found = steps(shown_s, step_s)
-    assert found[0].start_s == 0 and found[-1].end_s == shown_s
     assert all(one.end_s == other.start_s for one, other in pairwise(found))
-    assert all(w.end_s - w.start_s <= step_s + 1e-6 for w in found)
+    assert all(w.end_s - w.start_s == pytest.approx(step_s) for w in found[:-1])
+    assert all(step_s / 2 - 1e-6 <= w.end_s - w.start_s <= step_s + 1e-6 for w in found[-1:])
+    end_s = found[-1].end_s if found else 0.0
+    # A fortieth of a step is what rounding to a twentieth may move the end by.
+    assert -step_s / 40 - 1e-6 <= shown_s - end_s <= step_s / 2 + step_s / 40
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(0.05, 60), st.floats(0.1, 10))
+def test_the_whole_is_the_first_window_and_the_widest(shown_s: float, step_s: float) -> None:
+    """By its width it is told from the others (cells.py)."""
+    whole, *beside = windows(shown_s, step_s)
+    assert whole == Window(0, shown_s)
+    assert all(w.end_s - w.start_s < shown_s for w in beside)
 
 
 def test_ten_seconds_have_the_windows_that_a_study_reports() -> None:
     found = windows(10.0)
     assert found[:2] == (Window(0, 10), Window(0, 3))
     assert found[2:] == tuple(Window(i, i + 1) for i in range(10))
-    # A viewing time that rounding made a hair longer has no window of its own for it.
-    assert len(steps(3.0000000000004)) == 3
     assert windows(3.0)[:2] == (Window(0, 3), Window(0, 1))
     assert windows(1.0) == (Window(0, 1),)
+
+
+@pytest.mark.parametrize("shown_s", [10.0002, 9.9998, 9.98, 10.4])
+def test_a_screens_or_a_clocks_tenth_of_a_frame_makes_no_window_and_moves_no_border(shown_s: float) -> None:
+    """Ten seconds, or what is too short for an eleventh: the steps are those of ten, the whole is what was measured."""
+    assert windows(shown_s) == (Window(0, shown_s), *windows(10.0)[1:])
+
+
+def test_what_remains_is_a_window_from_half_a_step_on() -> None:
+    assert windows(10.6)[-2:] == (Window(9, 10), Window(10, 10.6))
+    assert windows(2.5003)[-1] == windows(2.4998)[-1] == Window(2, 2.5)
+    assert windows(2.44)[-1] == Window(1, 2)
+    # Shorter than half a step, than a step, and nearly as long as the step or the standard: the whole alone.
+    for shown_s in (0.3, 0.7, 0.72, 0.98, 1.0002):
+        assert windows(shown_s) == (Window(0, shown_s),)
+    assert windows(3.0002) == (Window(0, 3.0002), *steps(3.0))
+    assert steps(0.3) == ()
 
 
 def test_nothing_in_gives_the_columns_all_the_same() -> None:
