@@ -48,8 +48,8 @@ def claims_sentences(paper: Paper, rows: Sequence[Row], results: Results, shown:
     if findings:
         readings = [_counted([getattr(row, which).verdict for row in findings]) for which in ("published", "sound")]
         texts.append(
-            f"Of {plural(len(findings), 'finding')} of {paper.label}, counted by measure and head, {readings[0]} here "
-            f"under the published reading, and {readings[1]} under the sound one "
+            f"Of {plural(len(findings), 'finding')} of {paper.label}, counted by measure and head, under the published "
+            f"reading {readings[0]}; under the sound reading {readings[1]} "
             f"({layer_label(results, shown.model, shown.layer)})."
         )
     model = model_of(results, shown.model)
@@ -80,7 +80,7 @@ def _counted(verdicts: Sequence[Verdict]) -> str:
 
 def claim_columns(paper: Paper, row: Row) -> dict[str, str]:
     """One row of the table, in words."""
-    by = MEASURES[row.measure].label if row.measure else head_label(row.head) if row.head else ""
+    by = row.measure.upper().replace("_", "-") if row.measure else head_label(row.head) if row.head else ""
     return {
         "claim": row.claim.statement, "by": by, "paper": paper_words(paper, row), "here": here_words(row),
         "published reading": verdict_words(paper, row, row.published),
