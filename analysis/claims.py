@@ -40,13 +40,14 @@ class _Part(BaseModel):
 
 
 class Paper(_Part):
-    """The paper. `models` are its model's names in timm: in other weights a head's number means another head.
+    """The paper. `authors` are family names; `not_known` are sentences for the reader.
 
-    Empty `models`: heads are compared by their numbers whatever the model. `layer` counts from 1; left out, it is not
-    known, and the layer that the report shows is taken. `not_known` are sentences for the reader.
+    `models` are its model's names in timm: in other weights a head's number means another head. Empty: heads are
+    compared by their numbers whatever the model. `layer` counts from 1; left out, it is not known, and the layer that
+    the report shows is taken.
     """
 
-    authors: str = Field(min_length=1)
+    authors: list[str] = Field(min_length=1)
     title: str = Field(min_length=1)
     year: int = Field(ge=1600, le=9999)
     doi: str = ""
@@ -60,12 +61,13 @@ class Paper(_Part):
     def label(self) -> str:
         """The paper as a text cites it.
 
-        >>> Paper(authors="Clark, Herbert", title="A title", year=1973).label
+        >>> Paper(authors=["Clark"], title="A title", year=1973).label
         'Clark (1973)'
+        >>> Paper(authors=["Baayen", "Davidson", "Bates"], title="A title", year=2008).label
+        'Baayen et al. (2008)'
         """
-        names = re.split(r",| and | & ", self.authors)
-        several = len([n for n in re.split(r" and | & ", self.authors) if n.strip()]) > 1
-        return f"{names[0].strip()}{' et al.' if several else ''} ({self.year})"
+        names = " and ".join(self.authors) if len(self.authors) < 3 else f"{self.authors[0]} et al."
+        return f"{names} ({self.year})"
 
 
 class _Claim(_Part):

@@ -181,7 +181,7 @@ def _reason(paper: Paper, row: Row, j: Judgement) -> str:
         case "sweep's end":
             return "best where the sweep ends, which is no optimum"
         case "other heads":
-            return "this model has not as many heads a layer"
+            return "this model's layers have another number of heads"
         case "other weights":
             return "in other weights a head's number means another head"
         case "other layer":
@@ -240,7 +240,7 @@ def _reason(paper: Paper, row: Row, j: Judgement) -> str:
 def _beside_interval(claim: Any, j: Judgement) -> str:
     text = f"{'within' if j.verdict == 'holds' else 'beyond'} 1.96 standard errors"
     if isinstance(claim, BestSigma):
-        text += " over participants x pictures"
+        text += " over participants x pictures, or half a step"
         text += ", if its unit is the same" if claim.unit is None else ""
     return text
 

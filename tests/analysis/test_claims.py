@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +19,7 @@ from pydantic import TypeAdapter
 from scipy import stats
 
 from analysis.cells import Cells
-from analysis.claims import SHIPPED, BestSigma, Claims, LiftRange, claims_files, heads_of, read_claims, shipped
+from analysis.claims import SHIPPED, BestSigma, Claim, Claims, LiftRange, claims_files, heads_of, read_claims, shipped
 from analysis.claims_wording import claim_columns, claims_sentences
 from analysis.inference import Estimate, Inference, Lift, infer, is_head, lifts, read_inference, replicate
 from analysis.report import against_paper, make_tables, write_report
@@ -47,13 +48,13 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[2]
-PAPER = '[paper]\nauthors = "Clark"\ntitle = "T"\nyear = 1973\n'
+PAPER = '[paper]\nauthors = ["Clark"]\ntitle = "T"\nyear = 1973\n'
 ONE = '[[claims]]\nid = "a"\nstatement = "s"\n'
 
 
 def claims(*each: dict[str, Any], **paper: Any) -> Claims:
     """A file of claims, as it would be read."""
-    of = {"authors": "Clark", "title": "T", "year": 1973} | paper
+    of = {"authors": ["Clark"], "title": "T", "year": 1973} | paper
     numbered = [{"id": f"claim-{i}", "statement": "It is so"} | claim for i, claim in enumerate(each)]
     return Claims.model_validate({"paper": of, "claims": numbered})
 
@@ -142,6 +143,15 @@ def test_what_is_shipped_is_read_and_belongs_to_the_package() -> None:
     for name in shipped():
         read_claims(SHIPPED / f"{name}.toml")
         assert any(fnmatch(f"papers/{name}.toml", pattern) for pattern in patterns["analysis"])
+
+
+def test_the_guides_example_is_read(tmp_path: Path) -> None:
+    guide = (ROOT / "docs" / "claims.md").read_text("utf-8")
+    [example] = [block for block in re.findall(r"```toml\n(.*?)```", guide, re.DOTALL) if "[paper]" in block]
+    (tmp_path / "example.toml").write_text(example, "utf-8")
+    assert read_claims(tmp_path / "example.toml").paper.label == "Clark and Moss (2024)"
+    kinds = {k for of in Claim.__args__ for k in of.model_fields["how"].annotation.__args__}
+    assert all(f"`{kind}`" in guide for kind in kinds)
 
 
 # The shipped paper against studies.

@@ -728,7 +728,7 @@ def test_claims_are_read_before_any_work_and_a_change_in_them_makes_the_report_a
     set_claims(["mine.toml"])
     with pytest.raises(StudyError, match=r"mine\.toml does not exist"):
         analyze(study, workers=1)
-    text = '[paper]\nauthors = "Clark"\ntitle = "T"\nyear = 1973\n[[claims]]\nid = "a"\nstatement = "s"\n'
+    text = '[paper]\nauthors = ["Clark"]\ntitle = "T"\nyear = 1973\n[[claims]]\nid = "a"\nstatement = "s"\n'
     made: list[str] = []
 
     def conclude_quickly(folder: Path, progress: object) -> Path:
