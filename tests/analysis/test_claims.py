@@ -477,6 +477,15 @@ def test_every_head_means_every_head(results: Results, inference: Inference) -> 
     assert verdict({"head-01": 0.6, "head-02": 0.51}) == ("cannot be told", "holds")  # by .0001, and by .05
 
 
+def test_many_heads_inside_are_corrected_for_in_the_sound_reading_alone(results: Results, inference: Inference) -> None:
+    # t = 2.5 with 11 degrees of freedom: p = .03, four times of which is beyond .05.
+    inside = Estimate(0.55, 0.506, 0.594, 0.02, 11.0, None, 0, 12)
+    four = tuple(Lift("first", 12, head_name(n), inside, inside, inside, inside) for n in range(1, 5))
+    rows = reproduce(claims({"how": "inside_over_outside"}), results, replace(inference, lifts=four))
+    assert verdicts(list(rows))[0] == ("holds", "cannot be told")
+    assert rows[0].here.inside[0] == pytest.approx((0.0295, 0.118), rel=0.01)
+
+
 def test_without_masks_nothing_is_said_of_objects(results: Results, inference: Inference) -> None:
     said = claims({"how": "inside_over_outside"}, {"how": "lift", "heads": [1], "low_pp": 0})
     rows = reproduce(said, results, replace(inference, lifts=()))
