@@ -272,6 +272,22 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class BestSigma:
+    """The best sigmas of single participants and pictures: each has its own curve, the mean over heads.
+
+    Mean, SD and SE (SD / sqrt(cells)) are over the `cells`, participants x pictures that have a curve; SD and SE are
+    None with one. `at_edge` is how many of them are best at the first or last sigma of the sweep, so that theirs is no
+    optimum. As all of the replication, the SE takes every participant and picture as a replicate.
+    """
+
+    mean: float
+    sd: float | None
+    se: float | None
+    cells: int
+    at_edge: int
+
+
+@dataclass(frozen=True)
 class Anova:
     """One-way ANOVA over heads, participants x pictures as replicates."""
 
@@ -300,7 +316,9 @@ class Replication:
 
     `best_sigma_mean`, `_sd` and `_se` are over heads; `sigma` is the swept value nearest to that mean, at which ANOVA
     and Tukey's HSD are done, the latter only in the layer shown of each model. `ranked` goes from the closest head to
-    the farthest there. Where there is but one sigma, that is `sigma`, and none of them is best.
+    the farthest there. `over_cells` is the best sigma over participants x pictures; None where there is no sweep, or
+    no participant and picture with a score of every head. Where there is but one sigma, that is `sigma`, and none of
+    them is best.
     """
 
     model: str
@@ -318,6 +336,7 @@ class Replication:
     ranked: tuple[str, ...]
     anova: Anova | None
     tukey: tuple[TukeyPair, ...]
+    over_cells: BestSigma | None = None
 
     @property
     def swept(self) -> bool:
@@ -327,7 +346,11 @@ class Replication:
 
 @dataclass(frozen=True)
 class Lift:
-    """Attention on the object, of one map of one layer: shares of attention and of area, and the lift in pp."""
+    """Attention on the object, of one map of one layer: shares of attention and of area, and the lift in pp.
+
+    `lift_p_holm` is the p of `lift_pp` against 0, corrected by Holm over the heads of the layer; None for other maps
+    than heads, and where a head of the layer has no p.
+    """
 
     model: str
     layer: int
@@ -336,6 +359,7 @@ class Lift:
     outside: Estimate
     area: Estimate
     lift_pp: Estimate
+    lift_p_holm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -1553,7 +1577,25 @@ def replicate(cells: Cells, model: str, layer: int, measure: str, unit: str, *, 
         ranked=tuple(heads[i] for i in np.argsort(farness, kind="stable")),
         anova=anova(groups) if usable else None,
         tukey=tukey(groups, heads) if usable and pairs else (),
+        over_cells=best_sigma_over_cells(cells, tuple(heads), sign),
     )
+
+
+def best_sigma_over_cells(cells: Cells, heads: tuple[str, ...], sign: int) -> BestSigma | None:
+    """Where each participant and picture's mean over `heads` is best, summarised; None as in `Replication`.
+
+    A participant and picture counts at the sigmas at which every head has a score; of equal scores the smallest sigma
+    is the best. sign: 1 where higher scores are closer to people, else -1.
+    """
+    curves = cells.scores[:, :, [cells.maps.index(h) for h in heads], :].mean(axis=2).reshape(-1, len(cells.sigmas))
+    curves = curves[np.isfinite(curves).any(axis=1)]
+    if len(cells.sigmas) < 2 or not len(curves):
+        return None
+    at = np.nanargmax(sign * curves, axis=1)
+    best, n = np.array(cells.sigmas)[at], len(at)
+    sd = float(best.std(ddof=1)) if n > 1 else None
+    edges = int(np.isin(at, (0, len(cells.sigmas) - 1)).sum())
+    return BestSigma(float(best.mean()), sd, None if sd is None else sd / float(np.sqrt(n)), n, edges)
 
 
 def curve(cells: Cells, maps: tuple[str, ...], label: str, sign: int) -> Curve:
@@ -1612,4 +1654,15 @@ def lifts(table: pd.DataFrame) -> tuple[Lift, ...]:
             mean_interval(part[c].to_numpy(dtype=np.float64)) for c in ("inside", "outside", "area", "lift_pp")
         )
         found.append(Lift(model, layer, name, inside, outside, area, lift))
-    return tuple(found)
+    return tuple(_with_holm_of_lifts(found))
+
+
+def _with_holm_of_lifts(found: Sequence[Lift]) -> list[Lift]:
+    corrected = list(found)
+    for layer in dict.fromkeys((x.model, x.layer) for x in found):
+        heads = [i for i, x in enumerate(found) if (x.model, x.layer) == layer and is_head(x.map)]
+        known = [p for i in heads if (p := found[i].lift_pp.p) is not None]
+        if len(known) == len(heads):
+            for i, p in zip(heads, holm(known), strict=True):
+                corrected[i] = replace(found[i], lift_p_holm=p)
+    return corrected

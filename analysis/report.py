@@ -20,11 +20,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import figures, wording
+from analysis.claims import ClaimsFile, claims_files
+from analysis.claims_wording import claim_columns, claims_sentences
 from analysis.exclusion import in_words
 from analysis.figures import REFERENCE_LABELS, head_label
 from analysis.inference import (
     REPLICATION_WARNING,
     SIGMA_WARNING,
+    BestSigma,
     Estimate,
     Inference,
     MapReading,
@@ -33,6 +36,7 @@ from analysis.inference import (
 )
 from analysis.looks import Chooser, Look, colour_bar, data_uri, difference_bar, make_looks
 from analysis.measures import MEASURES
+from analysis.reproduction import main_layer, reproduce
 from analysis.results import Results, model_folder, part_of, read_results, results_folder
 from analysis.wording import cell, known_mean, known_median, known_total, layer_label, model_of, sigma_text
 from shared.stimuli import Stimulus, read_stimuli
@@ -62,6 +66,15 @@ class Plate:
 
 
 @dataclass(frozen=True)
+class AgainstPaper:
+    """A paper's claims set beside the results: a heading, sentences on top, and the name of the table."""
+
+    heading: str
+    sentences: list[str]
+    table: str
+
+
+@dataclass(frozen=True)
 class Table:
     """A table: `whole` goes into its CSV, `shown` is what the page has of it."""
 
@@ -70,6 +83,7 @@ class Table:
     whole: pd.DataFrame
     shown: pd.DataFrame
     note: str = ""
+    wraps: bool = False  # its cells hold sentences
 
     @cached_property
     def columns(self) -> list[str]:
@@ -114,13 +128,19 @@ def write_report(study_folder: Path, progress: Progress = lambda stage, done, to
     folder = results_folder(study_folder)
     progress("report", 0, 3)
     results, inference = read_results(study_folder), read_inference(folder)
+    claims = claims_files(study_folder, results.study.alignment.claims)
     stimuli = [s for s in read_stimuli(study_folder / "stimuli")[0] if s.name in set(results.trials["stimulus"])]
     tables = make_tables(results, inference, stimuli)
+    against = []
+    for file in claims:
+        paper, table = against_paper(file, results, inference)
+        against.append(paper)
+        tables[table.name] = table
     progress("report", 1, 3)
     plates = make_plates(results, inference)
     progress("report", 2, 3)
     looks, chooser = make_looks(results, inference, stimuli)
-    page = render(results, inference, tables, plates, looks, chooser, _provenance(folder))
+    page = render(results, inference, tables, plates, looks, chooser, against, _provenance(folder))
     for plate in plates.values():
         _write(plate.svg, folder / "figures" / f"{plate.name}.svg")
         _write(plate.png, folder / "figures" / f"{plate.name}.png")
@@ -136,7 +156,7 @@ def write_report(study_folder: Path, progress: Progress = lambda stage, done, to
 
 def render(
     results: Results, inference: Inference, tables: dict[str, Table], plates: dict[str, Plate], looks: Sequence[Look],
-    chooser: Chooser, provenance: dict[str, Any],
+    chooser: Chooser, against: Sequence[AgainstPaper], provenance: dict[str, Any],
 ) -> str:  # fmt: skip
     """The page as HTML; every word that comes from a study is escaped."""
     environment = jinja2.Environment(
@@ -170,6 +190,7 @@ def render(
         sigma_reading=wording.sigma_reading(results.study, inference),
         replication_warning=REPLICATION_WARNING,
         replication=wording.replication_sentences(inference),
+        against=against,
         sound_sentences=wording.sound_sentences(results, inference),
         floor_sentences=wording.floor_sentences(results, inference),
         model_sentences=wording.model_sentences(results, inference),
@@ -217,7 +238,7 @@ def make_tables(results: Results, inference: Inference, stimuli: Sequence[Stimul
         {"model": x.model, "layer": x.layer, "map": head_label(x.map), "inside": x.inside.mean}
         | {"outside": x.outside.mean, "area": x.area.mean}
         | _estimate("lift (pp)", x.lift_pp)
-        | {"pictures": x.lift_pp.pictures}
+        | {"p": x.lift_pp.p, "p (Holm)": x.lift_p_holm, "pictures": x.lift_pp.pictures}
         for x in inference.lifts
     ]
     tables = [
@@ -265,7 +286,8 @@ def make_tables(results: Results, inference: Inference, stimuli: Sequence[Stimul
         *_replication_tables(inference),
         _table(
             inference, "lift", "Attention on the object", lifts,
-            "Shares of attention over patches; 95 % t intervals over pictures alone, as attention is the same for all.",
+            "Shares of attention over patches; 95 % t intervals over pictures alone, as attention is the same for all. "
+            "p: of a lift of 0, by the same t; p (Holm): corrected over the heads of the layer.",
         ),
     ]  # fmt: skip
     return {t.name: t for t in tables if len(t.whole)}
@@ -487,7 +509,14 @@ def _replication_tables(inference: Inference) -> list[Table]:
                 for sigma, mean, sd in zip(r.sigmas, c.mean, c.sd, strict=True)
             ]  # fmt: skip
     return [
-        _table(inference, "best-sigma", "Replication: best sigma", best),
+        _table(
+            inference,
+            "best-sigma",
+            "Replication: best sigma",
+            best,
+            "Over heads: the best sigma of each head's mean curve. Over participants x pictures: that of each "
+            "participant and picture's own curve, the mean over heads. Each with its SD and SE (SD / sqrt(n)).",
+        ),
         _table(inference, "anova", "Replication: one-way ANOVA over heads", anovas),
         _table(inference, "tukey", "Replication: Tukey's HSD", tukeys, long=True),
         _table(inference, "curves", "Scores over sigma", curves),
@@ -499,11 +528,40 @@ def _best_sigmas(r: Replication) -> dict[str, float | bool | None]:
     chance = r.shuffled_curve
     return (
         {"mean over heads": r.best_sigma_mean, "SD": r.best_sigma_sd, "SE": r.best_sigma_se}
-        | {"heads at the sweep's end": sum(c.at_edge for c in r.curves)}
+        | {"heads at the sweep's end": sum(c.at_edge for c in r.curves)} | _over_cells(r.over_cells)
         | {"mean curve": r.mean_curve.best_sigma, "it at the sweep's end": r.mean_curve.at_edge}
         | {"shuffled pictures": chance.best_sigma if chance else None}
         | {"shuffled at the sweep's end": chance.at_edge if chance else None}
-    )
+    )  # fmt: skip
+
+
+def _over_cells(of: BestSigma | None) -> dict[str, float | None]:
+    """The best sigma over participants x pictures as columns."""
+    values = (of.mean, of.sd, of.se, of.cells, of.at_edge) if of else (None,) * 5
+    names = ("mean over participants x pictures", "its SD", "its SE", "participants x pictures", "of these at the end")
+    return dict(zip(names, values, strict=True))
+
+
+def against_paper(file: ClaimsFile, results: Results, inference: Inference) -> tuple[AgainstPaper, Table]:
+    """A paper's claims beside the results: the page has one layer, the CSV every layer shown."""
+    paper, main = file.content.paper, main_layer(file.content, inference)
+    rows = reproduce(file.content, results, inference)
+    on_page = [row for row in rows if (row.model, row.layer) == (main.model, main.layer)]
+    whole = pd.DataFrame([
+        {"model": row.model, "layer": row.layer, "id": row.claim.id, "how": row.claim.how} | claim_columns(paper, row)
+        | {"published verdict": row.published.verdict, "sound verdict": row.sound.verdict}
+        for row in rows
+    ])  # fmt: skip
+    shown = pd.DataFrame([claim_columns(paper, row) for row in on_page])
+    shown["claim"] = shown["claim"].where(shown["claim"] != shown["claim"].shift(), "")  # said once
+    note = "What each verdict rests on: docs/claims.md."
+    if len(on_page) < len(rows):
+        note = f"{layer_label(results, main.model, main.layer)}; other models are in the CSV. {note}"
+    name = f"claims-{file.name}"
+    table = Table(name, f"Claims of {paper.label} and what was found here", whole, shown, note, wraps=True)
+    return AgainstPaper(
+        f"Against the paper: {paper.label}", claims_sentences(paper, on_page, results, main), name
+    ), table
 
 
 def _drift_correction(results: Results, inference: Inference) -> Table:

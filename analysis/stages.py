@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from analysis import models
+from analysis.claims import claims_files
 from analysis.comparisons import NOBODY, Elsewhere, Gaze, Job, Maps, compare
 from analysis.density import FEWEST_FIXATIONS, Centre, Others, PictureGaze, fit_centre, fit_others
 from analysis.exclusion import LIMITS, counted, exclude
@@ -185,6 +186,7 @@ def analyze(
     """
     started = time.time()
     study = _chosen(read_study(study_folder), model_names, weights)
+    claims = claims_files(study_folder, study.alignment.claims)
     found = found or find(study_folder)
     folder = results_folder(study_folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -214,6 +216,7 @@ def analyze(
             "version": VERSION["report"], "packages": versions(PACKAGES), "summary": asdict(summary),
             "settings": study.model_dump(), "keys": sorted(keys),
             "tables": [file_digest(folder / name) for name in TABLES],
+            "claims": [[file.name, file_digest(file.path)] for file in claims],
             "pictures": [[s.name, s.title, s.kind, file_digest(s.mask) if s.mask else ""] for s in found.stimuli],
         })  # fmt: skip
         report = folder / "report.html"
@@ -261,6 +264,7 @@ def _conclude(study_folder: Path, progress: Progress) -> Path:
     from analysis.results import read_results
 
     results = read_results(study_folder)
+    claims_files(study_folder, results.study.alignment.claims)  # a mistake there is told before the work
     found = infer(results, lambda done, total: progress("statistics", done, total))
     write_json(found, results_folder(study_folder) / "inference.json")
     return write_report(study_folder, progress)

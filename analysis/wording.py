@@ -20,6 +20,7 @@ from analysis.exclusion import LIMITS, counted, rules
 from analysis.figures import UNITS, head_label
 from analysis.inference import (
     LEVEL,
+    BestSigma,
     Choice,
     Estimate,
     HeadEffect,
@@ -682,14 +683,28 @@ def replication_sentences(inference: Inference) -> list[str]:
 def _best_sigma_words(r: Replication, mean: float) -> str:
     text = f"best σ {number(mean)}"
     if r.best_sigma_sd is not None and r.best_sigma_se is not None:
-        text += f" ± {number(r.best_sigma_se, 3)} (mean over heads ± SE; SD {number(r.best_sigma_sd, 3)})"
+        text += f" ± {number(r.best_sigma_se, 3)} over heads (mean ± SE; SD {number(r.best_sigma_sd, 3)})"
     edge = sum(c.at_edge for c in r.curves)
     if edge:
         text += f", for {edge} of {plural(len(r.curves), 'head')} at the end of the sweep, where it is no optimum"
+    text += _over_cells(r.over_cells)
     if r.shuffled_curve is not None and r.shuffled_curve.best_sigma is not None:
         at_end = ", the end of the sweep" if r.shuffled_curve.at_edge else ""
         text += f"; the shuffled pictures' best is {r.shuffled_curve.best_sigma:g}{at_end}"
     return text
+
+
+def _over_cells(of: BestSigma | None) -> str:
+    """The best sigma over participants x pictures, for a sentence; nothing where there is none."""
+    if of is None:
+        return ""
+    text = f"; {number(of.mean)}"
+    if of.sd is not None and of.se is not None:
+        text += f" ± {number(of.se, 3)}"
+    text += " over participants x pictures, each with the mean of its heads"
+    if of.sd is not None:
+        text += f" (SD {number(of.sd, 3)}, n = {of.cells:,})"
+    return text + (f", {of.at_edge:,} of them at the end of the sweep" if of.at_edge else "")
 
 
 def sigma_reading(study: Study, inference: Inference) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -368,6 +368,11 @@ class AlignmentSettings(Section):
         "",
         description="A column of participants.tsv: its groups are compared, with as many fixations each. Empty: none.",
     )
+    claims: list[str] = Field(
+        ["carrasco-2025"],
+        description="Papers whose claims are set beside the results: names of those that come with Beholder, or .toml "
+        "files in the study's folder (docs/claims.md). Empty: none.",
+    )
 
     @field_validator("measures")
     @classmethod
@@ -377,6 +382,13 @@ class AlignmentSettings(Section):
         if not set(measures) & set(SWEPT):
             raise ValueError(f"for the curves over sigma, one of {', '.join(SWEPT)} must be among them")
         return measures
+
+    @field_validator("claims")
+    @classmethod
+    def _within_the_study(cls, claims: list[str]) -> list[str]:
+        if any(PurePath(name).is_absolute() or ".." in PurePath(name).parts for name in claims):
+            raise ValueError("a file of claims must lie in the study's folder, and be named from there")
+        return claims
 
     @model_validator(mode="after")
     def _primary(self) -> AlignmentSettings:

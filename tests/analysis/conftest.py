@@ -186,6 +186,13 @@ def halved_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_results(tmp_path_factory.mktemp("halved") / "study", made)
 
 
+@pytest.fixture(scope="session")
+def decisive_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A made-up study, to be read only, whose heads 1 to 4 lie far apart for 10 people and 12 pictures."""
+    made = MadeUp(participants=10, pictures=12, models=("first",), layers=(12,), effect=4.0)
+    return make_results(tmp_path_factory.mktemp("decisive") / "study", made)
+
+
 @pytest.fixture
 def small_study(small_folder: Path, tmp_path: Path) -> Path:
     """A copy of the made-up study of one model and layer, to be written to."""

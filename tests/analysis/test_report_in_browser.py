@@ -189,6 +189,14 @@ def test_it_fits_a_telephone(browser: Browser, report: Path) -> None:
     assert wide == [390, []]
 
 
+def test_a_table_of_sentences_is_not_cut_at_the_right_edge(browser: Browser, report: Path) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(report.as_uri())
+    widths = page.locator("#table-claims-carrasco-2025 .scroll").evaluate("e => [e.scrollWidth, e.clientWidth]")
+    page.close()
+    assert widths[0] == widths[1]
+
+
 def luminance(colour: str) -> float:
     """Relative luminance of rgb(...) after WCAG 2.2."""
     parts = [int(v) / 255 for v in re.findall(r"\d+", colour)[:3]]

@@ -716,6 +716,33 @@ def test_a_session_that_lost_every_trial_is_refused_in_one_sentence(simulated: P
 # What every stage gives for a fixed input: some of its numbers, within what machines differ by. If a change makes this
 # test fail, raise that stage's VERSION and write the new numbers (BEHOLDER_WRITE_GOLDEN=1): results that were cached
 # before would otherwise be taken for up to date.
+def test_claims_are_read_before_any_work_and_a_change_in_them_makes_the_report_anew(
+    analysed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = copy(analysed, tmp_path)
+
+    def set_claims(names: list[str]) -> None:
+        alignment = SMALL.alignment.model_copy(update={"claims": names})
+        write_study(SMALL.model_copy(update={"alignment": alignment}), study)
+
+    set_claims(["mine.toml"])
+    with pytest.raises(StudyError, match=r"mine\.toml does not exist"):
+        analyze(study, workers=1)
+    text = '[paper]\nauthors = ["Clark"]\ntitle = "T"\nyear = 1973\n[[claims]]\nid = "a"\nstatement = "s"\n'
+    made: list[str] = []
+
+    def conclude_quickly(folder: Path, progress: object) -> Path:
+        made.append((folder / "mine.toml").read_text())
+        return results_folder(folder) / "report.html"
+
+    monkeypatch.setattr(stages, "_conclude", conclude_quickly)
+    for number in (3, 3, 4):
+        (study / "mine.toml").write_text(f'{text}how = "participants"\nnumber = {number}\n')
+        done = analyze(study, workers=1)
+        assert not done.computed["alignment"]
+    assert [made_of[-2] for made_of in made] == ["3", "4"]
+
+
 GOLDEN = Path(__file__).with_name("golden.json")
 
 
