@@ -16,9 +16,11 @@ import numpy as np
 import pandas as pd
 
 from analysis import figures
+from analysis.density import Share
 from analysis.exclusion import LIMITS, counted, rules
 from analysis.figures import UNITS, head_label
 from analysis.inference import (
+    FITTED_CENTRE,
     LEVEL,
     Estimate,
     HeadEffect,
@@ -220,17 +222,111 @@ def finding(results: Results, inference: Inference) -> Finding:
         who += f", {programmed},"
     sentence = (
         f"{who} and {short_label(model)}{weights} on {seen}: {head} {comes}, "
-        f"{_above_chance(main)}{_share_of_the_way(best)}{_beside_other_heads(main, several)}."
+        f"{_above_chance(main)}{_share_of_the_way(main)}{_beside_other_heads(main, several)}."
     )
     return Finding(sentence, tuple(_notes(results, inference, main)))
 
 
-def _share_of_the_way(best: MapReading) -> str:
+def _share_of_the_way(main: Sound) -> str:
     """How far the closest head gets from chance to the other viewers; nothing where that is not known."""
-    if best.share is None or best.share.low is None or best.share.high is None:
+    share, others = main.best.share, other_viewers(main)
+    if share.ratio is None:
         return ""
-    share, low, high = (f"{100 * v:.0f}" for v in (best.share.ratio, best.share.low, best.share.high))
-    return f", {share} % of the way from there to the other viewers (95 % interval {low} to {high})"
+    text = f", {_percent_of_the_way(share)} from there to {others}"
+    return f"{text}, {_above_all(others)}" if share.ratio.ratio > 1 else text
+
+
+def other_viewers(main: Sound) -> str:
+    """The ceiling by name: it depends on how many the others are."""
+    if main.other_viewers is None:
+        return "the other viewers"
+    fewest, most = main.other_viewers
+    if most == 1:
+        return "the other viewer"
+    return f"the other {fewest} to {most} viewers" if fewest < most else f"the other {most} viewers"
+
+
+def why_of_share(share: Share, main: Sound, floor: str) -> str:
+    """Why a share from `floor` to the other viewers is blank, or how it can be above 100 %; else nothing."""
+    others = other_viewers(main)
+    if share.ratio is not None:
+        return _above_all(others) if share.ratio.ratio > 1 else ""
+    measure = MEASURES[main.measure]
+    return {
+        "measure": f"{measure.label} has no ceiling: {measure.no_best_map}",
+        "floor": f"{floor} has no score",
+        "others": "there is no density of other viewers",
+        "cells": "no participant has all three scores on a picture",
+        "interval": "one participant or picture gives no interval",
+        "room": f"{others} are not shown to be closer than {floor}",
+    }.get(share.blank, "")
+
+
+def _above_all(others: str) -> str:
+    return f"more than 100 %, as here it predicts people better than {others} do; with few viewers the ceiling is low"
+
+
+def _percent_of_the_way(share: Share) -> str:
+    """A share that is not blank, in words with its interval."""
+    assert share.ratio is not None
+    low, high = (number(100 * edge, 0) if edge is not None else "?" for edge in (share.ratio.low, share.ratio.high))
+    return f"{number(100 * share.ratio.ratio, 0)} % of the way (95 % interval {low} to {high})"
+
+
+def what_beats_the_closest_head(main: Sound) -> tuple[str, str] | None:
+    """Of the mean of the heads and the fitted centre bias, those that the closest head is not shown to beat; or None.
+
+    Only an interval without 0 makes "closer"; the centre's share of the way stands beside.
+    """
+    unit = f" {MEASURES[main.measure].unit}" if MEASURES[main.measure].unit else ""
+    leads = [
+        (f"the {head_label(m.map)}", lead)
+        for m, lead in zip(main.summaries, main.leads_over_summaries, strict=True)
+        if m.map == "mean" and len(main.heads) > 1
+    ]
+    leads += [(REFERENCE_WORDS[r.map], r.lead) for r in main.references if r.map == FITTED_CENTRE]
+    said = []
+    for name, lead in leads:
+        if lead.low is not None and lead.low > 0:
+            continue
+        if lead.high is not None and lead.high < 0:
+            ahead = _negated(lead)
+            text = f"{name} is closer to people, by {number(ahead.mean)}{unit} ({interval(ahead)})"
+        else:
+            text = f"{name} is not shown to be farther from people (the head is {_closer_by(lead, unit)})"
+        if name == REFERENCE_WORDS[FITTED_CENTRE] and main.share_of_centre.ratio is not None:
+            text += f", and has gone {_percent_of_the_way(main.share_of_centre)} to {other_viewers(main)}"
+            text += ", from where the head's own starts"
+        said.append(text)
+    if not said:
+        return None
+    return "What the closest head does not beat:", f"{listed(said)}."
+
+
+def _closer_by(lead: Estimate, unit: str) -> str:
+    away = lead if lead.mean >= 0 else _negated(lead)
+    return f"{number(away.mean)}{unit} {'closer' if lead.mean >= 0 else 'farther'}, {interval(away)}"
+
+
+def between_floor_and_ceiling(main: Sound) -> tuple[str, str]:
+    """How far the closest head gets from its own chance, and from the floor that all heads share; or why not."""
+    others, floors = other_viewers(main), ("its own attention on other pictures", REFERENCE_WORDS[FITTED_CENTRE])
+    said = []
+    for share, floor in zip((main.best.share, main.best.share_over_centre), floors, strict=True):
+        why = why_of_share(share, main, floor)
+        if share.ratio is None:
+            said.append(f"how far it gets from {floor} is left blank ({why})" if why else "")
+        else:
+            farther = "less than 0, for it is farther from people than that" if share.ratio.ratio < 0 else why
+            said.append(
+                f"from {floor} it has gone {_percent_of_the_way(share)} to {others}{', ' if farther else ''}{farther}"
+            )
+    if main.best.share.blank == "measure":
+        said = [f"{why_of_share(main.best.share, main, '')}, and shares of the way are left blank"]
+    text = "; ".join(part for part in said if part)
+    if main.best.share_over_centre.ratio is not None:
+        text += ". The centre bias is one floor for all heads: these shares compare, those from a head's own do not"
+    return "The closest head between floor and ceiling:", f"{text}."
 
 
 def _above_chance(main: Sound) -> str:
@@ -298,6 +394,10 @@ def _notes(results: Results, inference: Inference, main: Sound) -> Iterable[tupl
                 "people looked elsewhere: it is zero there, and the measure's epsilon sets the price."
             )
         yield "Beside maps that know no trained model,", text
+    beaten_by = what_beats_the_closest_head(main)
+    if beaten_by is not None:
+        yield beaten_by
+    yield between_floor_and_ceiling(main)
     gains = [(h.gain.mean, h.map) for h in main.heads if h.gain is not None]
     if gains and max(gains)[1] != main.best.map:
         most, name = max(gains)
@@ -330,7 +430,7 @@ def _beside_references(main: Sound) -> str:
     """Which of centre, even spread and object the closest head is closer than, farther than, or neither."""
     verdicts: dict[str, list[str]] = {"is closer than": [], "is farther than": [], "is not shown to be closer than": []}
     for r in main.references:
-        # Of two Gaussians the fitted one is the stronger; the ceiling is told with the share of the way.
+        # Of two Gaussians the fitted one is the stronger; the ceiling is told with the shares of the way.
         fitted = any(other.map == "centre-fitted" for other in main.references)
         if (r.map, main.measure) == ("object", "kl") or r.map == "others" or (r.map == "centre" and fitted):
             continue
@@ -703,13 +803,19 @@ def models_words(side_by_side: Sequence[tuple[str, Sound]], at: str) -> tuple[st
     return caption, f"Models by {MEASURES[main.measure].label}. {'; '.join(said)}."
 
 
-def layers_words(main: Sound, at: str) -> tuple[str, str]:
-    """Caption and alternative text of the tiles of heads by layers; `at` names the closest head's layer and sigma."""
-    what = "Gain over chance" if main.best.gain else "Score"
-    if main.best.share:
-        what = "Share of the way from chance to the other viewers"
+def layers_words(readings: Sequence[tuple[str, Sequence[Sound]]], main: Sound, at: str) -> tuple[str, str]:
+    """Caption and alternative text of the tiles of heads by layers (readings as `figures.draw_layers` has them); `at`
+    names the closest head's layer and sigma.
+    """
+    what = {
+        "share": f"Share of the way from chance to {other_viewers(main)}", "gain": "Gain over chance", "score": "Score",
+    }[figures.shown_by_layers(readings)]  # fmt: skip
     caption = f"{what} by head and layer in {MEASURES[main.measure].label}; the same colours for all models. Layers "
     caption += "stand in the order of the model."
+    ratios = [h.share.ratio.ratio for _, sounds in readings for s in sounds for h in s.heads if h.share.ratio]
+    if figures.shown_by_layers(readings) == "share" and max(ratios) > 1:
+        caption += f" A head with more than 100 predicts people better than {other_viewers(main)} do; with few viewers "
+        caption += "the ceiling is low."
     return caption, f"{what} of every head in every layer analysed. Closest: {head_label(main.best.map)} of {at}."
 
 
@@ -942,8 +1048,8 @@ def _comparison_words(s: Study) -> list[str]:
             "fixations on all other pictures, an even spread, an even spread over the object"
             + (f", and the same network with random weights ({s.alignment.random_weights} seeds)"
                if s.alignment.random_weights else "")
-            + ". The ceiling is the density of the other viewers of the same picture, with a width and admixtures "
-            "fitted by the likelihood of each viewer's fixations under the others'."
+            + ". The ceiling is the density of all the other viewers of the same picture, with a width and admixtures "
+            f"fitted by the likelihood of each viewer's fixations under the others'. {_ceiling_words(s)}"
         )  # fmt: skip
     texts.append(
         "Means over participants and pictures carry 95 % intervals by Satterthwaite's approximation with both as "
@@ -956,6 +1062,29 @@ def _comparison_words(s: Study) -> list[str]:
     return texts
 
 
+def _ceiling_words(s: Study) -> str:
+    """Which map of the other viewers' density each measure of the study is scored with."""
+    own = {
+        "sauc": "its ratio to the density of fixations on other pictures for shuffled AUC",
+        "kl": "the mean human map for KL divergence",
+        "cc": "the mean of z-scored human maps, to the first order in the number of fixations, for CC",
+        "sim": "quantiles of the human maps' values for SIM",
+    }
+    measures = s.alignment.measures
+    plain = [MEASURES[m].label for m in measures if m not in own and not MEASURES[m].no_best_map]
+    maps = [f"the density itself for {listed(plain)}"] if plain else []
+    maps += [text for m, text in own.items() if m in measures]
+    without = [MEASURES[m].label for m in measures if MEASURES[m].no_best_map]
+    texts = []
+    if maps:
+        best = "By each measure it is scored as the map that is best for it on average (K\u00fcmmerer et al. 2018)"
+        texts.append(f"{best}: {listed(maps)}.")
+    if without:
+        have = "has" if len(without) == 1 else "have"
+        texts.append(f"{listed(without)} {have} no ceiling, as no rule for the best map is known.")
+    return " ".join(texts)
+
+
 def references(results: Results) -> str:
     """BibTeX of what the methods rest on, only what this study used."""
     study, source = results.study, results.summary.source
@@ -963,7 +1092,7 @@ def references(results: Results) -> str:
     keys |= {"carrasco2025", "tukey1949", "dosovitskiy2021"}
     by_measure = {"ssim": "wang2004", "sauc": "zhang2008", "ig": "kummerer2015"}
     keys |= {key for measure, key in by_measure.items() if measure in study.alignment.measures}
-    keys |= {"westfall1993"} if study.alignment.chance_pictures else set()
+    keys |= {"westfall1993", "kummerer2018"} if study.alignment.chance_pictures else set()
     if "imported fixations" not in source or "record" in source:
         keys |= {"niehorster2026", "krakowczyk2023"}
         keys |= {"salvucci2000"} if study.fixations.method != "i2mc" else set()

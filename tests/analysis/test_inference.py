@@ -601,7 +601,7 @@ def test_models_windows_chance_and_halves_are_read(inference: Inference) -> None
     assert windows == [(0.0, 1.0), (0.0, 3.0), (1.0, 2.0)]
     assert inference.half is not None and inference.half.mean == pytest.approx(2.0)
     best = inference.main().best
-    assert best.share is not None and 0 < best.share.ratio < 1
+    assert best.share.ratio is not None and 0 < best.share.ratio.ratio < 1
     assert best.inside is not None and best.inside.mean == pytest.approx(best.value.mean - 0.3, abs=0.1)
     assert best.pooled is not None and best.pooled.participants == 0 and best.pooled.pictures == 4
 
