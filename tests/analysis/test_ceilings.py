@@ -20,6 +20,7 @@ from analysis.gaze_maps import FloatArray, Grid, centre_gaussian, fixation_map, 
 GRID = Grid(30, 40)
 RULED = ("kl", "cc", "sim", "nss", "auc", "auc_judd", "sauc", "ig")
 SETTINGS = [(2.0, 2.5, 6), (4.0, 1.0, 20), (4.0, 5.0, 12), (3.0, 0.0, 15)]  # width of spots, sigma, fixations
+SHORT_OF_THE_BEST = {"sim": 0.002, "cc": 0.0005}  # whose rules are approximations
 Viewer = tuple[FloatArray, FloatArray, FloatArray]  # x and y in map px, weights
 
 
@@ -100,7 +101,7 @@ def test_no_other_map_is_better_for_new_viewers(measure: str, width_px: float, s
     found = sign * scores(measure, viewers, np.stack([best, *others.values()]), sigma_px, elsewhere)
     ahead = found[:, 1:] - found[:, :1]
     # Four standard errors of a difference: of some 700 maps just as good, one would be called better by 2 %.
-    chance = 4 * ahead.std(axis=0, ddof=1) / np.sqrt(len(ahead)) + 1e-9
+    chance = 4 * ahead.std(axis=0, ddof=1) / np.sqrt(len(ahead)) + SHORT_OF_THE_BEST.get(measure, 1e-9)
     better = [name for name, by in zip(others, ahead.mean(axis=0) - chance, strict=True) if by > 0]
     assert not better
     assert ahead.mean(axis=0).min() < 0  # not all maps are the same to the measure

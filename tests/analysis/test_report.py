@@ -137,15 +137,16 @@ def test_what_an_earlier_report_left_is_removed(small_study: Path) -> None:
 def test_the_sentence_is_the_inference_in_words(page: Page, inference: Inference) -> None:
     best = inference.main().best
     assert best.gain is not None and best.gain.low is not None and best.gain.high is not None
-    assert best.share is not None and best.share.low is not None and best.share.high is not None
+    share = best.share.ratio
+    assert share is not None and share.low is not None and share.high is not None
     assert inference.main().ties == ("head-03", "head-02")
     sentence = (
         f"{best.value.participants} simulated observers, 80 % of fixations drawn from head 4 of layer 12, the rest "
         "from the centre, and ViT-S/14 (first) with stand-in weights on 4 objects: "
         f"head 4 of the last layer comes closest to where they looked, {number(best.gain.mean)} nats of KL divergence "
         f"closer than its own attention on other pictures (95 % interval {number(best.gain.low)} to "
-        f"{number(best.gain.high)}), {100 * best.share.ratio:.0f} % of the way from there to the other viewers (95 % "
-        f"interval {100 * best.share.low:.0f} to {100 * best.share.high:.0f}); heads 2 and 3 of that layer cannot be "
+        f"{number(best.gain.high)}), {100 * share.ratio:.0f} % of the way (95 % interval {100 * share.low:.0f} "
+        f"to {100 * share.high:.0f}) from there to the other 4 to 5 viewers; heads 2 and 3 of that layer cannot be "
         "told from it."
     )
     assert sentence in page.text
