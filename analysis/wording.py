@@ -232,8 +232,8 @@ def _share_of_the_way(main: Sound) -> str:
     share, others = main.best.share, other_viewers(main)
     if share.ratio is None:
         return ""
-    text = f", {_percent_of_the_way(share)} from there to {others}"
-    return f"{text}, {_above_all(others)}" if share.ratio.ratio > 1 else text
+    why = why_of_share(share, main, "")
+    return f", {_percent(share)} of the way from there to {others}{_interval_of(share)}{f', {why}' if why else ''}"
 
 
 def other_viewers(main: Sound) -> str:
@@ -255,7 +255,7 @@ def why_of_share(share: Share, main: Sound, floor: str) -> str:
     return {
         "measure": f"{measure.label} has no ceiling: {measure.no_best_map}",
         "floor": f"{floor} has no score",
-        "others": "there is no density of other viewers",
+        "others": f"there is no map of other viewers that is known to be best by {measure.label}",
         "cells": "no participant has all three scores on a picture",
         "interval": "one participant or picture gives no interval",
         "room": f"{others} are not shown to be closer than {floor}",
@@ -266,67 +266,68 @@ def _above_all(others: str) -> str:
     return f"more than 100 %, as here it predicts people better than {others} do; with few viewers the ceiling is low"
 
 
-def _percent_of_the_way(share: Share) -> str:
-    """A share that is not blank, in words with its interval."""
+def _percent(share: Share) -> str:
     assert share.ratio is not None
-    low, high = (number(100 * edge, 0) if edge is not None else "?" for edge in (share.ratio.low, share.ratio.high))
-    return f"{number(100 * share.ratio.ratio, 0)} % of the way (95 % interval {low} to {high})"
+    return f"{number(100 * share.ratio.ratio, 0)} %"
+
+
+def _interval_of(share: Share) -> str:
+    """The interval of a share in brackets, after a space; nothing where it has none."""
+    if share.ratio is None or share.ratio.low is None or share.ratio.high is None:
+        return ""
+    return f" (95 % interval {number(100 * share.ratio.low, 0)} to {number(100 * share.ratio.high, 0)})"
 
 
 def what_beats_the_closest_head(main: Sound) -> tuple[str, str] | None:
     """Of the mean of the heads and the fitted centre bias, those that the closest head is not shown to beat; or None.
 
-    Only an interval without 0 makes "closer"; the centre's share of the way stands beside.
+    Only an interval without 0 makes "closer"; the centre's share of the way stands beside the head's.
     """
     unit = f" {MEASURES[main.measure].unit}" if MEASURES[main.measure].unit else ""
-    leads = [
-        (f"the {head_label(m.map)}", lead)
+    rivals = [
+        (f"the {head_label(m.map)}", lead, "")
         for m, lead in zip(main.summaries, main.leads_over_summaries, strict=True)
         if m.map == "mean" and len(main.heads) > 1
     ]
-    leads += [(REFERENCE_WORDS[r.map], r.lead) for r in main.references if r.map == FITTED_CENTRE]
+    way = main.share_of_centre
+    gone = "" if way.ratio is None or main.best.share.ratio is None else (
+        f", and has gone {_percent(way)} of the way from the closest head's chance to {other_viewers(main)}"
+        f"{_interval_of(way)}, the head {_percent(main.best.share)}"
+    )  # fmt: skip
+    rivals += [(REFERENCE_WORDS[r.map], r.lead, gone) for r in main.references if r.map == FITTED_CENTRE]
     said = []
-    for name, lead in leads:
-        if lead.low is not None and lead.low > 0:
-            continue
+    for name, lead, more in rivals:
+        by = _negated(lead) if lead.mean < 0 else lead
+        amount = f"{number(by.mean)}{unit}"
         if lead.high is not None and lead.high < 0:
-            ahead = _negated(lead)
-            text = f"{name} is closer to people, by {number(ahead.mean)}{unit} ({interval(ahead)})"
-        else:
-            text = f"{name} is not shown to be farther from people (the head is {_closer_by(lead, unit)})"
-        if name == REFERENCE_WORDS[FITTED_CENTRE] and main.share_of_centre.ratio is not None:
-            text += f", and has gone {_percent_of_the_way(main.share_of_centre)} to {other_viewers(main)}"
-            text += ", from where the head's own starts"
-        said.append(text)
-    if not said:
-        return None
-    return "What the closest head does not beat:", f"{listed(said)}."
-
-
-def _closer_by(lead: Estimate, unit: str) -> str:
-    away = lead if lead.mean >= 0 else _negated(lead)
-    return f"{number(away.mean)}{unit} {'closer' if lead.mean >= 0 else 'farther'}, {interval(away)}"
+            said.append(f"{name} is closer to people, by {amount} ({interval(by)}){more}")
+        elif lead.low is None or lead.low <= 0:
+            side = "closer" if lead.mean >= 0 else "farther"
+            said.append(
+                f"{name} is not shown to be farther from people (the head is {amount} {side}, {interval(by)}){more}"
+            )
+    return ("What the closest head does not beat:", f"{'; '.join(said)}.") if said else None
 
 
 def between_floor_and_ceiling(main: Sound) -> tuple[str, str]:
     """How far the closest head gets from its own chance, and from the floor that all heads share; or why not."""
-    others, floors = other_viewers(main), ("its own attention on other pictures", REFERENCE_WORDS[FITTED_CENTRE])
-    said = []
-    for share, floor in zip((main.best.share, main.best.share_over_centre), floors, strict=True):
+    lead, own, common = "Between floor and ceiling.", main.best.share, main.best.share_over_centre
+    if own.blank == common.blank == "measure":
+        return lead, f"No share of the way, for {why_of_share(own, main, '')}."
+    gone, blank = [], []
+    for share, floor in ((own, "its own attention on other pictures"), (common, REFERENCE_WORDS[FITTED_CENTRE])):
         why = why_of_share(share, main, floor)
         if share.ratio is None:
-            said.append(f"how far it gets from {floor} is left blank ({why})" if why else "")
-        else:
-            farther = "less than 0, for it is farther from people than that" if share.ratio.ratio < 0 else why
-            said.append(
-                f"from {floor} it has gone {_percent_of_the_way(share)} to {others}{', ' if farther else ''}{farther}"
-            )
-    if main.best.share.blank == "measure":
-        said = [f"{why_of_share(main.best.share, main, '')}, and shares of the way are left blank"]
-    text = "; ".join(part for part in said if part)
-    if main.best.share_over_centre.ratio is not None:
-        text += ". The centre bias is one floor for all heads: these shares compare, those from a head's own do not"
-    return "The closest head between floor and ceiling:", f"{text}."
+            blank.append(f"No share of the way from {floor}: {why}.")
+            continue
+        if share.ratio.ratio < 0:
+            why = "less than 0, for it is farther from people than that"
+        to = f"{other_viewers(main)}{_interval_of(share)}{f', {why}' if why else ''}"
+        gone.append(f"{_percent(share)} of the way from {floor} to {to}")
+    text = " ".join([f"The closest head has gone {'; and '.join(gone)}."] * bool(gone) + blank)
+    if common.ratio is not None:
+        text += " From the centre bias heads compare, as it is one floor for all."
+    return lead, text
 
 
 def _above_chance(main: Sound) -> str:

@@ -46,6 +46,15 @@ def test_intervals_are_drawn_from_low_to_high(inference: Inference) -> None:
         assert tuple(np.round((head.value.low, head.value.high), 9)) in drawn
 
 
+def test_other_viewers_are_drawn_where_they_are_a_ceiling_and_nowhere_else(inference: Inference) -> None:
+    measures = inference.measures_of(inference.main())
+    figure = figures.draw_measures(measures)
+    drawn = {axes.get_title(loc="left"): [t.get_text() for t in axes.texts] for axes in figure.axes}
+    for sound in measures:
+        names = next(of for title, of in drawn.items() if title.startswith(figures.MEASURES[sound.measure].label))
+        assert any("other viewers" in name for name in names) == (sound.measure != "ssim"), sound.measure
+
+
 def test_only_heads_that_cannot_be_told_from_the_closest_are_blue(inference: Inference) -> None:
     main = replace(inference.main(), ties=("head-02",))
     axes = figures.draw_heads(main).axes[0]
