@@ -284,15 +284,15 @@ def draw_models(readings: Sequence[tuple[str, Sound]]) -> Figure:
 
 @in_house_style
 def draw_layers(readings: Sequence[tuple[str, Sequence[Sound]]]) -> Figure:
-    """Heads by layers, one tile map a model, the same colours for all: the share of the way from chance to the other
-    viewers in %, or else the gain over chance, or else the score.
+    """Heads by layers, one tile map a model, the same colours for all: the share of the way from the fitted centre
+    bias, which is one floor for all heads, to the other viewers in %, or else the gain over chance, or else the score.
     """
     what = shown_by_layers(readings)
     shares, gains = what == "share", what != "score"
 
     def shown(h: MapReading) -> float:
-        if shares and h.share.ratio is not None:
-            return 100 * h.share.ratio.ratio
+        if shares and h.share_over_centre.ratio is not None:
+            return 100 * h.share_over_centre.ratio.ratio
         return h.gain.mean if gains and h.gain is not None else h.value.mean
 
     cells = [[[shown(h) for h in s.heads] for s in sounds] for _, sounds in readings]
@@ -325,7 +325,7 @@ def draw_layers(readings: Sequence[tuple[str, Sequence[Sound]]]) -> Figure:
     unit = f" ({MEASURES[measure].unit})" if MEASURES[measure].unit else ""
     name = f"gain over chance{unit}" if gains else measure_label(measure)
     if shares:
-        name = f"% of the way from chance to the other viewers, {MEASURES[measure].label}"
+        name = f"% of the way from the fitted centre bias to the other viewers, {MEASURES[measure].label}"
     bar = figure.colorbar(image, ax=list(grid[:, 0]), location="bottom", aspect=60, pad=0.04)
     bar.set_label(name)
     bar.outline.set_visible(False)
@@ -335,7 +335,7 @@ def draw_layers(readings: Sequence[tuple[str, Sequence[Sound]]]) -> Figure:
 def shown_by_layers(readings: Sequence[tuple[str, Sequence[Sound]]]) -> Literal["share", "gain", "score"]:
     """What `draw_layers` shows: the first of share, gain and score that every head of every layer has."""
     every_head = [h for _, sounds in readings for s in sounds for h in s.heads]
-    if all(h.share.ratio is not None for h in every_head):
+    if all(h.share_over_centre.ratio is not None for h in every_head):
         return "share"
     return "gain" if all(h.gain is not None for h in every_head) else "score"
 

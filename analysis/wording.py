@@ -808,15 +808,17 @@ def layers_words(readings: Sequence[tuple[str, Sequence[Sound]]], main: Sound, a
     """Caption and alternative text of the tiles of heads by layers (readings as `figures.draw_layers` has them); `at`
     names the closest head's layer and sigma.
     """
+    shown, others = figures.shown_by_layers(readings), other_viewers(main)
     what = {
-        "share": f"Share of the way from chance to {other_viewers(main)}", "gain": "Gain over chance", "score": "Score",
-    }[figures.shown_by_layers(readings)]  # fmt: skip
+        "share": f"Share of the way from the fitted centre bias to {others}", "gain": "Gain over chance",
+        "score": "Score",
+    }[shown]  # fmt: skip
     caption = f"{what} by head and layer in {MEASURES[main.measure].label}; the same colours for all models. Layers "
     caption += "stand in the order of the model."
-    ratios = [h.share.ratio.ratio for _, sounds in readings for s in sounds for h in s.heads if h.share.ratio]
-    if figures.shown_by_layers(readings) == "share" and max(ratios) > 1:
-        caption += f" A head with more than 100 predicts people better than {other_viewers(main)} do; with few viewers "
-        caption += "the ceiling is low."
+    shares = [h.share_over_centre.ratio for _, sounds in readings for s in sounds for h in s.heads]
+    if shown == "share" and any(share is not None and share.ratio > 1 for share in shares):
+        caption += f" A head with more than 100 predicts people better than {others} do; with few viewers the ceiling "
+        caption += "is low."
     return caption, f"{what} of every head in every layer analysed. Closest: {head_label(main.best.map)} of {at}."
 
 

@@ -139,11 +139,15 @@ def test_of_many_participants_the_spread_of_their_trials_is_drawn(results: Resul
 def test_tiles_show_every_head_of_every_layer(inference: Inference) -> None:
     readings = [("first", [s for s in inference.sound if s.primary and s.model == "first"])]
     gains = [h.gain.mean for s in readings[0][1] for h in s.heads if h.gain is not None]
-    shares = [h.share.ratio.ratio for s in readings[0][1] for h in s.heads if h.share.ratio is not None]
+    shares = [h.share_over_centre for s in readings[0][1] for h in s.heads]
     assert len(gains) == len(shares) == 8
     shown = texts(figures.draw_layers(readings))
-    assert all(f"{100 * share:.0f}" in shown for share in shares)
-    without = [replace(s, heads=tuple(replace(h, share=Share(None, "room")) for h in s.heads)) for s in readings[0][1]]
+    ratios = [share.ratio.ratio for share in shares if share.ratio is not None]
+    assert len(ratios) == 8 and all(f"{100 * ratio:.0f}" in shown for ratio in ratios)
+    without = [
+        replace(s, heads=tuple(replace(h, share_over_centre=Share(None, "room")) for h in s.heads))
+        for s in readings[0][1]
+    ]
     shown = texts(figures.draw_layers([("first", without)]))
     assert all(f"{gain:.2f}" in shown for gain in gains)
 
