@@ -249,7 +249,7 @@ def _best_sigma(r: Replication | None) -> str:
     if r is None:
         return "none"
     texts = []
-    if r.best_sigma_se is not None:
+    if r.best_sigma_mean is not None and r.best_sigma_se is not None:
         texts.append(f"{number(r.best_sigma_mean)}{_error(r.best_sigma_se)} over heads")
     if (over := r.over_cells) is not None:
         texts.append(f"{number(over.mean)}{_error(over.se)} over {over.cells:,} participants x pictures")

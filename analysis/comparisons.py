@@ -23,7 +23,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.density import Centre, Others, PictureGaze, everybodys_mass, others_densities
+from analysis.ceilings import Prediction, best_map, effective_fixations
+from analysis.density import Centre, Others, PictureGaze, elsewhere_density, everybodys_mass, others_densities
 from analysis.gaze_maps import FloatArray, Grid, area_resample, centre_gaussian, fixation_map, smooth, uniform
 from analysis.measures import MEASURES, auc_judd, earth_movers_distance, nss, values_at
 from analysis.results import (
@@ -79,10 +80,17 @@ class Gaze:
 
     def by_viewer(self) -> dict[str, FloatArray]:
         """Each participant's fixations of all runs, (n, 2), in the order of their labels."""
+        return self._by_viewer([np.stack([x, y], axis=1) for x, y, _ in self.fixations])
+
+    def weights_by_viewer(self) -> dict[str, FloatArray]:
+        """The weights (n,) of these fixations."""
+        return self._by_viewer([w for _, _, w in self.fixations])
+
+    def _by_viewer(self, values: Sequence[FloatArray]) -> dict[str, FloatArray]:
         found: dict[str, list[FloatArray]] = {}
-        for (participant, _), (x, y, _) in zip(self.people, self.fixations, strict=True):
+        for (participant, _), of_run in zip(self.people, values, strict=True):
             if participant != POOLED:
-                found.setdefault(participant, []).append(np.stack([x, y], axis=1))
+                found.setdefault(participant, []).append(of_run)
         return {name: np.concatenate(found[name]) for name in sorted(found)}
 
     @cached_property
@@ -229,8 +237,10 @@ def _sigmas(job: Job, sigma_px: float, *, blurred: bool) -> tuple[float, float, 
     return (human_px, model_px, how) if blurred else (human_px, 0.0, "human")
 
 
-def _at_fixations(job: Job, gaze: Gaze, maps: FloatArray, measures: Sequence[Measure]) -> dict[str, FloatArray]:
-    """The measures at fixations, (people, M); every fixation counts once."""
+def _at_fixations(
+    job: Job, gaze: Gaze, maps: FloatArray, measures: Sequence[Measure], *, uniform_share: float = UNIFORM_SHARE
+) -> dict[str, FloatArray]:
+    """The measures at fixations, (people, M); every fixation counts once. uniform_share: of maps, where ig is taken."""
     wanted = [m for m in measures if MEASURES[m].against == "fixations"]
     if not wanted or not len(gaze):
         return {m: np.empty((len(gaze), len(maps))) for m in wanted}
@@ -245,15 +255,15 @@ def _at_fixations(job: Job, gaze: Gaze, maps: FloatArray, measures: Sequence[Mea
         elif (measure == "sauc" and not len(job.places)) or (measure == "ig" and job.centre is None):
             found[measure] = np.full((len(gaze), len(maps)), np.nan)
         else:
-            found[measure] = mean @ _contributions(job, measure, maps, rows, cols).T
+            found[measure] = mean @ _contributions(job, measure, maps, rows, cols, uniform_share).T
     return found
 
 
 def _contributions(
-    job: Job, measure: Measure, maps: FloatArray, rows: NDArray[np.intp], cols: NDArray[np.intp]
+    job: Job, measure: Measure, maps: FloatArray, rows: NDArray[np.intp], cols: NDArray[np.intp], uniform_share: float
 ) -> FloatArray:
     if measure == "ig" and job.centre is not None:
-        mixed = (1 - UNIFORM_SHARE) * maps / maps.sum(axis=(-2, -1), keepdims=True) + UNIFORM_SHARE / maps[0].size
+        mixed = (1 - uniform_share) * maps / maps.sum(axis=(-2, -1), keepdims=True) + uniform_share / maps[0].size
         return values_at(measure, mixed, rows, cols, baseline=job.centre.density(job.grid))
     if measure == "sauc":
         last = np.array([job.grid.width, job.grid.height]) - 1
@@ -371,32 +381,42 @@ def _whole_picture(
 
 
 def _ceiling(job: Job, gaze: Gaze, measures: Sequence[Measure], corrected: bool) -> list[pd.DataFrame]:
-    """Each participant against the density of all the others."""
+    """Each participant against what the density of all the others makes best, by each measure a map of its own."""
     viewers = gaze.by_viewer()
     if job.ceiling is None or len(viewers) < 2:
         return []
     centre = None if job.centre is None else job.centre.density(job.grid)
     seen = PictureGaze(tuple(viewers.values()), job.grid, job.unit_px)
-    everybody = everybodys_mass(seen, job.ceiling)
+    elsewhere = elsewhere_density(job.places, job.grid, job.unit_px, job.ceiling, centre) if len(job.places) else None
     human_px, _, _ = _sigmas(job, job.fixed_px, blurred=False)
+    # Measures at fixations count each once, human maps by its weight: so do their densities.
+    ways = (None, tuple(gaze.weights_by_viewer().values()))
+    everybody = [everybodys_mass(seen, job.ceiling, weights) for weights in ways]
     names = list(viewers)
     values: dict[str, FloatArray] = {m: np.empty((len(gaze), 1)) for m in measures}
     # Everybody has a density of their own: pair by pair, of as many viewers at once as suit the memory.
     step = max(1, NUMBERS_AT_ONCE // (job.grid.height * job.grid.width))
     for first in range(0, len(names), step):
         some = slice(first, first + step)
-        found = others_densities(seen, job.ceiling, centre, viewers=some, everybody=everybody)
-        density = dict(zip(names[some], found, strict=True))
-        rows = [i for i, (participant, _) in enumerate(gaze.people) if participant in density]
-        others = np.stack([density[gaze.people[i][0]] for i in rows])
-        human = np.stack([fixation_map(x, y, w, job.grid, human_px) for x, y, w in (gaze.fixations[i] for i in rows)])
-        for measure in measures:
-            if MEASURES[measure].against == "map":
-                values[measure][rows, 0] = MEASURES[measure].function(human, others)
-        for i, map_ in zip(rows, others, strict=True):
-            own = Gaze((gaze.people[i],), (gaze.fixations[i],))
-            for name, value in _at_fixations(job, own, map_[None], measures).items():
-                values[name][i] = value[0]
+        densities = [
+            others_densities(seen, job.ceiling, centre, weights=weights, viewers=some, everybody=total)
+            for weights, total in zip(ways, everybody, strict=True)
+        ]
+        number = {name: i for i, name in enumerate(names[some])}
+        for row, ((participant, _), (x, y, w)) in enumerate(zip(gaze.people, gaze.fixations, strict=True)):
+            if participant not in number:
+                continue
+            counted, weighted = (density[number[participant]] for density in densities)
+            known = Prediction(counted, weighted, elsewhere, human_px, effective_fixations(w))
+            own, human = Gaze((gaze.people[row],), ((x, y, w),)), fixation_map(x, y, w, job.grid, human_px)
+            for measure in measures:
+                best = best_map(measure, known)
+                if best is None:
+                    values[measure][row] = np.nan
+                elif MEASURES[measure].against == "map":
+                    values[measure][row] = MEASURES[measure].function(human, best)
+                else:  # a density that was fitted needs no further share of the uniform one
+                    values[measure][row] = _at_fixations(job, own, best[None], [measure], uniform_share=0)[measure][0]
     return [_rows(job, gaze, ["others"], values, corrected=corrected)]
 
 

@@ -5,8 +5,9 @@
     others    the fixations of everybody else on the same picture, each a Gaussian of a fitted width, and shares of the
               uniform density and of the centre: the ceiling, what people can tell about each other
 
-Every fixation counts once. Positions are in map px (see gaze_maps.py), likelihoods those of the pixels that were
-fixated. Not here: the width as a finding of its own, with its interval (held_out_sigma.py); scores (measures.py).
+In the fits every fixation counts once. Positions are in map px (see gaze_maps.py), likelihoods those of the pixels that
+were fixated. Not here: the map that such a density makes best for a measure (ceilings.py); the width as a finding of
+its own, with its interval (held_out_sigma.py); scores (measures.py).
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import ndtr
 
-from analysis.gaze_maps import FloatArray, Grid, blur_matrix, inside
+from analysis.gaze_maps import FloatArray, Grid, blur_matrix, inside, pixel_centres
 
 # No place is impossible: every fitted density has at least this share of the uniform one.
 LEAST_UNIFORM = 0.001
 LEAST_SD, LARGEST_SD = 0.01, 2.0  # of the centre, in shares of a side: beyond, it is a point, or flat
 FEWEST_FIXATIONS = 10  # for the five numbers of a centre
+Blank = Literal["", "measure", "floor", "others", "cells", "interval", "room", "not taken"]
 EM_STEPS, EM_TOLERANCE = 500, 1e-7  # in bits per fixation
 
 
@@ -256,44 +258,67 @@ def vertex(at: FloatArray, values: FloatArray) -> tuple[FloatArray, NDArray[np.b
     return np.where(edge | flat, at[best], top), edge
 
 
-def everybodys_mass(gaze: PictureGaze, others: Others) -> FloatArray:
-    """All viewers' Gaussians on one picture, added up; (height, width)."""
+def everybodys_mass(gaze: PictureGaze, others: Others, weights: Sequence[FloatArray] | None = None) -> FloatArray:
+    """All viewers' Gaussians on one picture, added up; (height, width). weights: as in `others_densities`."""
     total = np.zeros(gaze.grid.shape)
-    for points in gaze.points:
-        total += _mass(gaze, points, others)
+    for viewer in range(len(gaze.points)):
+        total += _mass(gaze, viewer, others, weights)
     return total
 
 
 def others_densities(
-    gaze: PictureGaze, others: Others, centre: FloatArray | None = None, *,
+    gaze: PictureGaze, others: Others, centre: FloatArray | None = None, *, weights: Sequence[FloatArray] | None = None,
     viewers: slice = slice(None), everybody: FloatArray | None = None,
 ) -> FloatArray:  # fmt: skip
     """What everybody else's fixations predict for each viewer on one picture; (viewers, height, width), each sums to 1.
 
-    centre: the centre's density on this picture, needed where `others` has a share of it. A viewer without fixations
-    is predicted as well. viewers: some of them, where all maps are too large to be held at once; everybody is then
-    `everybodys_mass`, so that it is added up once.
+    centre: the centre's density on this picture, needed where `others` has a share of it. weights: of each viewer's
+    fixations, (n,) each, where they count by these rather than once. A viewer without fixations is predicted as well.
+    viewers: some of them, where all maps are too large to be held at once; everybody is then `everybodys_mass`, so that
+    it is added up once.
     Raises ValueError where there are not two viewers with fixations, or the centre is missing.
     """
     if sum(len(p) > 0 for p in gaze.points) < 2:
         raise ValueError("the others' density needs two viewers with fixations on the picture")
+    total = everybodys_mass(gaze, others, weights) if everybody is None else everybody
+    own = np.stack([_mass(gaze, viewer, others, weights) for viewer in range(len(gaze.points))[viewers]])
+    # What remains may be rounding below zero where nobody else has looked.
+    return _with_shares(np.maximum(total - own, 0), others, centre)
+
+
+def elsewhere_density(
+    places: FloatArray, grid: Grid, unit_px: float, others: Others, centre: FloatArray | None = None
+) -> FloatArray:
+    """Where fixations on other pictures fall, by the width and shares of the other viewers on one; (height, width).
+
+    places: (n, 2), one or more, in shares of their pictures' width and height; each counts from its pixel's centre.
+    unit_px and centre: as in `PictureGaze` and `others_densities`. Sums to 1.
+    Raises ValueError where the centre is missing.
+    """
+    counts, _, _ = np.histogram2d(places[:, 1], places[:, 0], bins=grid.shape, range=((0, 1), (0, 1)))
+    rows = blur_matrix(pixel_centres(grid.height), grid.height, others.width * unit_px)
+    columns = blur_matrix(pixel_centres(grid.width), grid.width, others.width * unit_px)
+    return _with_shares(rows @ counts @ columns.T, others, centre)
+
+
+def _with_shares(kernel: FloatArray, others: Others, centre: FloatArray | None) -> FloatArray:
+    """Gaussians (..., height, width) of any sum, with the uniform density's share and the centre's; sums to 1."""
     if centre is None and others.centre > 0:
         raise ValueError("these others have a share of the centre: give its density")
-    total = everybodys_mass(gaze, others) if everybody is None else everybody
-    own = np.stack([_mass(gaze, points, others) for points in gaze.points[viewers]])
-    kernel = np.maximum(total - own, 0)  # rounding may leave less than nothing
+    height, width = kernel.shape[-2:]
     density: FloatArray = others.kernel * kernel / kernel.sum(axis=(-2, -1), keepdims=True)
-    density += others.uniform / gaze.pixels
+    density += others.uniform / (height * width)
     if centre is not None:
         density += others.centre * centre
     return density
 
 
-def _mass(gaze: PictureGaze, points: FloatArray, others: Others) -> FloatArray:
+def _mass(gaze: PictureGaze, viewer: int, others: Others, weights: Sequence[FloatArray] | None) -> FloatArray:
     """One viewer's Gaussians, added up."""
-    sigma_px = others.width * gaze.unit_px
+    points, sigma_px = gaze.points[viewer], others.width * gaze.unit_px
     rows = blur_matrix(points[:, 1], gaze.grid.height, sigma_px)
-    added: FloatArray = rows @ blur_matrix(points[:, 0], gaze.grid.width, sigma_px).T
+    columns = blur_matrix(points[:, 0], gaze.grid.width, sigma_px)
+    added: FloatArray = (rows if weights is None else rows * weights[viewer]) @ columns.T
     return added
 
 
@@ -330,25 +355,44 @@ def ratio_of_means(top: FloatArray, bottom: FloatArray) -> Ratio:
     return Ratio(ratio, low, high, e.participants, e.pictures)
 
 
+@dataclass(frozen=True)
+class Share:
+    """A share of the way from a floor (0) to the other viewers (1), or why there is none.
+
+    `blank` is empty where there is a ratio. Otherwise: "measure", no map is known to be best by it, so that it has no
+    ceiling; "floor" and "others", these have no score; "cells", no participant and picture has all three scores;
+    "interval", there is one participant or picture; "room", the others are not shown to beat the floor; "not taken".
+    """
+
+    ratio: Ratio | None
+    blank: Blank
+
+
 def share_of_the_way(
-    floor: FloatArray, score: FloatArray, ceiling: FloatArray, closer: Literal["higher", "lower"]
-) -> Ratio | None:
+    floor: FloatArray | None, score: FloatArray, ceiling: FloatArray | None, closer: Literal["higher", "lower"]
+) -> Share:
     """How far a map gets from floor (0) to ceiling (1): the ratio of means (score - floor) / (ceiling - floor).
 
-    Three scores (participants, pictures) by one measure, of the same fixations; `closer` is the measure's direction.
-    Participants or pictures that lack one of the three are left out (`inference.complete`). May be below 0 or above 1.
-    None where it means nothing: where the ceiling is not above the floor by the 95 % interval of their difference, or
-    no interval can be had.
+    Three scores (participants, pictures) by one measure, of the same fixations, None or NaN where there are none;
+    `closer` is the measure's direction. Participants or pictures that lack one of the three are left out
+    (`inference.complete`). May be below 0 or above 1. Blank where it means nothing, see `Share`: among others where the
+    ceiling is not above the floor by the 95 % interval of their difference.
     """
     from analysis.inference import complete, crossed_interval
 
+    if floor is None or np.isnan(floor).all():
+        return Share(None, "floor")
+    if ceiling is None or np.isnan(ceiling).all():
+        return Share(None, "others")
     sign = 1 if closer == "higher" else -1
     rows, columns = complete(np.stack([floor, score, ceiling], axis=-1))
     if not rows.size:
-        return None
+        return Share(None, "cells")
     kept = np.ix_(rows, columns)
     room = sign * (ceiling[kept] - floor[kept])
     low = crossed_interval(room).low
-    if low is None or low <= 0:
-        return None
-    return ratio_of_means(sign * (score[kept] - floor[kept]), room)
+    if low is None:
+        return Share(None, "interval")
+    if low <= 0:
+        return Share(None, "room")
+    return Share(ratio_of_means(sign * (score[kept] - floor[kept]), room), "")

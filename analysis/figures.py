@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -284,16 +284,15 @@ def draw_models(readings: Sequence[tuple[str, Sound]]) -> Figure:
 
 @in_house_style
 def draw_layers(readings: Sequence[tuple[str, Sequence[Sound]]]) -> Figure:
-    """Heads by layers, one tile map a model, the same colours for all: the share of the way from chance to the other
-    viewers in %, or else the gain over chance, or else the score.
+    """Heads by layers, one tile map a model, the same colours for all: the share of the way from the fitted centre
+    bias, which is one floor for all heads, to the other viewers in %, or else the gain over chance, or else the score.
     """
-    every_head = [h for _, sounds in readings for s in sounds for h in s.heads]
-    shares = all(h.share is not None for h in every_head)
-    gains = shares or all(h.gain is not None for h in every_head)
+    what = shown_by_layers(readings)
+    shares, gains = what == "share", what != "score"
 
     def shown(h: MapReading) -> float:
-        if shares and h.share is not None:
-            return 100 * h.share.ratio
+        if shares and h.share_over_centre.ratio is not None:
+            return 100 * h.share_over_centre.ratio.ratio
         return h.gain.mean if gains and h.gain is not None else h.value.mean
 
     cells = [[[shown(h) for h in s.heads] for s in sounds] for _, sounds in readings]
@@ -326,11 +325,19 @@ def draw_layers(readings: Sequence[tuple[str, Sequence[Sound]]]) -> Figure:
     unit = f" ({MEASURES[measure].unit})" if MEASURES[measure].unit else ""
     name = f"gain over chance{unit}" if gains else measure_label(measure)
     if shares:
-        name = f"% of the way from chance to the other viewers, {MEASURES[measure].label}"
+        name = f"% of the way from the fitted centre bias to the other viewers, {MEASURES[measure].label}"
     bar = figure.colorbar(image, ax=list(grid[:, 0]), location="bottom", aspect=60, pad=0.04)
     bar.set_label(name)
     bar.outline.set_visible(False)
     return figure
+
+
+def shown_by_layers(readings: Sequence[tuple[str, Sequence[Sound]]]) -> Literal["share", "gain", "score"]:
+    """What `draw_layers` shows: the first of share, gain and score that every head of every layer has."""
+    every_head = [h for _, sounds in readings for s in sounds for h in s.heads]
+    if all(h.share_over_centre.ratio is not None for h in every_head):
+        return "share"
+    return "gain" if all(h.gain is not None for h in every_head) else "score"
 
 
 @in_house_style
@@ -556,11 +563,12 @@ def _dumbbell(axes: Axes, row: float, head: MapReading, colour: str) -> None:
 
 def _drawn(sound: Sound) -> list[Reference]:
     """The references that a figure has room for: of two Gaussians at the centre the fitted one, which is the stronger;
-    and no object where its score says only what epsilon is.
+    no object where its score says only what epsilon is; and no other viewers where they are no ceiling.
     """
     maps = {r.map for r in sound.references}
     hidden = {"centre"} if "centre-fitted" in maps else set()
     hidden |= {"object"} if sound.measure in ("kl", "ig") else set()
+    hidden |= {"others"} if MEASURES[sound.measure].no_best_map else set()
     return [r for r in sound.references if r.map not in hidden]
 
 

@@ -141,6 +141,11 @@ def blur_matrix(positions: FloatArray, length: int, sigma: float) -> FloatArray:
     return mass
 
 
+def pixel_centres(length: int) -> FloatArray:
+    """Where the centres of `length` pixels in a row are, (length,), in map px."""
+    return np.arange(0.5, length, dtype=np.float64)
+
+
 def fixation_weights(x: FloatArray, y: FloatArray, weight: FloatArray, grid: Grid) -> FloatArray:
     """The weights (n,) of fixations that count: 0 off the picture; checked, not normalised.
 
@@ -196,7 +201,7 @@ def smooth(density: FloatArray, sigma: float) -> FloatArray:
 @functools.lru_cache(maxsize=4)  # rows and columns of two kinds of picture
 def _mirrored_blur(length: int, sigma: float) -> FloatArray:
     """What pixel k gives to pixel i, (length, length), with all the mirror images of k that sigma reaches."""
-    centres = np.arange(0.5, length, dtype=np.float64)
+    centres = pixel_centres(length)
     reach = int(np.ceil(8 * sigma / (2 * length)))
     matrix = np.zeros((length, length))
     for turn in range(-reach, reach + 1):

@@ -51,7 +51,7 @@ from analysis.cells import (
     with_equal_counts,
 )
 from analysis.chance import above_chance
-from analysis.density import PictureGaze, Ratio, share_of_the_way
+from analysis.density import PictureGaze, Share, share_of_the_way
 from analysis.gaze_maps import area_resample, grid_for, sigma_in_map_px, to_map_px
 from analysis.held_out_sigma import SigmaEstimate, human_sigma, model_sigma, sigmas_to_try
 from analysis.measures import MEASURES
@@ -64,7 +64,8 @@ from shared.stimuli import read_stimuli
 FloatArray = NDArray[np.float64]
 
 LEVEL = 0.95
-OTHERS = "others"
+OTHERS, FITTED_CENTRE = "others", "centre-fitted"
+NOT_TAKEN = Share(None, "not taken")
 PERMUTATIONS = 2000
 BOOTSTRAP_DRAWS = 2000
 SKEWED = ("kl",)  # measures that have a reading by their logarithms beside
@@ -113,9 +114,10 @@ class MapReading:
     measure's direction; `gain_p_holm` is corrected over the heads. Both are None where no pictures were shuffled.
     `same_kind` and `gain_same_kind` are the same with other pictures of the same kind alone. `p_above_chance` is by
     permuted pictures, adjusted for all heads and layers of the model (see `ChanceTest`); by the primary measure alone.
-    `share` is how far the map gets from its own attention on other pictures (0) to the other viewers (1); None where
-    the other viewers do not beat that floor. `inside` is the score within the object alone, `pooled` that of the map of
-    all people together, over pictures alone.
+    `share` is how far the map gets from its own attention on other pictures (0) to the other viewers (1). Heads have
+    different floors, so that these do not compare; `share_over_centre` has the fitted centre bias for everybody's floor
+    and is negative where the map is farther from people than that. Both say why they are blank (`density.Share`).
+    `inside` is the score within the object alone, `pooled` that of the map of all people together, over pictures alone.
     `bootstrap` and `gain_bootstrap` are 95 % percentile intervals of the score and the gain, participants and pictures
     drawn anew, beside the intervals proper; None except for heads by the primary measure in the layers shown.
     """
@@ -130,7 +132,8 @@ class MapReading:
     same_kind: Estimate | None = None
     gain_same_kind: Estimate | None = None
     p_above_chance: float | None = None
-    share: Ratio | None = None
+    share: Share = NOT_TAKEN
+    share_over_centre: Share = NOT_TAKEN
     inside: Estimate | None = None
     pooled: Estimate | None = None
 
@@ -214,7 +217,11 @@ class Sound:
     """One model, layer and measure at the fixed sigma, participants and pictures both random.
 
     `heads` stand in the order of their numbers, `ranked` from the closest to people to the farthest. `ties` are the
-    heads that cannot be told from the closest. `summaries` are maps over heads, such as their mean.
+    heads that cannot be told from the closest. `summaries` are maps over heads, such as their mean;
+    `leads_over_summaries` by how much the closest head is closer to people (positive) than each, over the same cells.
+    `share_of_centre` is how far the fitted centre bias gets on the closest head's way from its attention on other
+    pictures to the other viewers. `other_viewers` is how many others predict a viewer, on the picture with the fewest
+    and on that with the most; None where there is no ceiling.
     `head_effect` and `contrasts` are None and empty with one head, one participant or one picture.
     `head_effect_p_holm` is the head effect's p corrected by Holm: for the primary measure over the model's layers (None
     with one), for the others over layers and measures together. `mixed` is None where no cell is missing, and for other
@@ -240,6 +247,9 @@ class Sound:
     mixed: MixedReading | None = None
     inside_uniform: Estimate | None = None
     on_logs: OnLogs | None = None
+    leads_over_summaries: tuple[Estimate, ...] = ()
+    share_of_centre: Share = NOT_TAKEN
+    other_viewers: tuple[int, int] | None = None
 
     @property
     def best(self) -> MapReading:
@@ -839,15 +849,17 @@ def sound_reading(
     kept = np.ix_(rows, columns)
     scores = every[kept]
     baseline = None if chance is None else _chance_of(at, heads, sigma, kept)
+    centre, ceiling = (cells.at(name, sigma)[kept] for name in (FITTED_CENTRE, OTHERS))
+
+    def share(floor: FloatArray | None, value: FloatArray) -> Share:
+        return _share(measure, floor, value, ceiling)
 
     def reading(name: str, value: FloatArray, other: FloatArray | None) -> MapReading:
         more = _beside(at, name, value, kept, sigma, measure)
+        more |= {"share": share(other, value), "share_over_centre": share(centre, value)}
         if other is None:
             return MapReading(name, crossed_interval(value), None, None, **more)
         gain = crossed_interval(sign * (value - other))
-        if OTHERS in cells.maps:
-            ceiling = cells.at(OTHERS, sigma)[kept]
-            more["share"] = share_of_the_way(other, value, ceiling, MEASURES[measure].closer)
         return MapReading(name, crossed_interval(value), crossed_interval(other), gain, **more)
 
     readings = [
@@ -863,6 +875,7 @@ def sound_reading(
             summaries.append(reading(name, value, None if np.isnan(other).any() else other))
     ranked = [heads[i] for i in np.argsort(-sign * scores.mean(axis=(0, 1)), kind="stable")]
     closest = scores[:, :, heads.index(ranked[0])]
+    over_summaries = [crossed_interval(sign * (closest - cells.at(m.map, sigma)[kept])) for m in summaries]
     references = []
     for name in REFERENCES:
         value = cells.at(name, sigma)[kept]
@@ -891,9 +904,19 @@ def sound_reading(
             contrasts=contrasts,
             inside_uniform=_inside(at, "uniform", sigma),
             on_logs=_on_logs(scores, heads) if measure in SKEWED else None,
+            leads_over_summaries=tuple(over_summaries),
+            share_of_centre=share(None if baseline is None else baseline[:, :, heads.index(ranked[0])], centre),
+            other_viewers=_other_viewers(cells, sigma),
         ),
         left_out,
     )
+
+
+def _share(measure: str, floor: FloatArray | None, value: FloatArray, ceiling: FloatArray) -> Share:
+    """How far a map gets from floor to ceiling by a measure; blank where no ceiling is known for it."""
+    if MEASURES[measure].no_best_map:
+        return Share(None, "measure")
+    return share_of_the_way(floor, value, ceiling, MEASURES[measure].closer)
 
 
 def _tied(contrasts: Sequence[Contrast], ranked: Sequence[str]) -> tuple[str, ...]:
@@ -930,6 +953,13 @@ def _beside(
     if len(at.pooled.get(name, ())):
         found["pooled"] = mean_interval(at.pooled[name])
     return found
+
+
+def _other_viewers(cells: Cells, sigma: float) -> tuple[int, int] | None:
+    """How many others predict each viewer, on the picture with the fewest and on that with the most."""
+    viewers = np.isfinite(cells.at(OTHERS, sigma)).sum(axis=0)
+    seen = viewers[viewers > 0]
+    return (int(seen.min()) - 1, int(seen.max()) - 1) if len(seen) else None
 
 
 def _inside(at: Fixed, name: str, sigma: float) -> Estimate | None:
@@ -1266,15 +1296,15 @@ def _on_second_half(at: Fixed, reading: Sound, head: str, pictures: Collection[s
         )
     kept = np.ix_(rows, columns[there])
     value = at.cells.at(head, sigma)[kept]
+    centre, ceiling = (at.cells.at(name, sigma)[kept] for name in (FITTED_CENTRE, OTHERS))
+    over_centre = _share(reading.measure, centre, value, ceiling)
     if known is scores:
-        return MapReading(head, crossed_interval(value), None, None)
+        return MapReading(head, crossed_interval(value), None, None, share_over_centre=over_centre)
     other = at.chance(SAME_HALF + head, sigma, kept)
-    share = None
-    if OTHERS in at.cells.maps:
-        ceiling = at.cells.at(OTHERS, sigma)[kept]
-        share = share_of_the_way(other, value, ceiling, MEASURES[reading.measure].closer)
-    gain = crossed_interval(sign * (value - other))
-    return MapReading(head, crossed_interval(value), crossed_interval(other), gain, share=share)
+    gain, share = crossed_interval(sign * (value - other)), _share(reading.measure, other, value, ceiling)
+    return MapReading(
+        head, crossed_interval(value), crossed_interval(other), gain, share=share, share_over_centre=over_centre
+    )
 
 
 def _p_on(match: Match, head: str, pictures: Collection[str], reading: Sound, seed: int) -> float | None:

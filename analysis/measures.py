@@ -456,7 +456,8 @@ class Measure:
     `against` says what the model's map is compared with: a human map of the same shape, or fixated pixels; the first is
     called as function(human, model), the second as function(model, rows, cols). `beside` says what a measure at
     fixations needs after these: the pixels fixated on other pictures (rows, cols), or a baseline density.
-    `meaning` is one line for a reader who has not met it.
+    `meaning` is one line for a reader who has not met it. `no_best_map`: why no map is known to be best by it where
+    people look by a known density, so that other viewers are no ceiling; empty where one is known (ceilings.py).
     """
 
     name: str
@@ -467,6 +468,7 @@ class Measure:
     function: Callable[..., FloatArray]
     meaning: str
     beside: Literal["", "other fixations", "baseline"] = ""
+    no_best_map: str = ""
 
 
 MEASURES: dict[str, Measure] = {
@@ -487,10 +489,12 @@ MEASURES: dict[str, Measure] = {
         Measure(
             "ssim", "SSIM", "", "higher", "map", structural_similarity,
             "how alike the maps are in local level, contrast and structure; 1 is the same map",
+            no_best_map="no rule is known for the map that scores best when it is scaled to its own maximum",
         ),
         Measure(
             "emd", "EMD", "of the diagonal", "lower", "map", earth_movers_distance,
             "how far the model's mass must be carried to become the human map; 0 is the same map",
+            no_best_map="no rule is known for the map from which mass is carried least far on average",
         ),
         Measure(
             "nss", "NSS", "SD", "higher", "fixations", nss,

@@ -22,9 +22,11 @@ from matplotlib.figure import Figure
 from analysis import figures, wording
 from analysis.claims import ClaimsFile, claims_files
 from analysis.claims_wording import claim_columns, claims_sentences
+from analysis.density import Share
 from analysis.exclusion import in_words
 from analysis.figures import REFERENCE_LABELS, head_label
 from analysis.inference import (
+    OTHERS,
     REPLICATION_WARNING,
     SIGMA_WARNING,
     BestSigma,
@@ -32,6 +34,7 @@ from analysis.inference import (
     Inference,
     MapReading,
     Replication,
+    Sound,
     read_inference,
 )
 from analysis.looks import Chooser, Look, colour_bar, data_uri, difference_bar, make_looks
@@ -216,14 +219,27 @@ def make_tables(results: Results, inference: Inference, stimuli: Sequence[Stimul
         for h in (*s.heads, *s.summaries):
             gain = _estimate("gain", h.gain) | {"df": h.gain.df if h.gain else None, "p (Holm)": h.gain_p_holm}
             chance = {"chance": h.shuffled.mean if h.shuffled else None}
-            way = {"way to others (%)": 100 * h.share.ratio if h.share else None}
+            way = {"way to others (%)": _percent(h.share), "from centre (%)": _percent(h.share_over_centre)}
             tested = {"p (permuted)": h.p_above_chance} if s.primary else {"p (permuted)": None}
-            heads.append(key | {"map": head_label(h.map)} | _estimate("score", h.value) | chance | gain | tested | way)
+            heads.append(
+                key
+                | {"map": head_label(h.map)}
+                | _estimate("score", h.value)
+                | chance
+                | gain
+                | tested
+                | way
+                | {"why": _why_of_shares(h, s)}
+            )
             further.append(key | {"map": head_label(h.map)} | _beside(h))
-        for r in s.references:
-            on = {"participants": r.value.participants, "pictures": r.value.pictures}
-            scores = _estimate("score", r.value) | on | _estimate("closest head's lead", r.lead)
-            references.append(key | {"map": REFERENCE_LABELS[r.map]} | scores)
+        beside = [(_reference_label(r.map, s), r.value, r.lead) for r in s.references]
+        beside += [
+            (head_label(m.map), m.value, lead) for m, lead in zip(s.summaries, s.leads_over_summaries, strict=True)
+        ]
+        for name, value, lead in beside:
+            on = {"participants": value.participants, "pictures": value.pictures}
+            scores = _estimate("score", value) | on | _estimate("closest head's lead", lead)
+            references.append(key | {"map": name} | scores | {"closest head is": _verdict(lead)})
         logs = s.on_logs.head_effect if s.on_logs else None
         for what, e in (("score", s.head_effect), ("gain over chance", s.gain_effect), ("log of the score", logs)):
             if e is not None:
@@ -251,7 +267,9 @@ def make_tables(results: Results, inference: Inference, stimuli: Sequence[Stimul
             "Gain is positive where the head is closer to people than its own attention on other pictures. Low and "
             "high: 95 % intervals, participants and pictures random; p (Holm): of the gain, over a layer's heads; p "
             "(permuted): pictures permuted, corrected over all heads and layers; way to others: the share of the way "
-            "from chance to the other viewers, empty where these do not beat chance.",
+            f"from the head's own chance to {wording.other_viewers(inference.main())}, so that heads do not compare by "
+            "it; from centre: the same from the fitted centre bias, one floor for all, negative where the head is "
+            "farther from people than that. Why: what makes a share blank, or more than 100 %.",
         ),
         _table(
             inference, "heads-beside", "Beside the heads' scores", further,
@@ -261,8 +279,9 @@ def make_tables(results: Results, inference: Inference, stimuli: Sequence[Stimul
         ),
         _table(
             inference, "references", "Floors and ceiling", references,
-            "The lead is positive where the closest head is closer to people than the reference; the other viewers are "
-            "the ceiling.",
+            "The lead is positive where the closest head is closer to people than this map; it is closer or farther "
+            "where the interval of its lead excludes 0. The ceiling is the other viewers, by each measure in the map "
+            "that is best for it; more of them would raise it.",
         ),
         _table(
             inference, "head-effect", "Do heads differ?", effects,
@@ -304,9 +323,42 @@ def _beside(h: MapReading) -> dict[str, float | None]:
         | {"everybody's map": h.pooled.mean if h.pooled else None, "its low": h.pooled.low if h.pooled else None}
         | {"its high": h.pooled.high if h.pooled else None, "bootstrap low": low, "bootstrap high": high}
         | {"gain, bootstrap low": gain_low, "gain, bootstrap high": gain_high}
-        | {"way low (%)": 100 * h.share.low if h.share and h.share.low is not None else None}
-        | {"way high (%)": 100 * h.share.high if h.share and h.share.high is not None else None}
+        | _ends("way", h.share) | _ends("from centre", h.share_over_centre)
     )  # fmt: skip
+
+
+def _percent(share: Share) -> float | None:
+    return None if share.ratio is None else 100 * share.ratio.ratio
+
+
+def _ends(name: str, share: Share) -> dict[str, float | None]:
+    """The interval of a share as two columns."""
+    ends = (None, None) if share.ratio is None else (share.ratio.low, share.ratio.high)
+    low, high = (None if end is None else 100 * end for end in ends)
+    return {f"{name} low (%)": low, f"{name} high (%)": high}
+
+
+def _why_of_shares(h: MapReading, s: Sound) -> str:
+    """Why shares are blank or above 100 %; empty where there is nothing to explain."""
+    found = {"way to others": wording.why_of_share(h.share, s, "its own attention on other pictures")}
+    found["from centre"] = wording.why_of_share(h.share_over_centre, s, "the fitted centre bias")
+    if len(set(found.values())) == 1:
+        return found["from centre"]
+    return "; ".join(f"{name}: {why}" for name, why in found.items() if why)
+
+
+def _reference_label(name: str, s: Sound) -> str:
+    """A reference as tables name it; other viewers with how many they are, and whether they are a ceiling."""
+    if name != OTHERS:
+        return REFERENCE_LABELS[name]
+    label = wording.other_viewers(s).removeprefix("the ")
+    return f"{label} (no ceiling)" if MEASURES[s.measure].no_best_map else label
+
+
+def _verdict(lead: Estimate) -> str:
+    if lead.low is None or lead.high is None:
+        return "n/a"
+    return "closer" if lead.low > 0 else "farther" if lead.high < 0 else "not shown to be either"
 
 
 def _mixed(inference: Inference) -> Table:
@@ -717,8 +769,8 @@ def make_plates(results: Results, inference: Inference) -> dict[str, Plate]:
     ]
     if any(len(layers) > 1 for _, layers in models):
         at = f"{layer_label(results, main.model, main.layer)}, σ = {sigma_text(study, main.sigma)}"
-        tiles = figures.draw_layers([(label, layers) for label, layers in models if layers])
-        plates.append(_plate("layers", tiles, wording.layers_words(main, at)))
+        readings = [(label, layers) for label, layers in models if layers]
+        plates.append(_plate("layers", figures.draw_layers(readings), wording.layers_words(readings, main, at)))
     return {p.name: p for p in plates}
 
 

@@ -118,9 +118,10 @@ FIXED_COLUMNS = {
 }  # fmt: skip
 # Maps that know nothing of the trained model. centre: a Gaussian of set width; centre-fitted: fitted by likelihood to
 # everybody's fixations on other pictures; uniform; object: uniform within it; random: the heads of the same network
-# with random weights, the mean of their scores over heads and seeds; others: the density of the other viewers, fitted
-# by likelihood: the ceiling; half: the map of the first half of the viewers at the fixed sigma (participant "pooled",
-# whose fixations are the other half's).
+# with random weights, the mean of their scores over heads and seeds; others: the ceiling, by each measure the map that
+# is best for it by the density of the other viewers, fitted by likelihood (ceilings.py); by ssim and emd, where no such
+# map is known, that density itself, which is no ceiling; half: the map of the first half of the viewers at the fixed
+# sigma (participant "pooled", whose fixations are the other half's).
 REFERENCES = ("centre", "centre-fitted", "uniform", "object", "random", "others")
 HALF = "half"
 POOLED = "pooled"

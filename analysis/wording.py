@@ -16,9 +16,11 @@ import numpy as np
 import pandas as pd
 
 from analysis import figures
+from analysis.density import Share
 from analysis.exclusion import LIMITS, counted, rules
 from analysis.figures import UNITS, head_label
 from analysis.inference import (
+    FITTED_CENTRE,
     LEVEL,
     BestSigma,
     Choice,
@@ -226,7 +228,10 @@ def finding(results: Results, inference: Inference) -> Finding:
         comes = f"is the closest on {len(choice.chosen_on)} of them; on the other {choice.reading.value.pictures} it is"
     else:
         comes = "comes closest to where they looked," if choice.candidates > 1 else "is the only head,"
-    amount, others = f"{_above_chance(main, choice)}{_share_of_the_way(choice.reading)}", _beside_other_heads(choice)
+    amount, others = (
+        f"{_above_chance(main, choice)}{_share_of_the_way(main, choice.reading.share)}",
+        _beside_other_heads(choice),
+    )
     found = f"{head} {comes} {amount}{others}"
     if few(results):
         if loses_to_even_spread(main):
@@ -252,12 +257,107 @@ def loses_to_even_spread(main: Sound) -> bool:
     return main.measure in ("cc", "nss") and main.best.value.mean < 0
 
 
-def _share_of_the_way(best: MapReading) -> str:
-    """How far the closest head gets from chance to the other viewers; nothing where that is not known."""
-    if best.share is None or best.share.low is None or best.share.high is None:
+def _share_of_the_way(main: Sound, share: Share) -> str:
+    """How far the head that is named gets from chance to the other viewers; nothing where that is not known."""
+    others = other_viewers(main)
+    if share.ratio is None:
         return ""
-    share, low, high = (f"{100 * v:.0f}" for v in (best.share.ratio, best.share.low, best.share.high))
-    return f", {share} % of the way from there to the other viewers (95 % interval {low} to {high})"
+    why = why_of_share(share, main, "")
+    return f", {_percent(share)} of the way from there to {others}{_interval_of(share)}{f', {why}' if why else ''}"
+
+
+def other_viewers(main: Sound) -> str:
+    """The ceiling by name: it depends on how many the others are."""
+    if main.other_viewers is None:
+        return "the other viewers"
+    fewest, most = main.other_viewers
+    if most == 1:
+        return "the other viewer"
+    return f"the other {fewest} to {most} viewers" if fewest < most else f"the other {most} viewers"
+
+
+def why_of_share(share: Share, main: Sound, floor: str) -> str:
+    """Why a share from `floor` to the other viewers is blank, or how it can be above 100 %; else nothing."""
+    others = other_viewers(main)
+    if share.ratio is not None:
+        return _above_all(others) if share.ratio.ratio > 1 else ""
+    measure = MEASURES[main.measure]
+    return {
+        "measure": f"{measure.label} has no ceiling: {measure.no_best_map}",
+        "floor": f"{floor} has no score",
+        "others": f"there is no map of other viewers that is known to be best by {measure.label}",
+        "cells": "no participant has all three scores on a picture",
+        "interval": "one participant or picture gives no interval",
+        "room": f"{others} are not shown to be closer than {floor}",
+    }.get(share.blank, "")
+
+
+def _above_all(others: str) -> str:
+    return f"more than 100 %, as here it predicts people better than {others} do; with few viewers the ceiling is low"
+
+
+def _percent(share: Share) -> str:
+    assert share.ratio is not None
+    return f"{number(100 * share.ratio.ratio, 0)} %"
+
+
+def _interval_of(share: Share) -> str:
+    """The interval of a share in brackets, after a space; nothing where it has none."""
+    if share.ratio is None or share.ratio.low is None or share.ratio.high is None:
+        return ""
+    return f" (95 % interval {number(100 * share.ratio.low, 0)} to {number(100 * share.ratio.high, 0)})"
+
+
+def what_beats_the_closest_head(main: Sound) -> tuple[str, str] | None:
+    """Of the mean of the heads and the fitted centre bias, those that the closest head is not shown to beat; or None.
+
+    Only an interval without 0 makes "closer"; the centre's share of the way stands beside the head's.
+    """
+    unit = f" {MEASURES[main.measure].unit}" if MEASURES[main.measure].unit else ""
+    rivals = [
+        (f"the {head_label(m.map)}", lead, "")
+        for m, lead in zip(main.summaries, main.leads_over_summaries, strict=True)
+        if m.map == "mean" and len(main.heads) > 1
+    ]
+    way = main.share_of_centre
+    gone = "" if way.ratio is None or main.best.share.ratio is None else (
+        f", and has gone {_percent(way)} of the way from the closest head's chance to {other_viewers(main)}"
+        f"{_interval_of(way)}, the head {_percent(main.best.share)}"
+    )  # fmt: skip
+    rivals += [(REFERENCE_WORDS[r.map], r.lead, gone) for r in main.references if r.map == FITTED_CENTRE]
+    said = []
+    for name, lead, more in rivals:
+        by = _negated(lead) if lead.mean < 0 else lead
+        amount = f"{number(by.mean)}{unit}"
+        if lead.high is not None and lead.high < 0:
+            said.append(f"{name} is closer to people, by {amount} ({interval(by)}){more}")
+        elif lead.low is None or lead.low <= 0:
+            side = "closer" if lead.mean >= 0 else "farther"
+            said.append(
+                f"{name} is not shown to be farther from people (the head is {amount} {side}, {interval(by)}){more}"
+            )
+    return ("What the closest head does not beat:", f"{'; '.join(said)}.") if said else None
+
+
+def between_floor_and_ceiling(main: Sound) -> tuple[str, str]:
+    """How far the closest head gets from its own chance, and from the floor that all heads share; or why not."""
+    lead, own, common = "Between floor and ceiling.", main.best.share, main.best.share_over_centre
+    if own.blank == common.blank == "measure":
+        return lead, f"No share of the way, for {why_of_share(own, main, '')}."
+    gone, blank = [], []
+    for share, floor in ((own, "its own attention on other pictures"), (common, REFERENCE_WORDS[FITTED_CENTRE])):
+        why = why_of_share(share, main, floor)
+        if share.ratio is None:
+            blank.append(f"No share of the way from {floor}: {why}.")
+            continue
+        if share.ratio.ratio < 0:
+            why = "less than 0, for it is farther from people than that"
+        to = f"{other_viewers(main)}{_interval_of(share)}{f', {why}' if why else ''}"
+        gone.append(f"{_percent(share)} of the way from {floor} to {to}")
+    text = " ".join([f"The closest head has gone {'; and '.join(gone)}."] * bool(gone) + blank)
+    if common.ratio is not None:
+        text += " From the centre bias heads compare, as it is one floor for all."
+    return lead, text
 
 
 def _above_chance(main: Sound, choice: Choice) -> str:
@@ -340,6 +440,10 @@ def _notes(results: Results, inference: Inference, main: Sound) -> Iterable[tupl
                 "people looked elsewhere: it is zero there, and the measure's epsilon sets the price."
             )
         yield "Beside maps that know no trained model,", text
+    beaten_by = what_beats_the_closest_head(main)
+    if beaten_by is not None:
+        yield beaten_by
+    yield between_floor_and_ceiling(main)
     gains = [(h.gain.mean, h.map) for h in main.heads if h.gain is not None]
     if gains and max(gains)[1] != main.best.map:
         most, name = max(gains)
@@ -387,7 +491,7 @@ def _beside_references(main: Sound) -> str:
     """Which of centre, even spread and object the closest head is closer than, farther than, or neither."""
     verdicts: dict[str, list[str]] = {"is closer than": [], "is farther than": [], "is not shown to be closer than": []}
     for r in main.references:
-        # Of two Gaussians the fitted one is the stronger; the ceiling is told with the share of the way.
+        # Of two Gaussians the fitted one is the stronger; the ceiling is told with the shares of the way.
         fitted = any(other.map == "centre-fitted" for other in main.references)
         if (r.map, main.measure) == ("object", "kl") or r.map == "others" or (r.map == "centre" and fitted):
             continue
@@ -823,13 +927,21 @@ def models_words(side_by_side: Sequence[tuple[str, Sound]], at: str) -> tuple[st
     return caption, f"Models by {MEASURES[main.measure].label}. {'; '.join(said)}."
 
 
-def layers_words(main: Sound, at: str) -> tuple[str, str]:
-    """Caption and alternative text of the tiles of heads by layers; `at` names the closest head's layer and sigma."""
-    what = "Gain over chance" if main.best.gain else "Score"
-    if main.best.share:
-        what = "Share of the way from chance to the other viewers"
+def layers_words(readings: Sequence[tuple[str, Sequence[Sound]]], main: Sound, at: str) -> tuple[str, str]:
+    """Caption and alternative text of the tiles of heads by layers (readings as `figures.draw_layers` has them); `at`
+    names the closest head's layer and sigma.
+    """
+    shown, others = figures.shown_by_layers(readings), other_viewers(main)
+    what = {
+        "share": f"Share of the way from the fitted centre bias to {others}", "gain": "Gain over chance",
+        "score": "Score",
+    }[shown]  # fmt: skip
     caption = f"{what} by head and layer in {MEASURES[main.measure].label}; the same colours for all models. Layers "
     caption += "stand in the order of the model."
+    shares = [h.share_over_centre.ratio for _, sounds in readings for s in sounds for h in s.heads]
+    if shown == "share" and any(share is not None and share.ratio > 1 for share in shares):
+        caption += f" A head with more than 100 predicts people better than {others} do; with few viewers the ceiling "
+        caption += "is low."
     return caption, f"{what} of every head in every layer analysed. Closest: {head_label(main.best.map)} of {at}."
 
 
@@ -1063,8 +1175,8 @@ def _comparison_words(s: Study) -> list[str]:
             "fixations on all other pictures, an even spread, an even spread over the object"
             + (f", and the same network with random weights ({s.alignment.random_weights} seeds)"
                if s.alignment.random_weights else "")
-            + ". The ceiling is the density of the other viewers of the same picture, with a width and admixtures "
-            "fitted by the likelihood of each viewer's fixations under the others'."
+            + ". The ceiling is the density of all the other viewers of the same picture, with a width and admixtures "
+            f"fitted by the likelihood of each viewer's fixations under the others'. {_ceiling_words(s)}"
         )  # fmt: skip
     if s.alignment.choose_on == "half":
         texts.append(
@@ -1085,6 +1197,29 @@ def _comparison_words(s: Study) -> list[str]:
     return texts
 
 
+def _ceiling_words(s: Study) -> str:
+    """Which map of the other viewers' density each measure of the study is scored with."""
+    own = {
+        "sauc": "its ratio to the density of fixations on other pictures for shuffled AUC",
+        "kl": "the mean human map for KL divergence",
+        "cc": "the mean of z-scored human maps, to the first order in the number of fixations, for CC",
+        "sim": "quantiles of the human maps' values for SIM",
+    }
+    measures = s.alignment.measures
+    plain = [MEASURES[m].label for m in measures if m not in own and not MEASURES[m].no_best_map]
+    maps = [f"the density itself for {listed(plain)}"] if plain else []
+    maps += [text for m, text in own.items() if m in measures]
+    without = [MEASURES[m].label for m in measures if MEASURES[m].no_best_map]
+    texts = []
+    if maps:
+        best = "By each measure it is scored as the map that is best for it on average (K\u00fcmmerer et al. 2018)"
+        texts.append(f"{best}: {listed(maps)}.")
+    if without:
+        have = "has" if len(without) == 1 else "have"
+        texts.append(f"{listed(without)} {have} no ceiling, as no rule for the best map is known.")
+    return " ".join(texts)
+
+
 def references(results: Results) -> str:
     """BibTeX of what the methods rest on, only what this study used."""
     study, source = results.study, results.summary.source
@@ -1092,7 +1227,7 @@ def references(results: Results) -> str:
     keys |= {"carrasco2025", "tukey1949", "dosovitskiy2021"}
     by_measure = {"ssim": "wang2004", "sauc": "zhang2008", "ig": "kummerer2015"}
     keys |= {key for measure, key in by_measure.items() if measure in study.alignment.measures}
-    keys |= {"westfall1993", "hoeffding1948", "efron1981"} if study.alignment.chance_pictures else set()
+    keys |= {"westfall1993", "hoeffding1948", "efron1981", "kummerer2018"} if study.alignment.chance_pictures else set()
     if "imported fixations" not in source or "record" in source:
         keys |= {"niehorster2026", "krakowczyk2023"}
         keys |= {"salvucci2000"} if study.fixations.method != "i2mc" else set()

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import comparisons, gaze_maps, measures
+from analysis import ceilings, comparisons, gaze_maps, measures
 from analysis.comparisons import NOBODY, Elsewhere, Gaze, Job, Maps, compare
-from analysis.density import Centre, Others, PictureGaze, others_densities
+from analysis.density import Centre, Others, PictureGaze, elsewhere_density, others_densities
 from analysis.gaze_maps import Grid, area_resample, fixation_map
 from shared.study import Study
 
@@ -62,9 +62,9 @@ def fixed_of(job: Job) -> pd.DataFrame:
     return pd.read_parquet(job.fixed)
 
 
-def expected(job: Job, person: int, model: Any) -> dict[str, float]:
+def expected(job: Job, person: int, model: Any, human_px: float = SIGMA_PX) -> dict[str, float]:
     x, y, w = job.gaze.fixations[person]
-    human = fixation_map(x, y, w, GRID, SIGMA_PX)
+    human = fixation_map(x, y, w, GRID, human_px)
     pixels = np.floor(y).astype(int), np.floor(x).astype(int)
     negatives = (
         np.floor(job.places[:, 1] * GRID.height).astype(int),
@@ -97,15 +97,55 @@ def test_heads_and_references_have_every_measure_of_the_study(job: Job) -> None:
     job = replace(job, study=study())
     table = fixed_of(job)
     whole = table[(table["within"] == "picture") & (table["window_end_s"] == 10.0)]
-    densities = PictureGaze(tuple(job.gaze.by_viewer().values()), GRID)
-    ceiling = others_densities(densities, job.ceiling, CENTRE.density(GRID))  # type: ignore[arg-type]
-    for person, (label, run, viewer) in enumerate((("01", 1, 0), ("01", 2, 0), ("02", 1, 1), ("03", 1, 2))):
+    for person, (label, run) in enumerate((("01", 1), ("01", 2), ("02", 1), ("03", 1))):
         maps = {
             "head-02": area_resample(job.maps["head-02"], *GRID.shape), "centre-fitted": CENTRE.density(GRID),
-            "centre": gaze_maps.centre_gaussian(GRID, job.study.alignment.centre_share), "others": ceiling[viewer],
+            "centre": gaze_maps.centre_gaussian(GRID, job.study.alignment.centre_share),
         }  # fmt: skip
         for name, model in maps.items():
             assert_scores(row_of(whole, participant=label, run=run, map=name), expected(job, person, model))
+
+
+def ceiling_of(job: Job, person: int, viewer: int, human_px: float) -> dict[str, float]:
+    """Each measure of the map that the other viewers' density makes best for it; of ssim and emd, of that density."""
+    weights = (np.concatenate([job.gaze.fixations[i][2] for i in (0, 1)]), *(f[2] for f in job.gaze.fixations[2:]))
+    seen = PictureGaze(tuple(job.gaze.by_viewer().values()), GRID)
+    others, centre = job.ceiling, CENTRE.density(GRID)
+    assert others is not None
+    density = others_densities(seen, others, centre)[viewer]
+    weighted = others_densities(seen, others, centre, weights=weights)[viewer]
+    elsewhere = elsewhere_density(job.places, GRID, 1.0, others, centre)
+    x, y, w = job.gaze.fixations[person]
+    n = w.sum() ** 2 / (w**2).sum()
+    maps = dict.fromkeys(ALL, density) | {
+        "sauc": density / elsewhere, "kl": ceilings.mean_human_map(weighted, human_px),
+        "cc": ceilings.best_for_correlation(weighted, human_px, n),
+    }  # fmt: skip
+    if human_px > 0:
+        maps["sim"] = ceilings.best_for_similarity(weighted, human_px, n)
+    found = {m: expected(job, person, map_, human_px)[m] for m, map_ in maps.items() if m != "ig"}
+    at = np.floor(y).astype(int), np.floor(x).astype(int)
+    return found | {"ig": float(np.log2(density / centre)[at].mean())}  # fitted: it needs no further even share
+
+
+@pytest.mark.parametrize("how", ["human", "model", "both"])
+def test_by_each_measure_the_ceiling_is_the_best_map_of_everybody_else(job: Job, how: str) -> None:
+    settings = study()
+    maps = settings.maps.model_copy(update={"smooth": how})
+    job = replace(job, study=settings.model_copy(update={"maps": maps}))
+    table = fixed_of(job)
+    for person, (label, run, viewer) in enumerate((("01", 1, 0), ("01", 2, 0), ("02", 1, 1), ("03", 1, 2))):
+        row = row_of(table, participant=label, run=run, map="others")
+        scores = ceiling_of(job, person, viewer, 0.0 if how == "model" else SIGMA_PX)
+        if how == "model":  # of points no map is known to be best by SIM
+            assert np.isnan(row["sim"])
+            del scores["sim"]
+        assert_scores(row, scores)
+
+
+def test_without_other_pictures_sauc_has_no_ceiling(job: Job) -> None:
+    row = row_of(fixed_of(replace(job, places=np.empty((0, 2)))), participant="02", map="others")
+    assert np.isnan(row["sauc"]) and np.isfinite(row["nss"])
 
 
 def test_random_weights_are_the_mean_of_the_scores_over_seeds_and_heads(job: Job) -> None:

@@ -13,6 +13,8 @@ from analysis.density import (
     Centre,
     Others,
     PictureGaze,
+    Share,
+    elsewhere_density,
     fit_centre,
     fit_others,
     mixture_shares,
@@ -237,6 +239,30 @@ def test_bits_of_the_others_are_the_information_gain_of_their_densities() -> Non
     assert math.isclose(np.average(gains, weights=counts), found.bits, abs_tol=1e-9)
 
 
+def test_a_fixation_counts_by_its_weight_where_that_is_asked_for() -> None:
+    """As though it had been made so many times."""
+    rng = np.random.default_rng(18)
+    points = tuple(rng.uniform([0, 0], [30, 20], (n, 2)) for n in (3, 4, 2))
+    times = tuple(rng.integers(1, 4, len(p)) for p in points)
+    others, grid = Others(2.5, 0.8, 0.2, 0.0, 0.5, False, 9), Grid(20, 30)
+    repeated = PictureGaze(tuple(np.repeat(p, n, axis=0) for p, n in zip(points, times, strict=True)), grid)
+    weighted = others_densities(PictureGaze(points, grid), others, weights=[n.astype(float) for n in times])
+    np.testing.assert_allclose(weighted, others_densities(repeated, others), rtol=1e-12)
+    assert not np.allclose(weighted, others_densities(PictureGaze(points, grid), others), rtol=0.01)
+
+
+def test_places_on_other_pictures_become_a_density_as_other_viewers_do() -> None:
+    rng = np.random.default_rng(19)
+    grid, others = Grid(20, 30), Others(1.5, 0.7, 0.1, 0.2, 0.5, False, 9)
+    centre = Centre(0.5, 0.5, 0.2, 0.2, 0.1, 0.0).density(grid)
+    pixels = rng.integers([0, 0], [30, 20], (40, 2))
+    kernel = fixation_map(*(pixels.T + 0.5), np.ones(40), grid, 2 * 1.5)
+    found = elsewhere_density((pixels + rng.random((40, 2))) / [30, 20], grid, 2.0, others, centre)
+    np.testing.assert_allclose(found, 0.7 * kernel + 0.1 / 600 + 0.2 * centre, rtol=1e-9)
+    with pytest.raises(ValueError, match="share of the centre"):
+        elsewhere_density(np.array([[0.5, 0.5]]), grid, 2.0, others)
+
+
 def test_the_vertex_of_a_parabola_is_found_between_uneven_places() -> None:
     at = np.array([0.0, 1.0, 1.5, 4.0, 5.0])
     tops = np.array([1.2, 2.0, 3.1])
@@ -270,7 +296,7 @@ def test_the_share_of_the_way_is_the_ratio_of_means_and_its_interval_covers() ->
     covered = []
     for study in range(400):
         floor, score, ceiling = scores_between(np.random.default_rng([12, study]), 0.6)
-        found = share_of_the_way(floor, score, ceiling, "higher")
+        found = share_of_the_way(floor, score, ceiling, "higher").ratio
         assert found is not None and found.low is not None and found.high is not None
         assert math.isclose(found.ratio, (score.mean() - floor.mean()) / (ceiling.mean() - floor.mean()))
         covered.append(found.low <= 0.6 <= found.high)
@@ -284,14 +310,24 @@ def test_the_share_of_the_way_turns_with_the_measure() -> None:
     assert up == down
 
 
-def test_the_share_of_the_way_is_blank_where_it_means_nothing() -> None:
+def test_a_share_that_means_nothing_is_blank_and_says_why() -> None:
     floor, score, ceiling = scores_between(np.random.default_rng(14), 0.5)
-    assert share_of_the_way(ceiling, score, floor, "higher") is None  # the ceiling is below the floor
-    assert share_of_the_way(floor, score, floor, "higher") is None
     noise = np.random.default_rng(15).normal(size=floor.shape)
-    assert share_of_the_way(floor, score, floor + 0.05 + noise, "higher") is None  # above it by less than chance
-    assert share_of_the_way(floor[:1], score[:1], ceiling[:1], "higher") is None  # one participant: no interval
-    assert share_of_the_way(*np.full((3, 4, 4), np.nan), "higher") is None
+    nothing = np.full(floor.shape, np.nan)
+    gaps = [np.where(np.arange(len(floor))[:, None] % 2 == half, score, np.nan) for half in (0, 1)]
+    cases = [
+        (ceiling, score, floor, "room"),  # the ceiling is below the floor
+        (floor, score, floor, "room"),
+        (floor, score, floor + 0.05 + noise, "room"),  # above it by less than chance
+        (floor[:1], score[:1], ceiling[:1], "interval"),
+        (floor[:, :1], score[:, :1], ceiling[:, :1], "interval"),
+        (None, score, ceiling, "floor"), (nothing, score, ceiling, "floor"),
+        (floor, score, None, "others"), (floor, score, nothing, "others"),
+        (floor, gaps[0], gaps[1], "cells"),
+    ]  # fmt: skip
+    for below, at, above, why in cases:
+        assert share_of_the_way(below, at, above, "higher") == Share(None, why)
+    assert share_of_the_way(floor, score, ceiling, "higher").blank == ""
 
 
 def test_the_share_of_the_way_leaves_out_who_lacks_a_score() -> None:

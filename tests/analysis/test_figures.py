@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from analysis import figures
+from analysis.density import Share
 from analysis.inference import Inference, read_inference
 from analysis.results import Results, read_results, results_folder
 
@@ -43,6 +44,15 @@ def test_intervals_are_drawn_from_low_to_high(inference: Inference) -> None:
     drawn = {tuple(np.round(line.get_xdata(), 9)) for line in figures.draw_heads(main).axes[0].lines}
     for head in main.heads:
         assert tuple(np.round((head.value.low, head.value.high), 9)) in drawn
+
+
+def test_other_viewers_are_drawn_where_they_are_a_ceiling_and_nowhere_else(inference: Inference) -> None:
+    measures = inference.measures_of(inference.main())
+    figure = figures.draw_measures(measures)
+    drawn = {axes.get_title(loc="left"): [t.get_text() for t in axes.texts] for axes in figure.axes}
+    for sound in measures:
+        names = next(of for title, of in drawn.items() if title.startswith(figures.MEASURES[sound.measure].label))
+        assert any("other viewers" in name for name in names) == (sound.measure != "ssim"), sound.measure
 
 
 def test_only_heads_that_cannot_be_told_from_the_closest_are_blue(inference: Inference) -> None:
@@ -129,11 +139,15 @@ def test_of_many_participants_the_spread_of_their_trials_is_drawn(results: Resul
 def test_tiles_show_every_head_of_every_layer(inference: Inference) -> None:
     readings = [("first", [s for s in inference.sound if s.primary and s.model == "first"])]
     gains = [h.gain.mean for s in readings[0][1] for h in s.heads if h.gain is not None]
-    shares = [h.share.ratio for s in readings[0][1] for h in s.heads if h.share is not None]
+    shares = [h.share_over_centre for s in readings[0][1] for h in s.heads]
     assert len(gains) == len(shares) == 8
     shown = texts(figures.draw_layers(readings))
-    assert all(f"{100 * share:.0f}" in shown for share in shares)
-    without = [replace(s, heads=tuple(replace(h, share=None) for h in s.heads)) for s in readings[0][1]]
+    ratios = [share.ratio.ratio for share in shares if share.ratio is not None]
+    assert len(ratios) == 8 and all(f"{100 * ratio:.0f}" in shown for ratio in ratios)
+    without = [
+        replace(s, heads=tuple(replace(h, share_over_centre=Share(None, "room")) for h in s.heads))
+        for s in readings[0][1]
+    ]
     shown = texts(figures.draw_layers([("first", without)]))
     assert all(f"{gain:.2f}" in shown for gain in gains)
 

@@ -20,6 +20,7 @@ from statsmodels.stats.anova import AnovaRM
 from statsmodels.stats.multitest import multipletests
 
 from analysis.cells import Cells, Fixed, at_fixed_sigma, to_cells
+from analysis.density import Share
 from analysis.inference import (
     Inference,
     anova,
@@ -619,7 +620,22 @@ def test_models_windows_chance_and_halves_are_read(inference: Inference) -> None
     assert windows == [(0.0, 1.0), (0.0, 3.0), (1.0, 2.0)]
     assert inference.half is not None and inference.half.mean == pytest.approx(2.0)
     best = inference.main().best
-    assert best.share is not None and 0 < best.share.ratio < 1
+    assert best.share.ratio is not None and 0 < best.share.ratio.ratio < 1
+    main = inference.main()
+    assert main.other_viewers == (4, 5)  # one of six was left out on the first picture
+    reference = {r.map: r for r in main.references}
+    centre, others = (reference[name].value.mean for name in ("centre-fitted", "others"))
+    for head in (*main.heads, *main.summaries):
+        assert head.share_over_centre.ratio is not None
+        assert head.share_over_centre.ratio.ratio == pytest.approx((head.value.mean - centre) / (others - centre))
+    assert main.heads[0].share_over_centre.ratio.ratio < 0 < main.best.share_over_centre.ratio.ratio  # type: ignore[union-attr]
+    assert best.shuffled is not None and main.share_of_centre.ratio is not None
+    floor = best.shuffled.mean
+    assert main.share_of_centre.ratio.ratio == pytest.approx((centre - floor) / (others - floor))
+    [lead] = main.leads_over_summaries
+    assert lead.mean == pytest.approx(main.summaries[0].value.mean - best.value.mean)  # KL: lower is closer
+    ssim = next(s for s in inference.measures_of(main) if s.measure == "ssim")
+    assert {h.share for h in ssim.heads} == {Share(None, "measure")} == {h.share_over_centre for h in ssim.heads}
     assert best.inside is not None and best.inside.mean == pytest.approx(best.value.mean - 0.3, abs=0.1)
     assert best.pooled is not None and best.pooled.participants == 0 and best.pooled.pictures == 4
 

@@ -25,6 +25,7 @@ from analysis.density import PictureGaze, fit_others
 from analysis.gaze_maps import FloatArray, area_resample, centre_gaussian, fixation_map, grid_for, smooth, to_map_px
 from analysis.held_out_sigma import human_sigma, model_sigma, sigmas_to_try
 from analysis.importing import import_fixations
+from analysis.inference import complete, crossed_interval, sign_of
 from analysis.measures import nss
 from analysis.results import HALF, POOLED, named_maps, read_results
 from analysis.stages import analyze
@@ -133,7 +134,7 @@ def test_eight_viewers_meet_the_other_seven_as_found(osie: Osie) -> None:
 
 @pytest.fixture(scope="module")
 def analysed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """NSS of a study of these fixations, with the settings that docs/models.md gives; the table of the fixed sigma."""
+    """A study of these fixations, with the settings that docs/models.md gives; the table of the fixed sigma."""
     folder = tmp_path_factory.mktemp("osie")
     data = Path(os.environ["BEHOLDER_TEST_DATA"]) / "osie20"
     import_fixations(data / "fixations.csv", folder / "study", data / "images")
@@ -141,7 +142,7 @@ def analysed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     sigma = {"sigma_unit": "patch"} | dict.fromkeys(("sigma_from", "sigma_to", "sigma_step", "sigma"), 1.0)
     maps = {"longer_side_px": 32, "weight": "count", "smooth": "model"} | sigma
     model = {"names": ["offline"], "layers": [10, 11, 12], "input_px": INPUT_PX}
-    alignment = {"measures": ["cc", "nss"], "primary": "nss", "random_weights": 3, "window_step_s": 0.0}
+    alignment = {"measures": ["kl", "cc", "sauc", "nss"], "primary": "nss", "random_weights": 3, "window_step_s": 0.0}
     changed = study.model_copy(
         update={
             "maps": study.maps.model_copy(update=maps),
@@ -185,6 +186,22 @@ def test_an_analysis_finds_the_same_heads(analysed: pd.DataFrame) -> None:
 def test_an_analysis_finds_random_weights_at_about_chance(analysed: pd.DataFrame) -> None:
     """Mean over three seeds and six heads: closer to 0 than any one head has to be."""
     assert by_layer(analysed, pooled=False)["random"].abs().max() < 0.3
+
+
+@needs_offline
+@pytest.mark.slow
+def test_nothing_that_knows_no_other_viewer_is_above_the_ceiling(analysed: pd.DataFrame) -> None:
+    """By every measure with a ceiling: no head, mean or reference leads the other viewers by more than chance."""
+    people = analysed[analysed["participant"] != POOLED]
+    for measure in ("kl", "cc", "sauc", "nss"):
+        cells = people.pivot_table(measure, index=["layer", "map", "participant"], columns="stimulus", dropna=False)
+        for layer, of_layer in cells.groupby(level="layer"):
+            ceiling = of_layer.loc[layer, "others"]
+            for name, own in of_layer.loc[layer].groupby(level="map"):
+                lead = (sign_of(measure) * (own.loc[name] - ceiling)).to_numpy(dtype=np.float64)
+                if name != "others" and np.isfinite(lead).any():
+                    found = crossed_interval(lead[np.ix_(*complete(lead))])
+                    assert found.low is not None and found.low <= 0, (measure, layer, name)
 
 
 # --- sigma as a finding

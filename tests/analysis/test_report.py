@@ -18,15 +18,27 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter
 
+from analysis.density import Ratio, Share
 from analysis.held_out_sigma import SigmaEstimate
-from analysis.inference import GroupContrast, Groups, Inference, SigmaReading, read_inference
+from analysis.inference import Estimate, GroupContrast, Groups, Inference, SigmaReading, infer, read_inference
 from analysis.looks import LEVELS, difference, difference_png, map_png, people_map, picture_gaze
 from analysis.report import make_tables, write_report
-from analysis.results import Results, Setup, read_results, results_folder, write_json
-from analysis.wording import group_sentences, methods, model_sentences, number, references, sigma_words
+from analysis.results import FIXED_COLUMNS, Results, Setup, read_results, results_folder, write_json, write_table
+from analysis.wording import (
+    between_floor_and_ceiling,
+    finding,
+    group_sentences,
+    layers_words,
+    methods,
+    model_sentences,
+    number,
+    references,
+    sigma_words,
+)
 from shared.errors import DataError
 from shared.stimuli import read_stimuli
 
+MEASURES = ("kl", "cc", "sim", "ssim", "nss")  # of the made-up study
 VOID = {"meta", "img", "link", "br", "input", "hr"}
 
 
@@ -139,18 +151,147 @@ def test_what_an_earlier_report_left_is_removed(small_study: Path) -> None:
 def test_the_sentence_is_the_inference_in_words(page: Page, inference: Inference) -> None:
     best = inference.main().best
     assert best.gain is not None and best.gain.low is not None and best.gain.high is not None
-    assert best.share is not None and best.share.low is not None and best.share.high is not None
+    share = best.share.ratio
+    assert share is not None and share.low is not None and share.high is not None
     assert inference.choices[0].ties is not None and len(inference.choices[0].ties) == 7
     sentence = (
         f"{best.value.participants} simulated observers, 80 % of fixations drawn from head 4 of layer 12, the rest "
         "from the centre, and ViT-S/14 (first) with stand-in weights on 4 objects: "
         f"head 4 of the last layer comes closest to where they looked, {number(best.gain.mean)} nats of KL divergence "
         f"closer than its own attention on other pictures (95 % interval {number(best.gain.low)} to "
-        f"{number(best.gain.high)}; p = .042 by permuted pictures over all 8 heads), {100 * best.share.ratio:.0f} % of "
-        f"the way from there to the other viewers (95 % interval {100 * best.share.low:.0f} to "
-        f"{100 * best.share.high:.0f}); none of the others of any layer can be told from it."
+        f"{number(best.gain.high)}; p = .042 by permuted pictures over all 8 heads), {100 * share.ratio:.0f} % of "
+        f"the way from there to the other 4 to 5 viewers (95 % interval {100 * share.low:.0f} to "
+        f"{100 * share.high:.0f}); none of the others of any layer can be told from it."
     )
     assert sentence in page.text
+
+
+def with_main(inference: Inference, **changed: Any) -> Inference:
+    """The same with another reading in the place of that which the first screen speaks of."""
+    main = inference.main()
+    return replace(inference, sound=tuple(replace(s, **changed) if s == main else s for s in inference.sound))
+
+
+def estimate(mean: float, low: float, high: float) -> Estimate:
+    return Estimate(mean, low, high, 0.1, 10.0, 0.5, 5, 4)
+
+
+def way(ratio: float, low: float, high: float) -> Share:
+    return Share(Ratio(ratio, low, high, 5, 4), "")
+
+
+def note(results: Results, inference: Inference, lead: str) -> str:
+    return dict(finding(results, inference).notes).get(lead, "")
+
+
+BEATEN, BETWEEN = "What the closest head does not beat:", "Between floor and ceiling."
+ABOVE = "more than 100 %, as here it predicts people better than the other 4 to 5 viewers do"
+
+
+def test_the_first_screen_says_when_the_mean_of_the_heads_or_the_centre_bias_beats_the_closest_head(
+    results: Results, inference: Inference
+) -> None:
+    main = inference.main()
+    heads = tuple(replace(h, share=way(0.26, 0.2, 0.32)) if h == main.best else h for h in main.heads)
+
+    def said(of_mean: Estimate, of_centre: Estimate) -> str:
+        references = tuple(replace(r, lead=of_centre) if r.map == "centre-fitted" else r for r in main.references)
+        changed = with_main(
+            inference, heads=heads, references=references, leads_over_summaries=(of_mean,),
+            share_of_centre=way(0.93, 0.8, 1.0),
+        )  # fmt: skip
+        return note(results, changed, BEATEN)
+
+    ahead, tie, behind = estimate(-0.2, -0.3, -0.1), estimate(-0.1, -0.3, 0.1), estimate(0.2, 0.1, 0.3)
+    gone = (
+        ", and has gone 93 % of the way from the closest head's chance to the other 4 to 5 viewers (95 % interval 80 "
+        "to 100), the head 26 %."
+    )
+    assert said(behind, behind) == ""
+    assert said(ahead, behind) == "the mean of heads is closer to people, by 0.20 nats (95 % interval 0.10 to 0.30)."
+    assert said(tie, behind) == (
+        "the mean of heads is not shown to be farther from people (the head is 0.10 nats farther, 95 % interval "
+        "\u22120.10 to 0.30)."
+    )
+    assert said(behind, ahead) == (
+        f"a centre bias fitted to other pictures is closer to people, by 0.20 nats (95 % interval 0.10 to 0.30){gone}"
+    )
+    assert said(ahead, tie).startswith("the mean of heads is closer") and said(ahead, tie).endswith(gone)
+
+
+def test_a_share_above_all_never_stands_without_its_explanation(make_study: Callable[..., Path]) -> None:
+    """The other viewers are put half-way between the fitted centre bias and head 4, by every measure."""
+    folder = make_study(layers=(11, 12), effect=3.0)
+    for path in (results_folder(folder) / "fixed").glob("*/*/*.parquet"):
+        rows = pd.read_parquet(path)
+        means = rows[rows["within"] == "picture"].groupby("map")[list(MEASURES)].mean()
+        others = rows["map"] == "others"
+        for measure in MEASURES:
+            between = means.loc[["head-04", "centre-fitted"], measure].mean()
+            rows.loc[others, measure] += between - means.loc["others", measure]
+        path.unlink()
+        write_table(rows, path, FIXED_COLUMNS)
+    results = read_results(folder)
+    inference = infer(results)
+    main, first = inference.main(), finding(results, inference)
+    best = main.best.share.ratio
+    assert best is not None and best.ratio > 1
+    percent = f"{100 * best.ratio:.0f} % of the way"
+    for text in (first.sentence, dict(first.notes)[BETWEEN]):
+        assert percent in text and ABOVE in text and "with few viewers the ceiling is low" in text
+    layers = [("first", [s for s in inference.sound if s.primary])]
+    assert "A head with more than 100 predicts people better than the other 4" in layers_words(layers, main, "here")[0]
+    table = make_tables(results, inference, read_stimuli(folder / "stimuli")[0])["heads"].whole
+    above = (table[["way to others (%)", "from centre (%)"]] > 100).any(axis=1)
+    assert above.any() and table.loc[above, "why"].str.contains(ABOVE, regex=False).all()
+    assert not table.loc[~above, "why"].str.contains("more than 100", regex=False).any()
+
+
+def test_a_measure_without_a_ceiling_has_no_share_and_no_band_and_says_why(page: Page, made_up_folder: Path) -> None:
+    folder = results_folder(made_up_folder)
+    table = pd.read_csv(folder / "tables" / "heads.csv", na_values="n/a", keep_default_na=False)
+    ways = table.set_index("measure")[["way to others (%)", "from centre (%)"]]
+    assert ways.loc["ssim"].isna().all(axis=None) and ways.drop("ssim").notna().all(axis=None)
+    assert table.loc[table["measure"] == "ssim", "why"].str.startswith("SSIM has no ceiling: no rule is known").all()
+    references = pd.read_csv(folder / "tables" / "references.csv").set_index("measure")["map"]
+    assert "other 4 to 5 viewers (no ceiling)" in set(references.loc["ssim"])
+    assert "other 4 to 5 viewers" in set(references.loc["kl"])
+
+
+def test_without_a_ceiling_the_first_screen_says_why_there_is_no_share(results: Results, inference: Inference) -> None:
+    main = inference.main()
+
+    def said(own: Share, common: Share, **changed: Any) -> str:
+        best = replace(main.best, share=own, share_over_centre=common)
+        heads = tuple(best if h == main.best else h for h in main.heads)
+        return note(results, with_main(inference, heads=heads, **changed), BETWEEN)
+
+    assert said(Share(None, "room"), way(-0.4, -0.6, -0.2)) == (
+        "The closest head has gone \u221240 % of the way from a centre bias fitted to other pictures to the other 4 to "
+        "5 viewers (95 % interval \u221260 to \u221220), less than 0, for it is farther from people than that. No "
+        "share of the way from its own attention on other pictures: the other 4 to 5 viewers are not shown to be "
+        "closer than its own attention on other pictures. From the centre bias heads compare, as it is one floor for "
+        "all."
+    )
+    assert "there is no map of other viewers" in said(Share(None, "others"), Share(None, "others"), other_viewers=None)
+    assert "the other viewer (95 %" in said(way(0.5, 0.4, 0.6), way(0.5, 0.4, 0.6), other_viewers=(1, 1))
+    assert "the other 29 viewers (95 %" in said(way(0.5, 0.4, 0.6), way(0.5, 0.4, 0.6), other_viewers=(29, 29))
+    ssim = next(s for s in inference.measures_of(main) if s.measure == "ssim")
+    text = dict([between_floor_and_ceiling(ssim)])[BETWEEN]
+    assert text.startswith("No share of the way, for SSIM has no ceiling: no rule is known")
+
+
+def test_the_table_of_floors_says_what_the_closest_head_beats(inference: Inference, results: Results) -> None:
+    main = inference.main()
+    leads, stimuli = (estimate(-0.2, -0.3, -0.1),), read_stimuli(results.study_folder / "stimuli")[0]
+    table = make_tables(results, with_main(inference, leads_over_summaries=leads), stimuli)["references"].whole
+    rows = table[(table["model"] == main.model) & (table["layer"] == main.layer) & (table["measure"] == main.measure)]
+    rows = rows.set_index("map")
+    assert rows.loc["mean of heads", "closest head is"] == "farther"
+    assert rows.loc["mean of heads", "closest head's lead"] == -0.2
+    assert rows.loc["mean of heads", "score"] == main.summaries[0].value.mean
+    assert rows.loc["even spread", "closest head is"] == "closer"
+    assert rows.loc["centre bias, fitted", "closest head is"] == "not shown to be either"
 
 
 def test_simulated_observers_and_stand_in_weights_are_named_at_the_top(page: Page) -> None:
