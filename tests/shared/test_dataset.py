@@ -212,7 +212,7 @@ def test_events_are_mapped_by_the_clock_readings_and_their_residual_is_told(stud
     published(study, samples=some_samples(30000), records=records)
     recording = dataset.read_recording(dataset.runs(study)[0])
     assert recording.events["onset"][0] == pytest.approx(100.01, abs=1e-6)
-    fit = recording.sidecars["left"]["ClockFit"]
+    fit = recording.sidecars["left"].ClockFit
     assert fit["drift_ppm"] == pytest.approx(100, abs=1e-3)
     assert fit["residual_ms"] < 1e-3
     assert fit["pairs"] == 3
@@ -431,7 +431,7 @@ def test_columns_that_bids_leaves_open_may_be_missing(beh: Path) -> None:
     )
     recording = dataset.read_recording(only_run(beh))
     assert np.isnan(recording.samples["left_pupil"]).all()
-    assert recording.validation == {"left": None, "right": None}
+    assert [sidecar.validation for sidecar in recording.sidecars.values()] == [None, None]
     assert recording.simulated is False
     pictures = recording.events[recording.events["trial_type"] == "picture"]
     assert pictures["trial"].tolist() == [1, 2]
@@ -475,7 +475,7 @@ def test_a_cyclopean_recording_is_read_as_one_eye(beh: Path) -> None:
     set_key(prefixed(beh, "recording-eye3_physio.json"), RecordedEye="cyclopean")
     recording = dataset.read_recording(only_run(beh))
     assert recording.eyes == ("left",)
-    assert recording.sidecars["left"]["RecordedEye"] == "cyclopean"
+    assert recording.sidecars["left"].eye == "cyclopean"
 
 
 def replace_in(ending: str, old: str, new: str) -> Callable[[Path], None]:
