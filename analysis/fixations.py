@@ -115,7 +115,8 @@ def fixations_of_run(
     fixations: list[dict[str, object]] = []
     trials: list[dict[str, Any]] = []
     dot: dict[str, Any] = {}
-    for event in _records(recording.events):
+    # By time: a table's rows may stand in any order, and a picture belongs to the dot before it.
+    for event in _records(recording.events.sort_values("onset", kind="stable")):
         if event["trial_type"] == "dot":
             dot = event
         if event["trial_type"] != "picture":

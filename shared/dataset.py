@@ -265,6 +265,8 @@ def _participant_rows(study_folder: Path) -> list[dict[str, str]]:
         raise DataError(f"{path} cannot be read ({error}): save it as tab separated text in UTF-8.") from None
     if "participant_id" not in names:
         raise DataError(f"{path} has no column participant_id: its first line must name the columns, tab separated.")
+    if len(set(names)) < len(names):
+        raise DataError(f"{path} names a column twice in its first line ({', '.join(names)}): remove one.")
     lines: dict[str, int] = {}
     for line, row in enumerate(rows, start=2):
         # DictReader gives None for cells that a line lacks, and a list under None for those it has too many.
@@ -522,10 +524,6 @@ def _read_physio(path: Path, sidecar: PhysioSidecar) -> NDArray[np.float64]:
     for name in PHYSIO_COLUMNS[:3]:
         if name not in names:
             raise DataError(f"{path}: Columns in its JSON file does not name {name}, which BIDS requires.")
-    for axis, described in (("x_coordinate", sidecar.x_coordinate), ("y_coordinate", sidecar.y_coordinate)):
-        unit = described.units if described else None
-        if unit not in (None, "pixel", "pixels", "px"):
-            raise DataError(f"{path}: {axis} is in {unit!r}; convert it to pixels of the screen.")
     try:
         data = gzip.decompress(path.read_bytes()).replace(b"\r\n", b"\n")
     except (OSError, EOFError, zlib.error) as error:
@@ -572,8 +570,6 @@ def _seconds_per_unit(path: Path, sidecar: PhysioSidecar, timestamps: NDArray[np
     scales = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "μs": 1e-6, "ns": 1e-9}
     step = float(np.median(np.diff(timestamps))) if len(timestamps) > 1 else float("nan")
     named = sidecar.timestamp.units if sidecar.timestamp else None
-    if named is not None and named not in scales:
-        raise DataError(f"{path}: the Units of timestamp are {named!r}; they must be one of {', '.join(scales)}.")
     for unit, scale in scales.items():
         if named in (None, unit) and (not step > 0 or 0.5 < step * scale * sidecar.rate_hz < 2):
             return scale

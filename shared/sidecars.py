@@ -28,7 +28,7 @@ def _if_whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Optional = Annotated[T | None, BeforeValidator(_if_given)]  # null and n/a, BIDS's missing value, are None
+OrNone = Annotated[T | None, BeforeValidator(_if_given)]  # null and n/a, BIDS's missing value, are None
 Whole = Annotated[int, BeforeValidator(_if_whole)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -40,10 +40,23 @@ class _Sidecar(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
 
 
-class ColumnDescription(_Sidecar):
-    """What a column of a table holds."""
+class Timestamp(_Sidecar):
+    """The column of times; without units its rate tells them."""
+
+    units: Literal["s", "ms", "us", "μs", "ns"] | None = Field(None, alias="Units")
+
+
+class Coordinate(_Sidecar):
+    """A column of positions, in pixels of the screen."""
 
     units: str | None = Field(None, alias="Units")
+
+    @field_validator("units")
+    @classmethod
+    def _pixels(cls, units: str | None) -> str | None:
+        if units not in (None, "pixel", "pixels", "px"):
+            raise ValueError("convert it to pixels of the screen")
+        return units
 
 
 class EyeValidation(_Sidecar):
@@ -52,15 +65,15 @@ class EyeValidation(_Sidecar):
     onset_s is in seconds from the first sample; overridden_by says who accepted a validation that did not pass.
     """
 
-    onset_s: Optional[float] = None
-    passed: Optional[bool] = None
-    overridden_by: Optional[str] = None
-    accuracy_deg: Optional[Angle] = None
-    accuracy_worst_deg: Optional[Angle] = None
-    rms_s2s_deg: Optional[Angle] = None
-    sd_deg: Optional[Angle] = None
-    loss_percent: Optional[Percent] = None
-    effective_hz: Optional[NotNegative] = None
+    onset_s: OrNone[float] = None
+    passed: OrNone[bool] = None
+    overridden_by: OrNone[str] = None
+    accuracy_deg: OrNone[Angle] = None
+    accuracy_worst_deg: OrNone[Angle] = None
+    rms_s2s_deg: OrNone[Angle] = None
+    sd_deg: OrNone[Angle] = None
+    loss_percent: OrNone[Percent] = None
+    effective_hz: OrNone[NotNegative] = None
 
 
 class PhysioSidecar(_Sidecar):
@@ -69,17 +82,17 @@ class PhysioSidecar(_Sidecar):
     rate_hz: float = Field(alias="SamplingFrequency", gt=0, le=1e6)
     columns: list[str] = Field(alias="Columns", min_length=1)
     eye: Literal["left", "right", "cyclopean"] = Field(alias="RecordedEye")
-    timestamp: Optional[ColumnDescription] = None
-    x_coordinate: Optional[ColumnDescription] = None
-    y_coordinate: Optional[ColumnDescription] = None
-    manufacturer: Optional[str] = Field(None, alias="Manufacturer")
-    model: Optional[str] = Field(None, alias="ManufacturersModelName")
-    software: Optional[str] = Field(None, alias="SoftwareVersions")
-    simulated: Optional[bool] = Field(None, alias="Simulated")
-    imported: Optional[bool] = Field(None, alias="Imported")
-    calibrations: Optional[Annotated[Whole, Field(ge=0)]] = Field(None, alias="CalibrationCount")
-    validation: Optional[EyeValidation] = Field(None, alias="Validation")
-    validations: Optional[list[EyeValidation]] = Field(None, alias="Validations")
+    timestamp: OrNone[Timestamp] = None
+    x_coordinate: OrNone[Coordinate] = None
+    y_coordinate: OrNone[Coordinate] = None
+    manufacturer: OrNone[str] = Field(None, alias="Manufacturer")
+    model: OrNone[str] = Field(None, alias="ManufacturersModelName")
+    software: OrNone[str] = Field(None, alias="SoftwareVersions")
+    simulated: OrNone[bool] = Field(None, alias="Simulated")
+    imported: OrNone[bool] = Field(None, alias="Imported")
+    calibrations: OrNone[Annotated[Whole, Field(ge=0)]] = Field(None, alias="CalibrationCount")
+    validation: OrNone[EyeValidation] = Field(None, alias="Validation")
+    validations: OrNone[list[EyeValidation]] = Field(None, alias="Validations")
 
     @field_validator("columns")
     @classmethod
@@ -92,18 +105,18 @@ class PhysioSidecar(_Sidecar):
 class StimulusPresentation(_Sidecar):
     """The screen: lengths in metres, as BIDS has them; None where it is not known."""
 
-    distance_m: Optional[Positive] = Field(None, alias="ScreenDistance")
-    size_m: Optional[Annotated[list[Positive], Field(min_length=2, max_length=2)]] = Field(None, alias="ScreenSize")
-    resolution_px: Optional[Annotated[list[Annotated[Whole, Field(gt=0)]], Field(min_length=2, max_length=2)]] = Field(
+    distance_m: OrNone[Positive] = Field(None, alias="ScreenDistance")
+    size_m: OrNone[Annotated[list[Positive], Field(min_length=2, max_length=2)]] = Field(None, alias="ScreenSize")
+    resolution_px: OrNone[Annotated[list[Annotated[Whole, Field(gt=0)]], Field(min_length=2, max_length=2)]] = Field(
         None, alias="ScreenResolution"
     )
-    origin: Optional[list[str]] = Field(None, alias="ScreenOrigin")
+    origin: OrNone[list[str]] = Field(None, alias="ScreenOrigin")
 
 
 class EventsSidecar(_Sidecar):
     """What describes a run's events."""
 
-    presentation: Optional[StimulusPresentation] = Field(None, alias="StimulusPresentation")
+    presentation: OrNone[StimulusPresentation] = Field(None, alias="StimulusPresentation")
 
 
 def physio_sidecar(path: Path) -> PhysioSidecar:

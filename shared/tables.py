@@ -54,7 +54,7 @@ _EVENT_RANGES = {
     "onset": _ANY, "duration": _LASTING_S, "trial": _COUNT,
     "drift_x_deg": _ANGLE_DEG, "drift_y_deg": _ANGLE_DEG, "drift_deg": _Range(0, 180),
     "picture_x_px": _ANY, "picture_y_px": _ANY, "picture_width_px": _SIZE_PX, "picture_height_px": _SIZE_PX,
-    "dropped_frames": _Range(0, 1e9), "rating": _ANY,
+    "dropped_frames": _Range(0, 1e9, whole=True), "rating": _ANY,
 }  # fmt: skip
 _FIXATION_RANGES = {
     "trial": _COUNT, "fixation": _COUNT, "onset": _ANY, "duration": _LASTING_S, "x_px": _ANY, "y_px": _ANY,

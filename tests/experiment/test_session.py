@@ -531,11 +531,11 @@ def test_the_window_decides_where_the_operator_does_not_and_the_override_says_so
     sitter = sit(session, Deciding("click", QUESTIONS))
     session.run()
     sidecar = dataset.read_recording(dataset.runs(folder)[0]).sidecars["left"]
-    first, redone, last = sidecar["Validations"]
-    assert [a == b for a, b in zip(first["points"], redone["points"], strict=True)] == [True, True, True, False]
-    assert [v["accepted"] for v in (first, redone, last)] == [False, False, True]
-    assert last["overridden_by"] == "participant's window"
-    assert sidecar["CalibrationCount"] == 2
+    first, redone, last = sidecar.validations
+    assert [a == b for a, b in zip(first.points, redone.points, strict=True)] == [True, True, True, False]
+    assert [v.accepted for v in (first, redone, last)] == [False, False, True]
+    assert last.overridden_by == "participant's window"
+    assert sidecar.calibrations == 2
     # The picture of each validation is kept, and is what was shown.
     kept = sorted((folder / "sourcedata" / "sub-01").glob("*validation-*.png"))
     shown = [shape.image for scene in sitter.scenes for shape in scene if isinstance(shape, Bitmap)]
@@ -576,7 +576,7 @@ def test_the_operator_is_asked_first_come_first_served(make_study: MakeStudy, pr
     session.run()
     validation = dataset.read_recording(dataset.runs(folder)[0]).sidecars["left"].validation
     assert validation is not None
-    assert validation["overridden_by"] == "A. B."
+    assert validation.overridden_by == "A. B."
     assert len(dataset.read_recording(dataset.runs(folder)[0]).sidecars["left"].validations) == 1
 
 

@@ -512,8 +512,14 @@ GAZE, ABOUT = "recording-eye1_physio.tsv.gz", "recording-eye1_physio.json"
         (keys(ABOUT, RecordedEye="third"), "RecordedEye is 'third'"),
         (keys(ABOUT, RecordedEye="right"), "the right eye too"),
         (keys(ABOUT, SamplingFrequency=1000.0), "timestamps step by 0.004 s where SamplingFrequency is 1000 Hz"),
-        (keys(ABOUT, x_coordinate={"Units": "deg"}), "x_coordinate is in 'deg'"),
-        (keys(ABOUT, timestamp={"Units": "fortnight"}), "Units of timestamp are 'fortnight'"),
+        (
+            keys(ABOUT, x_coordinate={"Units": "deg"}),
+            r"eye1_physio\.json: x_coordinate\.Units is 'deg'; convert it",
+        ),
+        (
+            keys(ABOUT, timestamp={"Units": "fortnight"}),
+            "timestamp.Units is 'fortnight'; it must be 's', 'ms', 'us', ",
+        ),
         (keys("events.json", StimulusPresentation=None), "no StimulusPresentation"),
         (
             keys(
