@@ -549,12 +549,43 @@ def test_a_broken_file_is_refused_in_one_sentence_that_names_the_place(
         ("id\nsub-01\n", "no column participant_id"),
         ("participant_id\tage\nsub-01\n", "line 2 does not have 2 columns"),
         ("participant_id\nAnna Smith\n", "line 2: participant_id 'Anna Smith'"),
+        ("participant_id\nsub-01\nsub-02\nsub-01\n", "lines 2 and 4 are both sub-01"),
+        ("participant_id\tage\tage\nsub-01\t1\t2\n", "names a column twice"),
     ],
 )
 def test_a_broken_table_of_participants_is_refused_by_its_line(study: Path, text: str, told: str) -> None:
     (study / "participants.tsv").write_text(text)
     with pytest.raises(DataError, match=told):
         dataset.read_participants(study)
+
+
+def test_a_file_of_one_row_is_read_also_beside_an_eye_with_more(beh: Path) -> None:
+    rewrite(prefixed(beh, GAZE), lambda text: text.splitlines(keepends=True)[0])
+    samples = dataset.read_recording(only_run(beh)).samples
+    np.testing.assert_array_equal(samples["time_s"], some_samples()["time_s"])
+    np.testing.assert_array_equal(samples["right_x_px"], some_samples()["right_x_px"])
+    assert np.isnan(samples["left_x_px"][1:]).all()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sub-01_recording-eye1_physio.tsv.gz", "foo_recording-eye1_physio.tsv.gz",
+        "sub-02_task-viewing_run-1_recording-eye1_physio.tsv.gz", "sub-_task-viewing_recording-eye1_physio.tsv.gz",
+    ],
+)  # fmt: skip
+def test_gaze_with_a_foreign_name_is_refused_by_it(beh: Path, name: str) -> None:
+    shutil.copy(prefixed(beh, GAZE), beh / name)
+    with pytest.raises(DataError, match=rf"/{name}: its name must begin with sub-01_ and have a task-: rename it"):
+        dataset.runs(beh.parents[1])
+
+
+def test_gaze_that_is_not_read_or_gone_is_told(beh: Path) -> None:
+    assert dataset.unread_gaze(beh.parents[1]) == ()
+    prefixed(beh, GAZE).rename(prefixed(beh, "recording-left_physio.tsv.gz"))
+    unread, gone = dataset.unread_gaze(beh.parents[1])
+    assert unread.about.endswith("recording-left_physio.tsv.gz") and "is not read" in unread.text
+    assert gone.about.endswith("recording-eye1_physio.tsv.gz") and "is not there" in gone.text
 
 
 def test_an_hour_of_gaze_at_a_tracker_is_read_fast(study: Path) -> None:
