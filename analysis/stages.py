@@ -471,7 +471,10 @@ def _set_widths(study: Study, stimuli: Sequence[Stimulus]) -> dict[str, float]:
 def _import_remarks(study_folder: Path) -> tuple[Remark, ...]:
     """What was noted when fixations were imported."""
     file = study_folder / IMPORT_REMARKS
-    return tuple(Remark(**r) for r in json.loads(file.read_text("utf-8"))) if file.exists() else ()
+    try:
+        return tuple(Remark(**r) for r in json.loads(file.read_text("utf-8"))) if file.exists() else ()
+    except (OSError, TypeError, ValueError, RecursionError) as error:
+        raise DataError(f"{file} cannot be read ({error}): put it back as the import wrote it.") from None
 
 
 def _begin_writing(folder: Path) -> None:

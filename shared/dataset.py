@@ -448,18 +448,14 @@ def beh_runs(study_folder: Path) -> tuple[Run, ...]:
 
 
 def unread_gaze(study_folder: Path) -> tuple[Remark, ...]:
-    """What looks like gaze and is in no run: a remark for each of two reasons."""
-    files = _data_files(study_folder, "*_physio.tsv*")
+    """A remark where files look like gaze and are in no run, because of their names."""
     read = set(_data_files(study_folder, _GAZE_FILES))
-    described = [path.with_suffix(".tsv.gz") for path in _data_files(study_folder, "*_recording-eye[123]_physio.json")]
-    found = (
-        (sorted(set(files) - read), "is not read: gaze is in files called ..._recording-eye1_physio.tsv.gz (or eye2)"),
-        (sorted(set(described) - set(files)), "is not there, though its JSON file is"),
-    )
-    return tuple(
-        Remark(paths[0].name, text + (f"; so for {len(paths) - 1} more" if len(paths) > 1 else ""))
-        for paths, text in found if paths
-    )  # fmt: skip
+    unread = sorted(set(_data_files(study_folder, "*_physio.tsv*")) - read)
+    if not unread:
+        return ()
+    text = "is not read: gaze is in files called ..._recording-eye1_physio.tsv.gz (or eye2, eye3)"
+    more = f" (the first of {len(unread)} such files)" if len(unread) > 1 else ""
+    return (Remark(unread[0].name, text + more),)
 
 
 def fixations_file(run: Run) -> Path:

@@ -96,7 +96,7 @@ def read_events(path: Path, meant: Collection[Meant] = ()) -> pd.DataFrame:
     table["trial"] = table["trial"].astype("Int64")
     _refuse_twice(path, raw[pictures], table[pictures])
     if "overlapping events" not in meant:
-        _ask_about_overlap(path, table[pictures], "picture")
+        _ask_about_overlap(path, table[pictures], "picture", within=[])
     others = [name for name in table if name not in EVENT_COLUMNS]
     return table[[*EVENT_COLUMNS, *others]].reset_index(drop=True)
 
@@ -126,8 +126,7 @@ def read_fixations(path: Path, meant: Collection[Meant] = ()) -> pd.DataFrame:
             "twice: remove one, or correct trial and fixation."
         )
     if "overlapping events" not in meant:
-        for _, rows in table.groupby(of_trial, sort=False):
-            _ask_about_overlap(path, rows.dropna(subset=["onset"]), "fixation")
+        _ask_about_overlap(path, table, "fixation", within=of_trial)
     return table.astype({"trial": np.int64, "fixation": np.int64}).reset_index(drop=True)
 
 
@@ -185,17 +184,18 @@ def _refuse_twice(path: Path, raw: pd.DataFrame, pictures: pd.DataFrame) -> None
             raise DataError(f"{path}, lines {first} and {line} are {are}: it would count twice; remove or correct one.")
 
 
-def _ask_about_overlap(path: Path, rows: pd.DataFrame, what: str) -> None:
-    """Raises DataError where one of `rows` begins, by onset and duration, well before an earlier one has ended."""
-    ordered = rows[rows["duration"] > 0].sort_values("onset", kind="stable")
-    ends = (ordered["onset"] + ordered["duration"]).to_numpy()
-    over = ends[:-1] - ordered["onset"].to_numpy()[1:] > SHORTEST_OVERLAP_S
+def _ask_about_overlap(path: Path, table: pd.DataFrame, what: str, within: list[str]) -> None:
+    """Raises DataError where a row begins well before an earlier one, with the same cells in `within`, has ended."""
+    rows = table[table["onset"].notna() & (table["duration"] > 0)].sort_values([*within, "onset"], kind="stable")
+    ends = rows["onset"] + rows["duration"]
+    same = (rows[within] == rows[within].shift()).all(axis=1)
+    over = same & (ends.shift() - rows["onset"] > SHORTEST_OVERLAP_S)
     if over.any():
         at = int(np.flatnonzero(over)[0])
-        earlier, later = ordered.index[at], ordered.index[at + 1]
+        earlier, later = rows.index[at - 1], rows.index[at]
         raise DataError(
-            f"{path}, line {later}: its {what} begins at {ordered['onset'].iloc[at + 1]:g} s, when that of line "
-            f"{earlier} still lasts, until {ends[at]:g} s, where one {what} was expected to end before the next: "
-            'correct onset and duration (both in seconds, not swapped), or, if it is meant, add "overlapping events" '
-            f"to meant in [checks] of {FILE_NAME}."
+            f"{path}, line {later}: its {what} begins at {rows.loc[later, 'onset']:g} s, when that of line {earlier} "
+            f"still lasts, until {ends[earlier]:g} s, where one {what} was expected to end before the next: correct "
+            'onset and duration (both in seconds, not swapped), or, if it is meant, add "overlapping events" to meant '
+            f"in [checks] of {FILE_NAME}."
         )

@@ -60,7 +60,6 @@ def test_what_is_unknown_is_none_and_what_nothing_reads_is_kept(tmp_path: Path) 
 def test_a_value_is_blamed_on_the_file_that_it_is_inherited_from(tmp_path: Path) -> None:
     (tmp_path / "dataset_description.json").write_text("{}")
     (tmp_path / "sub-01").mkdir()
-    (tmp_path / "physio.json").write_text("{}")  # a name without entities holds for no file in particular
     (tmp_path / "recording-eye1_physio.json").write_text(json.dumps(REQUIRED | {"Simulated": 1}))
     path = physio(tmp_path / "sub-01", {"SamplingFrequency": 500})
     with pytest.raises(DataError, match=r"/recording-eye1_physio\.json: Simulated is 1; "):
