@@ -9,7 +9,7 @@
 
 Nothing that was recorded is ever overwritten. How a change survives a crash is `shared.publishing`'s business; what a
 session writes while it runs is `shared.journal`'s. Other people's BIDS eye tracking is read too, where it says what it
-must. Nothing is computed from the gaze here.
+must: `shared.sidecars` and `shared.tables` check what it says. Nothing is computed from the gaze here.
 """
 
 from __future__ import annotations

@@ -68,37 +68,28 @@ def read_events(path: Path, meant: Collection[Meant] = ()) -> pd.DataFrame:
     event is complete. `meant`: what is unusual and not asked about, as `study.checks` has it. Raises DataError, naming
     line and column, where a cell cannot be true, a picture counts twice, or pictures overlap in time.
     """
-    table = _read_table(path, ("onset", "duration"))
-    raw = table.copy()
-    shown = table["stim_file"].notna() if "stim_file" in table else pd.Series(False, table.index)
-    if "trial_type" not in table:
+    raw = _read_table(path, ("onset", "duration"))
+    table = raw.reindex(columns=list(dict.fromkeys([*EVENT_COLUMNS, *raw.columns])))
+    shown = table["stim_file"].notna()
+    if "trial_type" not in raw:
         table["trial_type"] = pd.Series("picture", table.index).where(shown)
     pictures = table["trial_type"] == "picture"
     for name, default in (("status", "complete"), ("exposure", "first")):
-        if name not in table:
-            table[name] = pd.Series(default, table.index)
-            if name == "exposure":
-                table[name] = table[name].where(pictures)
         levels = EVENT_COLUMNS[name]["Levels"]
-        table[name] = table[name].mask(pictures & table[name].isna(), default)
-        _refuse(path, raw, name, pictures & ~table[name].isin(levels), f"one of {', '.join(levels)}, or n/a")
-    for name in EVENT_COLUMNS:
-        if name not in table:
-            table[name] = np.nan
+        table[name] = table[name].mask(table[name].isna() & (pictures if name in raw else True), default)
+        _refuse(path, table, name, pictures & ~table[name].isin(levels), f"one of {', '.join(levels)}, or n/a")
     for name, allowed in _EVENT_RANGES.items():
         table[name] = _numbers(path, table, name, allowed)
     for name in ("onset", "duration"):
-        _refuse(path, raw, name, pictures & table[name].isna(), "known for a picture")
+        _refuse(path, table, name, pictures & table[name].isna(), "known for a picture")
     if table.loc[pictures, "trial"].isna().all():
         table["trial"] = table["trial"].fillna((pictures & shown).cumsum().where(pictures & shown))
-    else:
-        _refuse(path, raw, "trial", pictures & table["trial"].isna(), "known for all pictures, or for none")
+    _refuse(path, table, "trial", pictures & shown & table["trial"].isna(), "known for all pictures, or for none")
     table["trial"] = table["trial"].astype("Int64")
-    _refuse_twice(path, raw[pictures], table[pictures])
+    _refuse_counted_twice(path, raw[pictures], table[pictures & shown])
     if "overlapping events" not in meant:
         _ask_about_overlap(path, table[pictures], "picture", within=[])
-    others = [name for name in table if name not in EVENT_COLUMNS]
-    return table[[*EVENT_COLUMNS, *others]].reset_index(drop=True)
+    return table.reset_index(drop=True)
 
 
 def read_fixations(path: Path, meant: Collection[Meant] = ()) -> pd.DataFrame:
@@ -118,13 +109,7 @@ def read_fixations(path: Path, meant: Collection[Meant] = ()) -> pd.DataFrame:
         line = table.index[table["duration"] <= 0][0]
         raise DataError(f"{path}, line {line}: a duration must be above 0 seconds; correct that line, or remove it.")
     of_trial = ["trial", "stim_file"]
-    if (again := table.duplicated([*of_trial, "fixation"])).any():
-        line = table.index[again][0]
-        same = (table[[*of_trial, "fixation"]] == table.loc[line, [*of_trial, "fixation"]]).all(axis=1)
-        raise DataError(
-            f"{path}, lines {table.index[same][0]} and {line} are the same fixation of one trial, and it would count "
-            "twice: remove one, or correct trial and fixation."
-        )
+    _refuse_twice(path, table[[*of_trial, "fixation"]], "the same fixation of one trial")
     if "overlapping events" not in meant:
         _ask_about_overlap(path, table, "fixation", within=of_trial)
     return table.astype({"trial": np.int64, "fixation": np.int64}).reset_index(drop=True)
@@ -170,18 +155,20 @@ def _refuse(path: Path, table: pd.DataFrame, name: str, broken: pd.Series[bool],
         raise DataError(f"{path}, line {line}: {name} is {shown}; it must be {must_be}.")
 
 
-def _refuse_twice(path: Path, raw: pd.DataFrame, pictures: pd.DataFrame) -> None:
-    """`pictures` are the rows of pictures, `raw` the same as they stand in the file."""
-    # One that was cut short is shown again under its number, and a trial may show a picture it has shown before.
-    counts = (pictures["status"] == "complete") & (pictures["exposure"] == "first") & pictures["stim_file"].notna()
-    for rows, are in (
-        (raw, "the same row"),
-        (pictures.loc[counts, ["trial", "stim_file"]], "the same picture in one trial, both whole and seen first"),
-    ):
-        if rows.duplicated().any():
-            line = rows.index[rows.duplicated()][0]
-            first = rows.index[rows.apply(rows.loc[line].equals, axis=1)][0]
-            raise DataError(f"{path}, lines {first} and {line} are {are}: it would count twice; remove or correct one.")
+def _refuse_counted_twice(path: Path, raw: pd.DataFrame, pictures: pd.DataFrame) -> None:
+    """Raises DataError where a picture's row stands twice in the file, or a picture counts twice in one trial."""
+    _refuse_twice(path, raw, "the same row")
+    # One that was cut short is shown again under its number, and a trial may show a picture that it has shown before.
+    counted = pictures[(pictures["status"] == "complete") & (pictures["exposure"] == "first")]
+    _refuse_twice(path, counted[["trial", "stim_file"]], "the same picture in one trial, both whole and seen first")
+
+
+def _refuse_twice(path: Path, rows: pd.DataFrame, are: str) -> None:
+    """Raises DataError where two of `rows` are equal; `are` says what they then are."""
+    if rows.duplicated().any():
+        line = rows.index[rows.duplicated()][0]
+        first = rows.index[rows.apply(rows.loc[line].equals, axis=1)][0]
+        raise DataError(f"{path}, lines {first} and {line} are {are}: it would count twice; remove or correct one.")
 
 
 def _ask_about_overlap(path: Path, table: pd.DataFrame, what: str, within: list[str]) -> None:

@@ -125,7 +125,7 @@ def fixations(folder: Path, **second: object) -> Path:
         ({"trial": 1.5}, "line 3: trial is '1.5'"),
         ({"fixation": 0}, "line 3: fixation is '0'"),
         ({"x_px": float("-inf")}, "line 3: x_px is '-inf'"),
-        ({"fixation": 1}, "lines 2 and 3 are the same fixation of one trial, and it would count twice"),
+        ({"fixation": 1}, "lines 2 and 3 are the same fixation of one trial: it would count twice"),
         ({"onset": 0.15}, "line 3: its fixation begins at 0.15 s, when that of line 2 still lasts, until 0.3 s"),
     ],
 )
