@@ -8,7 +8,7 @@ Nothing is blurred, weighted or compared here.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from shared.dataset import Recording, Run
 from shared.errors import DataError, Remark
 from shared.gaze import Eye, position
 from shared.screen import Screen
+from shared.sidecars import EyeValidation
 from shared.stimuli import Stimulus
 from shared.study import FixationSettings
 
@@ -114,13 +115,16 @@ def fixations_of_run(
     fixations: list[dict[str, object]] = []
     trials: list[dict[str, Any]] = []
     dot: dict[str, Any] = {}
-    for event in _records(recording.events):
+    # By time: a table's rows may stand in any order, and a picture belongs to the dot before it.
+    for event in _records(recording.events.sort_values("onset", kind="stable")):
         if event["trial_type"] == "dot":
             dot = event
         if event["trial_type"] != "picture":
             continue
-        # A recording that does not number its trials is numbered by their order.
-        event["trial"] = int(_number(event, "trial")) if not np.isnan(_number(event, "trial")) else len(trials) + 1
+        if pd.isna(event["stim_file"]):
+            text = f"its events do not say which picture was shown at {event['onset']:g} s (stim_file); it is left out"
+            remarks.append(Remark(about, text))
+            continue
         if np.isnan([_number(event, f"picture_{side}_px") for side in ("x", "y", "width", "height")]).any():
             remarks.append(
                 Remark(
@@ -140,7 +144,6 @@ def fixations_of_run(
                 )
             )
             continue
-        onset, shown = float(event["onset"]), float(event["duration"])
         onset, shown = float(event["onset"]), float(event["duration"])
         # Drift is measured on the dot that stood before the picture.
         before = dot if _number(dot, "trial") == event["trial"] else {}
@@ -433,7 +436,7 @@ def _eye(
         )
     if len(recording.eyes) == 1:
         return recording.eyes[0], []
-    errors = {e: _figure(recording.validation.get(e), "accuracy_deg") for e in recording.eyes}
+    errors = {e: _known(_last_validation(recording, e).accuracy_deg) for e in recording.eyes}
     validated = [e for e in recording.eyes if not np.isnan(errors[e])]
     if validated:
         return min(validated, key=lambda e: errors[e]), []
@@ -481,19 +484,24 @@ def _validated(recording: Recording, eye: Eye | Literal["mean"], onset_s: float)
     """The last validation before a time, of the eye that is analysed; without any, the accuracy is not known."""
     eyes = recording.eyes if eye == "mean" else (eye,)
     last = [_validation_before(recording, e, onset_s) for e in eyes]
-    accuracy = np.mean([_figure(v, "accuracy_deg") for v in last])
+    accuracy = np.mean([_known(v.accuracy_deg) for v in last])
     verdicts = [_passed(v) for v in last]
     return {"accuracy_deg": round(float(accuracy), 4),
             "passed": next(v for v in ("n/a", "no", "overridden", "yes") if v in verdicts)}  # fmt: skip
 
 
-def _validation_before(recording: Recording, eye: Eye, onset_s: float) -> Mapping[str, Any] | None:
+def _last_validation(recording: Recording, eye: Eye) -> EyeValidation:
+    """The one that was accepted last; nothing is known of it where there was none."""
+    return recording.sidecars[eye].validation or EyeValidation()
+
+
+def _validation_before(recording: Recording, eye: Eye, onset_s: float) -> EyeValidation:
     """Of the validations that the sidecar lists, the last that began before; where it lists none, the only one."""
-    listed = recording.sidecars.get(eye, {}).get("Validations")
+    listed = recording.sidecars[eye].validations
     if not listed:
-        return recording.validation.get(eye)
-    before = [v for v in listed if float(v.get("onset_s", 0.0)) <= onset_s]
-    return before[-1] if before else None
+        return _last_validation(recording, eye)
+    before = [v for v in listed if (v.onset_s or 0.0) <= onset_s]
+    return before[-1] if before else EyeValidation()
 
 
 def _on_picture(
@@ -540,34 +548,32 @@ def _verdict(rows: list[dict[str, object]], left_out: str) -> dict[str, object]:
 
 
 def _quality(recording: Recording, used: Eye | Literal["mean"]) -> pd.DataFrame:
-    numbers = ("accuracy_deg", "accuracy_worst_deg", "rms_s2s_deg", "sd_deg", "loss_percent", "effective_hz")
     rows: list[dict[str, object]] = []
     for eye in recording.eyes:
-        last, sidecar = recording.validation.get(eye), recording.sidecars.get(eye, {})
-        every = sidecar.get("Validations") or ([] if last is None else [last])
-        by = [str(v["overridden_by"]) for v in every if v.get("overridden_by")]
+        sidecar, last = recording.sidecars[eye], _last_validation(recording, eye)
+        every = sidecar.validations or ([] if sidecar.validation is None else [sidecar.validation])
+        by = [v.overridden_by for v in every if v.overridden_by]
         rows.append(
             {"participant": recording.participant, "run": recording.run, "eye": eye, "used": used in (eye, "mean"),
-             "passed": _passed(last), "rate_hz": recording.rate_hz,
-             "calibrations": _figure(sidecar, "CalibrationCount"), "validations": len(every),
+             "passed": _passed(last), "accuracy_deg": _known(last.accuracy_deg),
+             "accuracy_worst_deg": _known(last.accuracy_worst_deg), "rms_s2s_deg": _known(last.rms_s2s_deg),
+             "sd_deg": _known(last.sd_deg), "loss_percent": _known(last.loss_percent),
+             "effective_hz": _known(last.effective_hz), "rate_hz": recording.rate_hz,
+             "calibrations": _known(sidecar.calibrations), "validations": len(every),
              "overridden": len(by), "overridden_by": ", ".join(dict.fromkeys(by))}
-            | {name: _figure(last, name) for name in numbers}
         )  # fmt: skip
     return _table(rows, QUALITY_COLUMNS)
 
 
-def _passed(validation: Mapping[str, Any] | None) -> str:
+def _passed(validation: EyeValidation) -> str:
     """A validation's verdict on an eye: yes, no, overridden (it failed and was accepted all the same), or n/a."""
-    passed = (validation or {}).get("passed")
-    if passed is None:
+    if validation.passed is None:
         return "n/a"
-    return "yes" if passed else "overridden" if (validation or {}).get("overridden_by") else "no"
+    return "yes" if validation.passed else "overridden" if validation.overridden_by else "no"
 
 
-def _figure(values: Mapping[str, Any] | None, name: str) -> float:
-    """A number of a sidecar, NaN where it is not known."""
-    value = (values or {}).get(name)
-    return float(value) if isinstance(value, int | float) else np.nan
+def _known(value: float | None) -> float:
+    return np.nan if value is None else float(value)
 
 
 def _inside(x_px: float, y_px: float, stimulus: Stimulus) -> bool:

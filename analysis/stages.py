@@ -71,6 +71,7 @@ from shared.dataset import (
     read_participants,
     read_recording,
     runs,
+    unread_gaze,
 )
 from shared.errors import DataError, Remark, StudyError
 from shared.journal import journals
@@ -121,6 +122,7 @@ def find(study_folder: Path) -> Found:
     study = read_study(study_folder)
     finish_changes(study_folder)
     stimuli, remarks = read_stimuli(study_folder / "stimuli")
+    remarks += unread_gaze(study_folder)
     for journal in journals(study_folder):
         who = f"sub-{journal.participant} run-{journal.run}"
         text = "is being recorded now; it is not in this analysis"
@@ -307,6 +309,7 @@ def _fixation_stage(
         "version": VERSION["fixations"],
         "settings": study.fixations.model_dump(),
         "exclusion": study.exclusion.model_dump(),
+        "checks": study.checks.model_dump(),
         "packages": versions(("numpy", "scipy", "pandas", "pymovements", "I2MC")),
         "pictures": [[s.stim_file, s.width_px, s.height_px] for s in found.stimuli],
         "recordings": [[r.participant, r.run, [[p.name, file_digest(p)] for p in _files(r)]]
@@ -419,9 +422,9 @@ class _RunOutcome:
 
 def _run_fixations(job: _RunJob) -> _RunOutcome:
     if job.imported:
-        table = read_fixations(fixations_file(job.run))
+        table = read_fixations(fixations_file(job.run), job.study.checks.meant)
         return _RunOutcome(fixations_of_import(job.run, table, job.stimuli, job.study.fixations), {}, False, "")
-    recording = read_recording(job.run)
+    recording = read_recording(job.run, job.study.checks.meant)
     by_file = {s.stim_file: s.name for s in job.stimuli}
     widths = {}
     for event in recording.events.to_dict("records"):
@@ -430,12 +433,11 @@ def _run_fixations(job: _RunJob) -> _RunOutcome:
             half_cm = float(event["picture_width_px"]) / 2 * recording.screen.width_cm / recording.screen.width_px
             widths[by_file[event["stim_file"]]] = degrees(2 * atan(half_cm / recording.screen.distance_cm))
     fixations = fixations_of_run(recording, job.stimuli, job.study.fixations)
-    sidecar = next(iter(recording.sidecars.values()), {})
-    imported = any(bool(sidecar.get("Imported")) for sidecar in recording.sidecars.values())
-    known = {k: str(v) for k, v in sidecar.items() if v not in (None, "", "n/a")}
-    maker, model = known.get("Manufacturer", ""), known.get("ManufacturersModelName", "")
+    sidecar = next(iter(recording.sidecars.values()))
+    imported = any(bool(sidecar.imported) for sidecar in recording.sidecars.values())
+    maker, model = sidecar.manufacturer or "", sidecar.model or ""
     tracker = model if model.lower().startswith(maker.lower()) else f"{maker} {model}".strip()
-    software = f" (software {known['SoftwareVersions']})" if tracker and "SoftwareVersions" in known else ""
+    software = f" (software {sidecar.software})" if tracker and sidecar.software else ""
     s = recording.screen
     screen = f"{s.width_px} x {s.height_px} px and {s.width_cm:g} x {s.height_cm:g} cm, at {s.distance_cm:g} cm"
     return _RunOutcome(fixations, widths, recording.simulated, model, imported, tracker + software, screen)
@@ -473,7 +475,10 @@ def _set_widths(study: Study, stimuli: Sequence[Stimulus]) -> dict[str, float]:
 def _import_remarks(study_folder: Path) -> tuple[Remark, ...]:
     """What was noted when fixations were imported."""
     file = study_folder / IMPORT_REMARKS
-    return tuple(Remark(**r) for r in json.loads(file.read_text("utf-8"))) if file.exists() else ()
+    try:
+        return tuple(Remark(**r) for r in json.loads(file.read_text("utf-8"))) if file.exists() else ()
+    except (OSError, TypeError, ValueError, RecursionError) as error:
+        raise DataError(f"{file} cannot be read ({error}): put it back as the import wrote it.") from None
 
 
 def _begin_writing(folder: Path) -> None:

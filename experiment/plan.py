@@ -115,7 +115,7 @@ def plan_from_disk(
             )
     study, (stimuli, _) = read_study(study_folder), read_stimuli(study_folder / "stimuli")
     of_participant = [run for run in runs(study_folder, with_gaze=False) if run.participant == participant]
-    earlier = [(run.run, read_events(run.events_file)) for run in of_participant]
+    earlier = [(run.run, read_events(run.events_file, study.checks.meant)) for run in of_participant]
     plan = plan_session(study, stimuli, participant, earlier)
     command = f"beholder run {study_folder} --participant {participant}"
     if not earlier:

@@ -9,7 +9,7 @@
 
 Nothing that was recorded is ever overwritten. How a change survives a crash is `shared.publishing`'s business; what a
 session writes while it runs is `shared.journal`'s. Other people's BIDS eye tracking is read too, where it says what it
-must. Nothing is computed from the gaze here.
+must: `shared.sidecars` and `shared.tables` check what it says. Nothing is computed from the gaze here.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import json
 import re
 import shutil
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -45,23 +45,18 @@ from shared.journal import (
 from shared.journal import JournalState as JournalState
 from shared.journal import journals as journals
 from shared.publishing import Change, change, finish_changes, link, told_in_a_sentence, write_synced
-from shared.run_files import EVENT_COLUMNS, PHYSIO_COLUMNS, json_text, link_sourcedata, safe_cell, tsv_bytes, write_run
+from shared.run_files import PHYSIO_COLUMNS, json_text, link_sourcedata, safe_cell, tsv_bytes, write_run
 from shared.screen import Screen
+from shared.sidecars import PhysioSidecar, entities, events_sidecar, physio_sidecar
 from shared.stimuli import copy_stimuli
-from shared.study import Study, read_study, write_study
+from shared.study import Meant, Study, read_study, write_study
+from shared.tables import FIXATION_COLUMNS
+from shared.tables import read_events as read_events
+from shared.tables import read_fixations as read_fixations
 
 BIDS_VERSION = "1.11.0"
 IMPORT_REMARKS = "sourcedata/imports.json"  # what was noted when fixations came in; the analysis repeats it
 OLDEST_AGE = 89  # years; higher ages are recorded as this one, since they may identify a person
-_FIXATION_COLUMNS: dict[str, dict[str, Any]] = {
-    "trial": {"Description": "Number of the trial, from 1."},
-    "stim_file": {"Description": "The picture, relative to the folder stimuli."},
-    "fixation": {"Description": "Order of the fixation on its picture, from 1."},
-    "onset": {"Description": "Beginning of the fixation, from the picture's onset.", "Units": "s"},
-    "duration": {"Description": "Duration of the fixation.", "Units": "s"},
-    "x_px": {"Description": "Position from the picture's left edge, in pixels of the picture.", "Units": "pixel"},
-    "y_px": {"Description": "Position from the picture's upper edge, in pixels of the picture.", "Units": "pixel"},
-}
 _PARTICIPANT_COLUMNS: dict[str, dict[str, Any]] = {
     "participant_id": {"Description": "The participant's label; the list of names is not part of the data."},
     "age": {"Description": f"Age at the session; {OLDEST_AGE} stands for {OLDEST_AGE} and above.", "Units": "year"},
@@ -81,6 +76,7 @@ _PARTICIPANT_COLUMNS: dict[str, dict[str, Any]] = {
         },
     },
 }
+_GAZE_FILES = "*_recording-eye[123]_physio.tsv.gz"
 _README = """# {name}
 
 An eye-tracking study of pictures, recorded with Beholder as a BIDS {bids} data set.
@@ -269,6 +265,9 @@ def _participant_rows(study_folder: Path) -> list[dict[str, str]]:
         raise DataError(f"{path} cannot be read ({error}): save it as tab separated text in UTF-8.") from None
     if "participant_id" not in names:
         raise DataError(f"{path} has no column participant_id: its first line must name the columns, tab separated.")
+    if len(set(names)) < len(names):
+        raise DataError(f"{path} names a column twice in its first line ({', '.join(names)}): remove one.")
+    lines: dict[str, int] = {}
     for line, row in enumerate(rows, start=2):
         # DictReader gives None for cells that a line lacks, and a list under None for those it has too many.
         if None in row or None in row.values():
@@ -277,6 +276,9 @@ def _participant_rows(study_folder: Path) -> list[dict[str, str]]:
             raise DataError(
                 f'{path}, line {line}: participant_id {row["participant_id"]!r} must be "sub-" and a label.'
             )
+        first = lines.setdefault(row["participant_id"], line)
+        if first != line:
+            raise DataError(f"{path}, lines {first} and {line} are both {row['participant_id']}: remove one of them.")
     return rows
 
 
@@ -324,8 +326,10 @@ def _replace_participants(new: Change, rows: Sequence[Mapping[str, str]], folder
     path = new.study_folder / "participants.json"
     try:
         known = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not JSON ({error}): mend it.") from None
+    if not isinstance(known, dict):
+        raise DataError(f"{path} must be a JSON object, keys and values in braces: mend it.")
     asked = {name: {"Description": "Answer to the study's form."} for name in columns}
     described = {**asked, **{name: text for name, text in _PARTICIPANT_COLUMNS.items() if name in columns}, **known}
     write_synced(new.new / "participants.json", json_text(described).encode())
@@ -413,7 +417,7 @@ class Recording:
     """A run as read.
 
     `samples` (n,) of `shared.gaze.SAMPLE`, time on the tracker's clock; `events` has onset in seconds from the first
-    sample, so a sample's time there is `time_s - time_s[0]`; `validation` is the sidecar's, None where there is none.
+    sample, so a sample's time there is `time_s - time_s[0]`.
     """
 
     participant: str
@@ -424,8 +428,7 @@ class Recording:
     eyes: tuple[Eye, ...]
     simulated: bool
     events: pd.DataFrame
-    validation: Mapping[Eye, Mapping[str, Any] | None]
-    sidecars: Mapping[Eye, Mapping[str, Any]] = field(default_factory=dict)
+    sidecars: Mapping[Eye, PhysioSidecar]
 
 
 def runs(study_folder: Path, *, with_gaze: bool = True) -> tuple[Run, ...]:
@@ -433,7 +436,7 @@ def runs(study_folder: Path, *, with_gaze: bool = True) -> tuple[Run, ...]:
 
     With `with_gaze` False those are among them that ended before the first gaze sample and have only events.
     """
-    found = {_run_of(path, "_recording-") for path in _data_files(study_folder, "*_recording-eye[123]_physio.tsv.gz")}
+    found = {_run_of(path, "_recording-") for path in _data_files(study_folder, _GAZE_FILES)}
     if not with_gaze:
         found |= {_run_of(path, "_events.tsv") for path in _data_files(study_folder, "*_events.tsv")}
     return tuple(sorted(found))
@@ -442,6 +445,17 @@ def runs(study_folder: Path, *, with_gaze: bool = True) -> tuple[Run, ...]:
 def beh_runs(study_folder: Path) -> tuple[Run, ...]:
     """The runs that were imported as fixations, without samples; sorted likewise."""
     return tuple(sorted(_run_of(path, "_beh.tsv") for path in _data_files(study_folder, "*_beh.tsv")))
+
+
+def unread_gaze(study_folder: Path) -> tuple[Remark, ...]:
+    """A remark where files look like gaze and are in no run, because of their names."""
+    read = set(_data_files(study_folder, _GAZE_FILES))
+    unread = sorted(set(_data_files(study_folder, "*_physio.tsv*")) - read)
+    if not unread:
+        return ()
+    text = "is not read: gaze is in files called ..._recording-eye1_physio.tsv.gz (or eye2, eye3)"
+    more = f" (the first of {len(unread)} such files)" if len(unread) > 1 else ""
+    return (Remark(unread[0].name, text + more),)
 
 
 def fixations_file(run: Run) -> Path:
@@ -455,20 +469,19 @@ def _data_files(study_folder: Path, pattern: str) -> list[Path]:
 
 def _run_of(path: Path, after_prefix: str) -> Run:
     prefix = path.name.partition(after_prefix)[0]
-    entities = _entities(prefix)
+    named = entities(prefix)
+    folder = next(name for name in reversed(path.parts[:-1]) if name.startswith("sub-"))
+    if f"sub-{named.get('sub')}" != folder or "task" not in named:
+        raise DataError(f"{path}: its name must begin with {folder}_ and have a task-: rename it, or move it away.")
     try:
-        run = int(entities.get("run", "1"))
+        run = int(named.get("run", "1"))
     except ValueError:
-        raise DataError(f"{path}: run-{entities['run']} must be a number: rename the file.") from None
-    return Run(entities["sub"], entities.get("ses", ""), entities.get("task", ""), run, path.parent, prefix)
+        raise DataError(f"{path}: run-{named['run']} must be a number: rename the file.") from None
+    return Run(named["sub"], named.get("ses", ""), named["task"], run, path.parent, prefix)
 
 
-def _entities(name: str) -> dict[str, str]:
-    return {key: value for key, _, value in (part.partition("-") for part in name.split("_")) if value}
-
-
-def read_recording(run: Run) -> Recording:
-    """Gaze and events of a run.
+def read_recording(run: Run, meant: Collection[Meant] = ()) -> Recording:
+    """Gaze and events of a run; `meant` as in `read_events`.
 
     Columns that BIDS leaves open may be missing. Raises DataError, naming file, key or row and the remedy, where a
     file breaks its own description, the clocks of two eyes disagree, or the screen is not known.
@@ -476,74 +489,37 @@ def read_recording(run: Run) -> Recording:
     files = run.physio_files()
     if not files:
         raise DataError(f"{run.folder} has no gaze of {run.prefix}: its physio files were moved or renamed.")
-    eyes: dict[Eye, tuple[NDArray[np.float64], dict[str, Any]]] = {}
+    gaze: dict[Eye, NDArray[np.float64]] = {}
+    sidecars: dict[Eye, PhysioSidecar] = {}
     for path in files.values():
-        sidecar = _sidecar(path)
-        seen_by = _need(sidecar, "RecordedEye", path)
-        if seen_by not in ("left", "right", "cyclopean"):
-            raise DataError(f'{path}: RecordedEye is {seen_by!r}; it must be "left", "right" or "cyclopean".')
+        sidecar = physio_sidecar(path)
         # A cyclopean recording stands alone and has one trace: it is read as one eye's, its sidecar says whose.
-        eye: Eye = "right" if seen_by == "right" else "left"
-        if eye in eyes:
+        eye: Eye = "right" if sidecar.eye == "right" else "left"
+        if eye in gaze:
             raise DataError(f"{path}: another file of this run has the {eye} eye too; mend RecordedEye in one of them.")
-        eyes[eye] = (_read_physio(path, sidecar), sidecar)
-    rates = {float(_need(sidecar, "SamplingFrequency", next(iter(files.values())))) for _, sidecar in eyes.values()}
+        gaze[eye], sidecars[eye] = _read_physio(path, sidecar), sidecar
+    rates = {sidecar.rate_hz for sidecar in sidecars.values()}
     if len(rates) > 1:
         raise DataError(f"{run.folder / run.prefix}: its eyes differ in SamplingFrequency; mend their JSON files.")
-    samples = _joined_eyes({eye: values for eye, (values, _) in eyes.items()})
-    sidecars = {eye: sidecar for eye, (_, sidecar) in eyes.items()}
     return Recording(
         participant=run.participant,
         run=run.run,
-        samples=samples,
+        samples=_joined_eyes(gaze),
         rate_hz=rates.pop(),
         screen=_screen_of(run),
-        eyes=tuple(eye for eye in ("left", "right") if eye in eyes),
-        simulated=any(bool(sidecar.get("Simulated", False)) for sidecar in sidecars.values()),
-        events=read_events(run.events_file),
-        validation={eye: sidecar.get("Validation") for eye, sidecar in sidecars.items()},
+        eyes=tuple(eye for eye in ("left", "right") if eye in gaze),
+        simulated=any(bool(sidecar.simulated) for sidecar in sidecars.values()),
+        events=read_events(run.events_file, meant),
         sidecars=sidecars,
     )
 
 
-def _need(sidecar: Mapping[str, Any], key: str, path: Path) -> Any:
-    if key not in sidecar:
-        raise DataError(f"{path}: its JSON file does not give {key}, which BIDS requires; add it.")
-    return sidecar[key]
-
-
-def _sidecar(path: Path) -> dict[str, Any]:
-    """The JSON that describes a data file, with what BIDS lets it inherit from files higher up."""
-    stem, suffix = path.name.removesuffix(".gz").removesuffix(".tsv").rpartition("_")[::2]
-    entities = _entities(stem).items()
-    merged: dict[str, Any] = {}
-    found = False
-    root = next((parent for parent in path.parents if (parent / "dataset_description.json").exists()), path.parent)
-    folders = [folder for folder in (path.parent, *path.parents) if folder == root or root in folder.parents]
-    for folder in reversed(dict.fromkeys(folders)):
-        for file in sorted(folder.glob(f"*{suffix}.json"), key=lambda file: len(file.name)):
-            own_stem, own_suffix = file.name.removesuffix(".json").rpartition("_")[::2]
-            if own_suffix == suffix and _entities(own_stem).items() <= entities:
-                try:
-                    merged.update(json.loads(file.read_text("utf-8")))
-                except (ValueError, TypeError) as error:
-                    raise DataError(f"{file} cannot be read as JSON ({error}): mend it.") from None
-                found = True
-    if not found:
-        raise DataError(f"{path} has no JSON file beside it: BIDS requires one that describes its columns.")
-    return merged
-
-
-def _read_physio(path: Path, sidecar: Mapping[str, Any]) -> NDArray[np.float64]:
+def _read_physio(path: Path, sidecar: PhysioSidecar) -> NDArray[np.float64]:
     """(n, 4): seconds, x and y in px of the screen, pupil; NaN where missing."""
-    names = list(_need(sidecar, "Columns", path))
+    names = sidecar.columns
     for name in PHYSIO_COLUMNS[:3]:
         if name not in names:
             raise DataError(f"{path}: Columns in its JSON file does not name {name}, which BIDS requires.")
-    for axis in ("x_coordinate", "y_coordinate"):
-        unit = str(dict(sidecar.get(axis) or {}).get("Units", "pixel"))
-        if unit not in ("pixel", "pixels", "px"):
-            raise DataError(f"{path}: {axis} is in {unit!r}; convert it to pixels of the screen.")
     try:
         data = gzip.decompress(path.read_bytes()).replace(b"\r\n", b"\n")
     except (OSError, EOFError, zlib.error) as error:
@@ -557,6 +533,9 @@ def _read_physio(path: Path, sidecar: Mapping[str, Any]) -> NDArray[np.float64]:
     values[:, [column for column, name in enumerate(PHYSIO_COLUMNS) if name in names]] = parsed
     if len(values) == 0:
         raise DataError(f"{path} has no rows: the run holds no gaze; leave it out of the data set.")
+    if np.isinf(values).any():
+        row, column = (int(i) for i in np.argwhere(np.isinf(values))[0])
+        raise DataError(f"{path}, row {row + 1}: {PHYSIO_COLUMNS[column]} is infinite; where it is missing write n/a.")
     if np.isnan(values[:, 0]).any():
         row = int(np.flatnonzero(np.isnan(values[:, 0]))[0]) + 1
         raise DataError(f"{path}, row {row} has no timestamp: each sample needs one.")
@@ -582,19 +561,17 @@ def _first_broken_row(path: Path, data: bytes, names: Sequence[str], wanted: Seq
     return f"{path} cannot be read ({error}): export it again."
 
 
-def _seconds_per_unit(path: Path, sidecar: Mapping[str, Any], timestamps: NDArray[np.float64]) -> float:
+def _seconds_per_unit(path: Path, sidecar: PhysioSidecar, timestamps: NDArray[np.float64]) -> float:
     """What one unit of the timestamps is in seconds: as the sidecar says, else by the rate; both must agree."""
     scales = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "μs": 1e-6, "ns": 1e-9}
-    rate_hz = float(_need(sidecar, "SamplingFrequency", path))
     step = float(np.median(np.diff(timestamps))) if len(timestamps) > 1 else float("nan")
-    named = dict(sidecar.get("timestamp") or {}).get("Units")
-    if named is not None and named not in scales:
-        raise DataError(f"{path}: the Units of timestamp are {named!r}; they must be one of {', '.join(scales)}.")
+    named = sidecar.timestamp.units if sidecar.timestamp else None
     for unit, scale in scales.items():
-        if named in (None, unit) and (not step > 0 or 0.5 < step * scale * rate_hz < 2):
+        if named in (None, unit) and (not step > 0 or 0.5 < step * scale * sidecar.rate_hz < 2):
             return scale
     raise DataError(
-        f"{path}: its timestamps step by {step:g} {named or ''} where SamplingFrequency is {rate_hz:g} Hz; mend one."
+        f"{path}: its timestamps step by {step:g} {named or ''} where SamplingFrequency is {sidecar.rate_hz:g} Hz; "
+        "mend one."
     )
 
 
@@ -602,7 +579,9 @@ def _joined_eyes(eyes: Mapping[Eye, NDArray[np.float64]]) -> Samples:
     traces = list(eyes.values())
     times = traces[0][:, 0]
     for trace in traces[1:]:
-        if not np.array_equal(times, trace[:, 0]) and len(times) > 1 and len(trace):
+        if np.array_equal(times, trace[:, 0]):
+            continue
+        if len(times) > 1:
             # A tracker may stamp one eye a little after the other: samples less than half a step apart are one.
             half_step = np.median(np.diff(times)) / 2
             right = np.clip(np.searchsorted(times, trace[:, 0]), 1, len(times) - 1)
@@ -611,7 +590,7 @@ def _joined_eyes(eyes: Mapping[Eye, NDArray[np.float64]]) -> Samples:
             # Each sample has one partner: of two that are near, the second is a sample of its own.
             same[1:] &= near[1:] != near[:-1]
             trace[same, 0] = times[near[same]]
-            times = np.union1d(times, trace[:, 0])
+        times = np.union1d(times, trace[:, 0])
     samples = np.zeros(len(times), SAMPLE)
     for name in SAMPLE.names or ():
         samples[name] = np.nan
@@ -627,77 +606,23 @@ def _screen_of(run: Run) -> Screen:
     path = run.events_file
     if not path.exists():
         raise DataError(f"{path} does not exist: without it nobody knows what was shown.")
-    shown = _sidecar(path).get("StimulusPresentation")
-    if not shown:
+    shown = events_sidecar(path).presentation
+    if shown is None:
         raise DataError(f"{path}: its JSON file has no StimulusPresentation; add ScreenDistance, ScreenSize (metres).")
-    try:
-        distance_m = float(shown["ScreenDistance"])
-        width_m, height_m = (float(v) for v in shown["ScreenSize"])
-        width_px, height_px = (int(v) for v in shown["ScreenResolution"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: StimulusPresentation in its JSON file lacks or garbles {error}; mend it.") from None
-    if sorted(shown.get("ScreenOrigin", ["top", "left"])) != ["left", "top"]:
-        raise DataError(f"{path}: ScreenOrigin is {shown['ScreenOrigin']}; convert gaze to an origin of top left.")
-    if not (0 < distance_m < 20 and 0 < width_m < 10 and 0 < height_m < 10):
+    if shown.distance_m is None or shown.size_m is None or shown.resolution_px is None:
+        raise DataError(
+            f"{path}: StimulusPresentation in its JSON file lacks one of ScreenDistance, ScreenSize (metres) and "
+            "ScreenResolution (px); add it."
+        )
+    if shown.origin is not None and sorted(shown.origin) != ["left", "top"]:
+        raise DataError(f"{path}: ScreenOrigin is {shown.origin}; convert gaze to an origin of top left.")
+    distance_m, (width_m, height_m), (width_px, height_px) = shown.distance_m, shown.size_m, shown.resolution_px
+    if not (distance_m < 20 and width_m < 10 and height_m < 10):
         raise DataError(
             f"{path}: ScreenDistance {distance_m:g} and ScreenSize {width_m:g} x {height_m:g} cannot be metres, the "
             "unit that BIDS asks for; mend its JSON file."
         )
     return Screen(width_px, height_px, width_m * 100, height_m * 100, distance_m * 100)
-
-
-def read_events(path: Path) -> pd.DataFrame:
-    """An events table with all columns of Beholder's: those that others' tables lack are missing, or their default.
-
-    Without trial_type every row with a stim_file is a picture; without trial these are numbered; without status an
-    event is complete. Raises DataError where onset or duration is no number.
-    """
-    table = _read_table(path, ("onset", "duration"))
-    for name in ("onset", "duration"):
-        table[name] = _numbers(path, table, name)
-    pictures = table["stim_file"].notna() if "stim_file" in table else pd.Series(False, table.index)
-    if "trial_type" not in table:
-        table["trial_type"] = pd.Series("picture", table.index).where(pictures)
-    pictures = pictures & (table["trial_type"] == "picture")
-    if "trial" not in table:
-        table["trial"] = pictures.cumsum().where(pictures)
-    if "status" not in table:
-        table["status"] = "complete"
-    if "exposure" not in table:
-        table["exposure"] = pd.Series("first", table.index).where(pictures)
-    for name in EVENT_COLUMNS:
-        if name not in table:
-            table[name] = np.nan
-    text = {"trial_type", "stim_file", "status", "exposure"}
-    for name in [name for name in EVENT_COLUMNS if name not in text | {"onset", "duration"}]:
-        table[name] = _numbers(path, table, name)
-    table["trial"] = table["trial"].astype("Int64")
-    others = [name for name in table if name not in EVENT_COLUMNS]
-    return table[[*EVENT_COLUMNS, *others]]
-
-
-def _read_table(path: Path, required: Sequence[str]) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(
-            path, sep="\t", dtype=object, na_values=["n/a"], keep_default_na=False, index_col=False, encoding="utf-8"
-        )
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist.") from None
-    except (ValueError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({error}): save it as tab separated text in UTF-8.") from None
-    for name in required:
-        if name not in table:
-            raise DataError(f"{path} has no column {name}, which is required; add it.")
-    return table
-
-
-def _numbers(path: Path, table: pd.DataFrame, name: str) -> pd.Series[float]:
-    numbers = pd.to_numeric(table[name], errors="coerce").astype(np.float64)
-    broken = table[name].notna() & numbers.isna()
-    if broken.any():
-        row = int(np.flatnonzero(broken)[0])
-        raise DataError(f"{path}, line {row + 2}: {name} is {table[name].iloc[row]!r}; it must be a number or n/a.")
-    return numbers
 
 
 # -------------------------------------------------------------------------------------------- imported fixations
@@ -715,7 +640,7 @@ def write_fixations(
     label = participant.removeprefix("sub-")
     if not re.fullmatch(r"[A-Za-z0-9]+", label):
         raise DataError(f"participant {participant!r}: a label is made of letters and digits; rename it.")
-    if lacking := [name for name in _FIXATION_COLUMNS if name not in table]:
+    if lacking := [name for name in FIXATION_COLUMNS if name not in table]:
         raise DataError(f"the fixations of participant {label} have no column {lacking[0]}; add it.")
     if table.empty:
         raise DataError(f"participant {label} has no fixation: leave them out.")
@@ -727,28 +652,12 @@ def write_fixations(
         new.carry_over(f"sub-{label}")
         file = new.new / relative
         file.parent.mkdir(parents=True, exist_ok=True)
-        columns = [*_FIXATION_COLUMNS, *(str(name) for name in table if name not in _FIXATION_COLUMNS)]
+        columns = [*FIXATION_COLUMNS, *(str(name) for name in table if name not in FIXATION_COLUMNS)]
         cells = (table[name].tolist() for name in columns)
         write_synced(
             file, tsv_bytes(columns, (dict(zip(columns, row, strict=True)) for row in zip(*cells, strict=True)))
         )
-        described = {name: _FIXATION_COLUMNS.get(name, {"Description": "As imported."}) for name in columns}
+        described = {name: FIXATION_COLUMNS.get(name, {"Description": "As imported."}) for name in columns}
         write_synced(file.with_suffix(".json"), json_text({"TaskName": task, **described}).encode())
         _replace_participants(new, _participants_with(study_folder, label, answers or {}), folders=[f"sub-{label}"])
     return study_folder / relative
-
-
-def read_fixations(path: Path) -> pd.DataFrame:
-    """A table of imported fixations, as `write_fixations` takes it. Raises DataError naming line and column."""
-    table = _read_table(path, tuple(_FIXATION_COLUMNS))
-    for name in _FIXATION_COLUMNS:
-        if name != "stim_file":
-            table[name] = _numbers(path, table, name)
-    for name in ("trial", "fixation", "stim_file", "duration", "x_px", "y_px"):
-        if table[name].isna().any():
-            line = int(np.flatnonzero(table[name].isna())[0]) + 2
-            raise DataError(f"{path}, line {line} has no {name}: complete that line, or remove it.")
-    if (table["duration"] <= 0).any():
-        line = int(np.flatnonzero(table["duration"] <= 0)[0]) + 2
-        raise DataError(f"{path}, line {line}: a duration must be above 0 seconds; correct that line, or remove it.")
-    return table.astype({"trial": np.int64, "fixation": np.int64})

@@ -359,7 +359,7 @@ def _read_sidecar(folder: Path) -> tuple[dict[str, Any], dict[int, str]]:
     try:
         values = json.loads(sidecar.read_text("utf-8-sig"))
         names = {int(label): str(name) for label, name in values.get("labels", {}).items() if int(label)}
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise DataError(f"{sidecar} cannot be read ({error}): mend it, or remove it.") from None
     return values, names
 

@@ -21,6 +21,7 @@ from shared.dataset import Recording, Run
 from shared.errors import DataError
 from shared.gaze import no_samples
 from shared.screen import Screen
+from shared.sidecars import PhysioSidecar
 from shared.stimuli import Stimulus
 from shared.study import FixationSettings
 
@@ -154,8 +155,15 @@ def recording(x: np.ndarray, y: np.ndarray, rate_hz: float = 250.0, **event: obj
            "picture_x_px": 560.0, "picture_y_px": 240.0, "picture_width_px": 800.0,
            "picture_height_px": 600.0}  # fmt: skip
     good, better = {"accuracy_deg": 0.9, "passed": True}, {"accuracy_deg": 0.4, "passed": True}
+    sidecars = {"left": sidecar(Validation=good), "right": sidecar(Validation=better)}
     return Recording("01", 1, samples, rate_hz, SCREEN, ("left", "right"), True, pd.DataFrame([dot, row | event]),
-                     {"left": good, "right": better})  # fmt: skip
+                     sidecars)  # fmt: skip
+
+
+def sidecar(**values: object) -> PhysioSidecar:
+    """What describes gaze, with these keys besides what BIDS requires."""
+    required = {"SamplingFrequency": 250, "RecordedEye": "left", "Columns": ["timestamp"]}
+    return PhysioSidecar.model_validate(required | values)
 
 
 def looking(*places: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
@@ -235,8 +243,8 @@ def test_a_trial_has_the_last_validation_before_it_and_a_run_says_whose_verdicts
     x, y = looking((960, 540, 5.0))
     early = {"onset_s": 0.1, "accepted": True, "overridden_by": "E. F.", "passed": False, "accuracy_deg": 1.4}
     late = {"onset_s": 3.0, "accepted": True, "overridden_by": None, "passed": True, "accuracy_deg": 0.3}
-    sidecar = {"Validations": [early, late], "CalibrationCount": 2}
-    values = vars(recording(x, y)) | {"eyes": ("left",), "validation": {"left": late}, "sidecars": {"left": sidecar}}
+    left = sidecar(Validation=late, Validations=[early, late], CalibrationCount=2)
+    values = vars(recording(x, y)) | {"eyes": ("left",), "sidecars": {"left": left}}
     run = fixations_of_run(Recording(**values), [PICTURE], DEFAULT)
     trial, quality = run.trials.iloc[0], run.quality.iloc[0]
     assert (trial["accuracy_deg"], trial["passed"]) == (1.4, "overridden"), "the picture came up at 2 s"
@@ -330,7 +338,8 @@ def test_an_eye_without_validation_is_not_preferred_to_one_that_has_it() -> None
     x, y = looking((960, 540, 2.5), (760, 440, 2.5))
     both = recording(x, y)
     both.samples["left_x_px"][::3] = np.nan
-    one = Recording(**{**vars(both), "validation": {"left": {"accuracy_deg": 0.5}, "right": None}})
+    sidecars = {"left": sidecar(Validation={"accuracy_deg": 0.5}), "right": sidecar(Validation=None)}
+    one = Recording(**{**vars(both), "sidecars": sidecars})
     assert set(fixations_of_run(one, [PICTURE], DEFAULT).fixations["eye"]) == {"left"}
 
 

@@ -140,7 +140,7 @@ def of_points(session: Session) -> list[Held]:
     n = round(WINDOW_S * session.recording.rate_hz)
     held = []
     for eye, sidecar in session.recording.sidecars.items():
-        for point in sidecar["Validation"]["points"]:
+        for point in sidecar.validation.points:
             _, right, down = expected_offset(point, session.truth, session.recording.screen)
             error = SD_DEG / np.sqrt(point["samples"])
             free = degrees_of_freedom(point["samples"], n)
@@ -161,7 +161,7 @@ def of_analysis(session: Session) -> list[Held]:
     n = round(WINDOW_S * recording.rate_hz)
     held = []
     for row in session.quality.to_dict("records"):
-        points = recording.sidecars[row["eye"]]["Validation"]["points"]
+        points = recording.sidecars[row["eye"]].validation.points
         at = f"sub-{recording.participant}, {row['eye']} eye in the analysis"
         errors = [SD_DEG / np.sqrt(p["samples"]) for p in points]
         angles = [expected_offset(p, truth, recording.screen)[0] for p in points]

@@ -223,10 +223,11 @@ def test_the_trackers_own_events_and_every_message_are_kept(tmp_path: Path, imag
 
 def test_the_trackers_validation_decides_which_eye_is_better(tmp_path: Path, images: Path) -> None:
     recording = the_recording(imported(asc_file(tmp_path), images).study_folder)
-    assert [recording.validation[eye]["accuracy_deg"] for eye in ("left", "right")] == [0.35, 0.30]  # type: ignore[index]
+    validations = [recording.sidecars[eye].validation for eye in ("left", "right")]
+    assert [validation.accuracy_deg for validation in validations if validation] == [0.35, 0.30]
     sidecar = recording.sidecars["right"]
-    assert sidecar["MaximalCalibrationError"] == 0.91 and sidecar["CalibrationPosition"] == [[512, 384], [512, 65]]
-    assert sidecar["CalibrationCount"] == 1 and sidecar["DeviceSerialNumber"] == "CLG-BAF18"
+    assert sidecar.MaximalCalibrationError == 0.91 and sidecar.CalibrationPosition == [[512, 384], [512, 65]]
+    assert sidecar.calibrations == 1 and sidecar.DeviceSerialNumber == "CLG-BAF18"
     found = fixations_of_run(recording, read_stimuli(images)[0], Study().fixations)
     assert set(found.fixations["eye"]) == {"right"}
 
@@ -661,8 +662,9 @@ def test_tittas_hdf5(tmp_path: Path, images: Path) -> None:
     path.with_suffix(".json").write_text(json.dumps(told))
     result = imported(path, images, import_tobii, screen_px=(1024, 768), place="centred")
     recording = check_tobii(result, samples, 600.0)
-    assert recording.validation["right"]["accuracy_deg"] == 0.6 and recording.validation["left"]["loss_percent"] == 1.0  # type: ignore[index]
-    assert recording.sidecars["left"]["ManufacturersModelName"] == "Tobii Pro Spectrum"
+    assert recording.sidecars["right"].validation.accuracy_deg == 0.6  # type: ignore[union-attr]
+    assert recording.sidecars["left"].validation.loss_percent == 1.0  # type: ignore[union-attr]
+    assert recording.sidecars["left"].model == "Tobii Pro Spectrum"
     assert list(recording.events["stim_file"]) == ["images/a.png", "images/b.png"]
     whole = path.read_bytes()
     for part in (whole[: len(whole) // 2], whole[:8] + bytes(2000), b"nonsense"):

@@ -244,7 +244,7 @@ def test_a_session_runs_by_keys_alone_and_by_clicks_on_buttons_alone(
     assert events_of(folder).query("trial_type == 'rating'")["rating"].tolist() == [3, 7]
     assert [text.split()[0] for text in sitter.seen if text != "check"][1] == "Have", "consent comes first"
     recording = dataset.read_recording(dataset.runs(folder)[0])
-    assert recording.validation["left"] is not None
+    assert recording.sidecars["left"].validation is not None
     described = json.loads((folder / "participants.json").read_text())
     assert set(described["vision"]["Levels"]) == {"none", "glasses", "contact lenses", "other"}
     assert_valid(folder)
@@ -475,24 +475,24 @@ def test_a_validation_that_fails_is_repeated_and_its_override_is_kept(make_study
     prepare(folder).run()
     recording = dataset.read_recording(dataset.runs(folder)[0])
     for eye in ("left", "right"):
-        validation = recording.validation[eye]
+        validation = recording.sidecars[eye].validation
         assert validation is not None
-        assert (validation["passed"], validation["accepted"], validation["overridden_by"]) == (
+        assert (validation.passed, validation.accepted, validation.overridden_by) == (
             False,
             True,
             "simulation",
         )
-        assert [v["accepted"] for v in recording.sidecars[eye]["Validations"]] == [False, False, True]
-        assert recording.sidecars[eye]["CalibrationCount"] == 3
+        assert [v.accepted for v in recording.sidecars[eye].validations] == [False, False, True]
+        assert recording.sidecars[eye].calibrations == 3
 
 
 def test_an_observer_without_eyes_fails_validation_with_no_figures(make_study: MakeStudy, prepare: Prepare) -> None:
     folder = make_study(observer={"loss_percent": 100.0})
     prepare(folder).run()
-    validation = dataset.read_recording(dataset.runs(folder)[0]).validation["left"]
+    validation = dataset.read_recording(dataset.runs(folder)[0]).sidecars["left"].validation
     assert validation is not None
-    assert validation["passed"] is False
-    assert (validation["accuracy_deg"], validation["loss_percent"]) == (None, 100.0)
+    assert validation.passed is False
+    assert (validation.accuracy_deg, validation.loss_percent) == (None, 100.0)
 
 
 def test_single_points_can_be_redone_and_the_others_are_kept(make_study: MakeStudy, prepare: Prepare) -> None:
@@ -509,8 +509,8 @@ def test_single_points_can_be_redone_and_the_others_are_kept(make_study: MakeStu
 
     folder = make_study()
     prepare(folder, operator=RedoOnce()).run()
-    first, second = dataset.read_recording(dataset.runs(folder)[0]).sidecars["left"]["Validations"]
-    same = [a == b for a, b in zip(first["points"], second["points"], strict=True)]
+    first, second = dataset.read_recording(dataset.runs(folder)[0]).sidecars["left"].validations
+    same = [a == b for a, b in zip(first.points, second.points, strict=True)]
     assert same == [True, False, True, True]
 
 
@@ -531,11 +531,11 @@ def test_the_window_decides_where_the_operator_does_not_and_the_override_says_so
     sitter = sit(session, Deciding("click", QUESTIONS))
     session.run()
     sidecar = dataset.read_recording(dataset.runs(folder)[0]).sidecars["left"]
-    first, redone, last = sidecar["Validations"]
-    assert [a == b for a, b in zip(first["points"], redone["points"], strict=True)] == [True, True, True, False]
-    assert [v["accepted"] for v in (first, redone, last)] == [False, False, True]
-    assert last["overridden_by"] == "participant's window"
-    assert sidecar["CalibrationCount"] == 2
+    first, redone, last = sidecar.validations
+    assert [a == b for a, b in zip(first.points, redone.points, strict=True)] == [True, True, True, False]
+    assert [v.accepted for v in (first, redone, last)] == [False, False, True]
+    assert last.overridden_by == "participant's window"
+    assert sidecar.calibrations == 2
     # The picture of each validation is kept, and is what was shown.
     kept = sorted((folder / "sourcedata" / "sub-01").glob("*validation-*.png"))
     shown = [shape.image for scene in sitter.scenes for shape in scene if isinstance(shape, Bitmap)]
@@ -574,10 +574,10 @@ def test_the_operator_is_asked_first_come_first_served(make_study: MakeStudy, pr
 
     session = replace(session, operator=Once())
     session.run()
-    validation = dataset.read_recording(dataset.runs(folder)[0]).validation["left"]
+    validation = dataset.read_recording(dataset.runs(folder)[0]).sidecars["left"].validation
     assert validation is not None
-    assert validation["overridden_by"] == "A. B."
-    assert len(dataset.read_recording(dataset.runs(folder)[0]).sidecars["left"]["Validations"]) == 1
+    assert validation.overridden_by == "A. B."
+    assert len(dataset.read_recording(dataset.runs(folder)[0]).sidecars["left"].validations) == 1
 
 
 def test_the_drift_is_missing_where_the_observer_looks_away(make_study: MakeStudy, prepare: Prepare) -> None:
@@ -622,7 +622,7 @@ def test_a_calibration_that_fails_is_made_again_at_the_points_that_the_operator_
     assert session.run().status == "complete"
     assert asked == [([1, 2, 3, 4, 5], False), ([2, 5], True)]
     assert events_of(folder)["status"].tolist()[:2] == ["aborted", "complete"]
-    assert len(dataset.read_recording(dataset.runs(folder)[0]).sidecars["left"]["CalibrationPosition"]) == 5
+    assert len(dataset.read_recording(dataset.runs(folder)[0]).sidecars["left"].CalibrationPosition) == 5
 
 
 # The operator.
@@ -943,9 +943,9 @@ def test_a_trackers_clock_that_steps_is_told_and_no_sample_is_lost_or_moved(
             np.testing.assert_allclose(found.events[column], whole.events[column], atol=5e-4)
         ((_, told),) = notices_of(folder)
         assert f"stepped by {step_s:+.3f} s" in told
-        (step,) = found.sidecars["left"]["ClockSteps"]
+        (step,) = found.sidecars["left"].ClockSteps
         assert step["step_s"] == pytest.approx(step_s, abs=1e-3)
-        assert found.sidecars["left"]["ClockFit"]["residual_ms"] < 1
+        assert found.sidecars["left"].ClockFit["residual_ms"] < 1
         assert_valid(folder)
 
 
@@ -964,17 +964,17 @@ def test_a_system_clock_that_steps_is_told_and_harms_nothing(
     ((_, told),) = notices_of(folder)
     assert "the system's clock stepped by -3600.000 s" in told
     sidecar = dataset.read_recording(dataset.runs(folder)[0]).sidecars["left"]
-    found = sidecar["SystemClock"]
+    found = sidecar.SystemClock
     # Steps are noticed within a second, during which the clock drifted by 30 microseconds.
     assert found["drift_ppm"] == pytest.approx(30, abs=2)
     assert [step["step_s"] for step in found["steps"]] == [pytest.approx(-3600, abs=1e-3)]
     second = events_of(folder).query("trial_type == 'picture'").iloc[1]
     assert 1.0 <= found["steps"][0]["onset"] - second["onset"] < 2.2
     # No date is anywhere in what is recorded.
-    assert "17000" not in json.dumps(sidecar)
+    assert "17000" not in sidecar.model_dump_json()
     bare = prepare(make_study(name="bare"))
     live(bare)
-    assert "SystemClock" not in dataset.read_recording(dataset.runs(bare.study_folder)[0]).sidecars["left"]
+    assert not hasattr(dataset.read_recording(dataset.runs(bare.study_folder)[0]).sidecars["left"], "SystemClock")
 
 
 def test_frames_that_were_missed_are_counted_where_they_were(make_study: MakeStudy, prepare: Prepare) -> None:

@@ -162,19 +162,20 @@ def test_validation_gives_back_the_planted_bias_noise_and_loss(make_study: MakeS
     for run in dataset.runs(folder):
         truth = truth_of(folder, run)
         biases.append((truth["bias_x_deg"], truth["bias_y_deg"]))
-        for eye, validation in dataset.read_recording(run).validation.items():
+        for eye, sidecar in dataset.read_recording(run).sidecars.items():
+            validation = sidecar.validation
             assert validation is not None, eye
-            seen = sum(point["samples"] for point in validation["points"])
+            seen = sum(point["samples"] for point in validation.points)
             # Offsets: noise of SD 0.06 per axis over some 940 samples, 5 SE = 0.01; and up to 0.02 because offsets from
             # a target 8 degrees out are not exactly differences of azimuth and elevation.
             for axis in ("x", "y"):
-                found = np.mean([point[f"offset_{axis}_deg"] for point in validation["points"]])
+                found = np.mean([point[f"offset_{axis}_deg"] for point in validation.points])
                 assert found == pytest.approx(truth[f"bias_{axis}_deg"], abs=0.03)
             bias_deg = np.hypot(truth["bias_x_deg"], truth["bias_y_deg"])
-            assert validation["accuracy_deg"] == pytest.approx(bias_deg, abs=0.03)
+            assert validation.accuracy_deg == pytest.approx(bias_deg, abs=0.03)
             # The RMS of n differences of white noise has an SE of about 0.61 / sqrt(n); 4.5 SE, and 1 % for rounding to
             # hundredths of a px.
-            assert validation["rms_s2s_deg"] == pytest.approx(0.12, rel=4.5 * 0.61 / np.sqrt(seen) + 0.01)
+            assert validation.rms_s2s_deg == pytest.approx(0.12, rel=4.5 * 0.61 / np.sqrt(seen) + 0.01)
             assert stats.binomtest(1000 - seen, 1000, truth["loss_percent"] / 100).pvalue > 1e-4
     # And the biases themselves are draws of the study's SD.
     assert stats.kstest(np.ravel(biases), stats.norm(0, 0.35).cdf).pvalue > 1e-3
@@ -199,7 +200,7 @@ def test_the_two_clocks_are_told_apart_and_fitted(make_study: MakeStudy) -> None
     folder = make_study(6)
     simulate(folder, 1, 1, workers=1)
     (run,) = dataset.runs(folder)
-    truth, fit = truth_of(folder, run), dataset.read_recording(run).sidecars["left"]["ClockFit"]
+    truth, fit = truth_of(folder, run), dataset.read_recording(run).sidecars["left"].ClockFit
     assert fit["offset_s"] == pytest.approx(truth["clock_offset_s"], abs=0.01)
     # Readings jitter by 20 microseconds over some 30 s: about 1 ppm.
     assert fit["drift_ppm"] == pytest.approx(truth["clock_drift_ppm"], abs=5)
@@ -269,7 +270,7 @@ def test_simulated_data_say_that_they_are(make_study: MakeStudy) -> None:
     simulate(folder, 1, 1, workers=1)
     recording = dataset.read_recording(dataset.runs(folder)[0])
     assert recording.simulated
-    assert recording.sidecars["right"]["ManufacturersModelName"] == "synthetic observer"
+    assert recording.sidecars["right"].model == "synthetic observer"
 
 
 @pytest.mark.slow

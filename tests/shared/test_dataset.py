@@ -212,7 +212,7 @@ def test_events_are_mapped_by_the_clock_readings_and_their_residual_is_told(stud
     published(study, samples=some_samples(30000), records=records)
     recording = dataset.read_recording(dataset.runs(study)[0])
     assert recording.events["onset"][0] == pytest.approx(100.01, abs=1e-6)
-    fit = recording.sidecars["left"]["ClockFit"]
+    fit = recording.sidecars["left"].ClockFit
     assert fit["drift_ppm"] == pytest.approx(100, abs=1e-3)
     assert fit["residual_ms"] < 1e-3
     assert fit["pairs"] == 3
@@ -431,7 +431,7 @@ def test_columns_that_bids_leaves_open_may_be_missing(beh: Path) -> None:
     )
     recording = dataset.read_recording(only_run(beh))
     assert np.isnan(recording.samples["left_pupil"]).all()
-    assert recording.validation == {"left": None, "right": None}
+    assert [sidecar.validation for sidecar in recording.sidecars.values()] == [None, None]
     assert recording.simulated is False
     pictures = recording.events[recording.events["trial_type"] == "picture"]
     assert pictures["trial"].tolist() == [1, 2]
@@ -475,7 +475,7 @@ def test_a_cyclopean_recording_is_read_as_one_eye(beh: Path) -> None:
     set_key(prefixed(beh, "recording-eye3_physio.json"), RecordedEye="cyclopean")
     recording = dataset.read_recording(only_run(beh))
     assert recording.eyes == ("left",)
-    assert recording.sidecars["left"]["RecordedEye"] == "cyclopean"
+    assert recording.sidecars["left"].eye == "cyclopean"
 
 
 def replace_in(ending: str, old: str, new: str) -> Callable[[Path], None]:
@@ -512,8 +512,14 @@ GAZE, ABOUT = "recording-eye1_physio.tsv.gz", "recording-eye1_physio.json"
         (keys(ABOUT, RecordedEye="third"), "RecordedEye is 'third'"),
         (keys(ABOUT, RecordedEye="right"), "the right eye too"),
         (keys(ABOUT, SamplingFrequency=1000.0), "timestamps step by 0.004 s where SamplingFrequency is 1000 Hz"),
-        (keys(ABOUT, x_coordinate={"Units": "deg"}), "x_coordinate is in 'deg'"),
-        (keys(ABOUT, timestamp={"Units": "fortnight"}), "Units of timestamp are 'fortnight'"),
+        (
+            keys(ABOUT, x_coordinate={"Units": "deg"}),
+            r"eye1_physio\.json: x_coordinate\.Units is 'deg'; convert it",
+        ),
+        (
+            keys(ABOUT, timestamp={"Units": "fortnight"}),
+            "timestamp.Units is 'fortnight'; it must be 's', 'ms', 'us', ",
+        ),
         (keys("events.json", StimulusPresentation=None), "no StimulusPresentation"),
         (
             keys(
@@ -543,12 +549,44 @@ def test_a_broken_file_is_refused_in_one_sentence_that_names_the_place(
         ("id\nsub-01\n", "no column participant_id"),
         ("participant_id\tage\nsub-01\n", "line 2 does not have 2 columns"),
         ("participant_id\nAnna Smith\n", "line 2: participant_id 'Anna Smith'"),
+        ("participant_id\nsub-01\nsub-02\nsub-01\n", "lines 2 and 4 are both sub-01"),
+        ("participant_id\tage\tage\nsub-01\t1\t2\n", "names a column twice"),
     ],
 )
 def test_a_broken_table_of_participants_is_refused_by_its_line(study: Path, text: str, told: str) -> None:
     (study / "participants.tsv").write_text(text)
     with pytest.raises(DataError, match=told):
         dataset.read_participants(study)
+
+
+def test_a_file_of_one_row_is_read_also_beside_an_eye_with_more(beh: Path) -> None:
+    rewrite(prefixed(beh, GAZE), lambda text: text.splitlines(keepends=True)[0])
+    samples = dataset.read_recording(only_run(beh)).samples
+    np.testing.assert_array_equal(samples["time_s"], some_samples()["time_s"])
+    np.testing.assert_array_equal(samples["right_x_px"], some_samples()["right_x_px"])
+    assert np.isnan(samples["left_x_px"][1:]).all()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sub-01_recording-eye1_physio.tsv.gz", "foo_recording-eye1_physio.tsv.gz",
+        "sub-02_task-viewing_run-1_recording-eye1_physio.tsv.gz", "sub-_task-viewing_recording-eye1_physio.tsv.gz",
+    ],
+)  # fmt: skip
+def test_gaze_with_a_foreign_name_is_refused_by_it(beh: Path, name: str) -> None:
+    shutil.copy(prefixed(beh, GAZE), beh / name)
+    with pytest.raises(DataError, match=rf"/{name}: its name must begin with sub-01_ and have a task-: rename it"):
+        dataset.runs(beh.parents[1])
+
+
+def test_gaze_that_is_not_read_is_told(beh: Path) -> None:
+    assert dataset.unread_gaze(beh.parents[1]) == ()
+    prefixed(beh, GAZE).rename(prefixed(beh, "recording-left_physio.tsv.gz"))
+    shutil.copy(prefixed(beh, "recording-left_physio.tsv.gz"), prefixed(beh, "recording-right_physio.tsv.gz"))
+    [told] = dataset.unread_gaze(beh.parents[1])
+    assert told.about.endswith("recording-left_physio.tsv.gz")
+    assert told.text.startswith("is not read") and told.text.endswith("(the first of 2 such files)")
 
 
 def test_an_hour_of_gaze_at_a_tracker_is_read_fast(study: Path) -> None:

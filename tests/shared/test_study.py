@@ -57,6 +57,7 @@ def test_every_setting_is_explained() -> None:
         ("x =", ["not valid TOML", "mend"]),
         ("[tracker]\nrate_hz = nan", ["tracker.rate_hz", "finite"]),
         ("study = 3", ["study", "3"]),
+        ('[checks]\nmeant = ["overlap"]', ["checks.meant[1]", "'overlapping events'", "'overlap'"]),
         ('[alignment]\nmeasures = ["kl", "kl"]', ["alignment.measures", "twice"]),
         ('[alignment]\nprimary = "cc"\nmeasures = ["kl"]', ["alignment", '"cc"', "measures"]),
     ],

@@ -1,0 +1,207 @@
+"""The JSON files that describe gaze and events, also other people's: merged as BIDS inherits them, and typed once here.
+
+A key of the wrong type or out of range is refused by file, key and value; behind this border nobody asks a dict for a
+key. Keys that nothing reads are kept as they stand. The tables themselves are `shared.tables`' and `shared.dataset`'s.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from reprlib import Repr
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from shared.errors import DataError
+
+T = TypeVar("T")
+M = TypeVar("M", bound="_Sidecar")
+
+
+def _if_given(value: Any) -> Any:
+    return None if value == "n/a" else value
+
+
+def _if_whole(value: Any) -> Any:
+    # JSON has one kind of number: 1920.0 is a whole one too.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+OrNone = Annotated[T | None, BeforeValidator(_if_given)]  # null and n/a, BIDS's missing value, are None
+Whole = Annotated[int, BeforeValidator(_if_whole)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Angle = Annotated[float, Field(ge=0, le=180)]  # degrees
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
+class _Sidecar(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
+
+
+class Timestamp(_Sidecar):
+    """The column of times; without units its rate tells them."""
+
+    units: Literal["s", "ms", "us", "μs", "ns"] | None = Field(None, alias="Units")
+
+
+class Coordinate(_Sidecar):
+    """A column of positions, in pixels of the screen."""
+
+    units: str | None = Field(None, alias="Units")
+
+    @field_validator("units")
+    @classmethod
+    def _pixels(cls, units: str | None) -> str | None:
+        if units not in (None, "pixel", "pixels", "px"):
+            raise ValueError("convert it to pixels of the screen")
+        return units
+
+
+class EyeValidation(_Sidecar):
+    """One eye in one validation: means over its targets, and the worst; None where it is not known.
+
+    onset_s is in seconds from the first sample; overridden_by says who accepted a validation that did not pass.
+    """
+
+    onset_s: OrNone[float] = None
+    passed: OrNone[bool] = None
+    overridden_by: OrNone[str] = None
+    accuracy_deg: OrNone[Angle] = None
+    accuracy_worst_deg: OrNone[Angle] = None
+    rms_s2s_deg: OrNone[Angle] = None
+    sd_deg: OrNone[Angle] = None
+    loss_percent: OrNone[Percent] = None
+    effective_hz: OrNone[NotNegative] = None
+
+
+class PhysioSidecar(_Sidecar):
+    """What describes one eye's gaze: what BIDS requires, and what Beholder adds."""
+
+    rate_hz: float = Field(alias="SamplingFrequency", gt=0, le=1e6)
+    columns: list[str] = Field(alias="Columns", min_length=1)
+    eye: Literal["left", "right", "cyclopean"] = Field(alias="RecordedEye")
+    timestamp: OrNone[Timestamp] = None
+    x_coordinate: OrNone[Coordinate] = None
+    y_coordinate: OrNone[Coordinate] = None
+    manufacturer: OrNone[str] = Field(None, alias="Manufacturer")
+    model: OrNone[str] = Field(None, alias="ManufacturersModelName")
+    software: OrNone[str] = Field(None, alias="SoftwareVersions")
+    simulated: OrNone[bool] = Field(None, alias="Simulated")
+    imported: OrNone[bool] = Field(None, alias="Imported")
+    calibrations: OrNone[Annotated[Whole, Field(ge=0)]] = Field(None, alias="CalibrationCount")
+    validation: OrNone[EyeValidation] = Field(None, alias="Validation")
+    validations: OrNone[list[EyeValidation]] = Field(None, alias="Validations")
+
+    @field_validator("columns")
+    @classmethod
+    def _once(cls, columns: list[str]) -> list[str]:
+        if len(set(columns)) < len(columns):
+            raise ValueError("it must name each column once")
+        return columns
+
+
+class StimulusPresentation(_Sidecar):
+    """The screen: lengths in metres, as BIDS has them; None where it is not known."""
+
+    distance_m: OrNone[Positive] = Field(None, alias="ScreenDistance")
+    size_m: OrNone[Annotated[list[Positive], Field(min_length=2, max_length=2)]] = Field(None, alias="ScreenSize")
+    resolution_px: OrNone[Annotated[list[Annotated[Whole, Field(gt=0)]], Field(min_length=2, max_length=2)]] = Field(
+        None, alias="ScreenResolution"
+    )
+    origin: OrNone[list[str]] = Field(None, alias="ScreenOrigin")
+
+
+class EventsSidecar(_Sidecar):
+    """What describes a run's events."""
+
+    presentation: OrNone[StimulusPresentation] = Field(None, alias="StimulusPresentation")
+
+
+def physio_sidecar(path: Path) -> PhysioSidecar:
+    """What describes a file of gaze. Raises DataError, naming file and key, where it is missing or not what it must."""
+    return _typed(path, PhysioSidecar)
+
+
+def events_sidecar(path: Path) -> EventsSidecar:
+    """What describes a table of events. Raises DataError as `physio_sidecar` does."""
+    return _typed(path, EventsSidecar)
+
+
+def entities(name: str) -> dict[str, str]:
+    """The entities in a BIDS name.
+
+    >>> entities("sub-01_task-viewing_events")
+    {'sub': '01', 'task': 'viewing'}
+    """
+    return {key: value for key, _, value in (part.partition("-") for part in name.split("_")) if value}
+
+
+def _typed(path: Path, model: type[M]) -> M:
+    values, files = _merged(path)
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+    key = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])[1:]
+    if problem["type"] == "missing":
+        raise DataError(f"{path}: its JSON file does not give {key}, which BIDS requires; add it.")
+    file = files[str(problem["loc"][0])]
+    raise DataError(f"{file}: {key} is {_SHORT.repr(problem['input'])}; {_rule(problem['type'], problem['msg'])}.")
+
+
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = 60
+_KINDS = {
+    "float_type": "a number", "int_type": "a whole number", "int_from_float": "a whole number",
+    "finite_number": "a finite number", "bool_type": "true or false", "string_type": "text", "list_type": "a list",
+    "model_type": "an object",
+}  # fmt: skip
+
+
+def _rule(kind: str, text: str) -> str:
+    """What a value must be, out of pydantic's name for the error and its text.
+
+    >>> _rule("float_type", "Input should be a valid number"), _rule("greater_than", "Input should be greater than 0")
+    ('it must be a number', 'it must be greater than 0')
+    """
+    if kind in _KINDS:
+        return f"it must be {_KINDS[kind]}"
+    if kind == "value_error":
+        return text.removeprefix("Value error, ")
+    return "it must" + text.removeprefix("Input").removeprefix("List").replace(" should", "", 1)
+
+
+def _merged(path: Path) -> tuple[dict[str, Any], dict[str, Path]]:
+    """The JSON that describes a data file, with what BIDS lets it inherit, and the file that each key comes from."""
+    stem, suffix = path.name.removesuffix(".gz").removesuffix(".tsv").rpartition("_")[::2]
+    own = entities(stem).items()
+    values: dict[str, Any] = {}
+    files: dict[str, Path] = {}
+    found = False
+    root = next((parent for parent in path.parents if (parent / "dataset_description.json").exists()), path.parent)
+    folders = [folder for folder in path.parents if folder == root or root in folder.parents]
+    for folder in reversed(folders):
+        for file in sorted(folder.glob(f"*{suffix}.json"), key=lambda file: len(file.name)):
+            of_stem, of_suffix = file.name.removesuffix(".json").rpartition("_")[::2]
+            if of_suffix == suffix and entities(of_stem).items() <= own:
+                described = _read_object(file)
+                values.update(described)
+                files.update(dict.fromkeys(described, file))
+                found = True
+    if not found:
+        raise DataError(f"{path} has no JSON file beside it: BIDS requires one that describes its columns.")
+    return values, files
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_text("utf-8-sig"))
+    except RecursionError:
+        raise DataError(f"{file} cannot be read as JSON (it is nested too deep): mend it.") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file} cannot be read as JSON ({error}): mend it.") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{file} is {_SHORT.repr(values)}; it must be an object, keys and values in braces.")
+    return values
