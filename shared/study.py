@@ -10,7 +10,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -33,6 +33,8 @@ Smooth = Literal["human", "model", "both"]
 Measure = Literal["kl", "cc", "sim", "ssim", "nss", "auc", "auc_judd", "sauc", "ig", "emd"]
 # Those that are defined over the whole sweep of sigma; the others are taken at the fixed one.
 SWEPT = ("kl", "cc", "sim", "ssim")
+# What in others' data is asked about because it is likely, not certainly, a mistake.
+Meant = Literal["overlapping events", "onset unit", "duration unit", "position unit", "mostly off the picture"]
 
 
 class Section(BaseModel):
@@ -431,6 +433,15 @@ class MessageSettings(Section):
         return patterns
 
 
+class CheckSettings(Section):
+    """What is unusual in recorded or imported data and meant to be so: it is read without being asked about."""
+
+    meant: list[Meant] = Field(
+        default_factory=list,
+        description="Any of: " + ", ".join(f'"{name}"' for name in get_args(Meant)) + ".",
+    )
+
+
 class Study(Section):
     """All settings of a study; `screen` is absent where fixations were imported without it."""
 
@@ -450,6 +461,7 @@ class Study(Section):
     models: ModelSettings = Field(default_factory=lambda: ModelSettings())
     alignment: AlignmentSettings = Field(default_factory=lambda: AlignmentSettings())
     messages: MessageSettings = Field(default_factory=lambda: MessageSettings())
+    checks: CheckSettings = Field(default_factory=lambda: CheckSettings())
 
 
 def new_study(name: str, pictures: Path) -> Study:
