@@ -23,7 +23,7 @@ from analysis.plausibility import check_fixations, meant_of
 from shared.dataset import IMPORT_REMARKS, create_study, write_fixations
 from shared.errors import DataError, Remark, StudyError
 from shared.parsing import listed, parse_number, shortened
-from shared.regions import FARTHEST_PX
+from shared.screen import FARTHEST_PX
 from shared.stimuli import Stimulus, read_stimuli
 from shared.study import CheckSettings, MapSettings, PictureSettings, Study, StudySettings, read_study
 
@@ -85,6 +85,8 @@ def import_fixations(
     fixations["stim_file"] = [by_name[n].stim_file for n in fixations["stimulus"]]
     unseen = sorted({s.file.name for s in stimuli} - {by_name[n].file.name for n in fixations["stimulus"].unique()})
     remarks += [Remark(name, f"nobody's fixations on it are in {table.name}") for name in unseen]
+    labels, renamed = participant_labels(sorted(fixations["participant"].unique()), table)
+    remarks += renamed
     width_px, height_px = _sizes(fixations, by_name)
     check_fixations(table, fixations, width_px, height_px, checks.meant)
     x, y = fixations["x_px"].to_numpy(), fixations["y_px"].to_numpy()
@@ -94,8 +96,6 @@ def import_fixations(
             Remark(table.name, f"{int(outside.sum())} of {len(fixations)} fixations lie outside their picture; "
                    "they are kept, counted and not mapped")
         )  # fmt: skip
-    labels, renamed = participant_labels(sorted(fixations["participant"].unique()), table)
-    remarks += renamed
     if not new:
         taken = sorted(label for label in labels.values() if (study_folder / f"sub-{label}").exists())
         if taken:

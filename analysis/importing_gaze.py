@@ -26,8 +26,7 @@ from shared.errors import DataError, Remark, StudyError
 from shared.gaze import Samples
 from shared.journal import JournalWriter, Record, journals_folder
 from shared.parsing import parse_number, shortened
-from shared.regions import FARTHEST_PX
-from shared.screen import Rect
+from shared.screen import FARTHEST_PX, Rect
 from shared.stimuli import Stimulus, read_stimuli
 from shared.study import (
     CheckSettings,

@@ -23,6 +23,8 @@ from shared.screen import Rect
 from shared.study import Meant
 
 FloatArray = NDArray[np.float64]
+# Left, top, width and height in px, or arrays of them.
+Place = tuple[float, float, float | FloatArray, float | FloatArray]
 
 # Between them lies the median fixation of any viewer and task; a factor of 1,000 leads far out of them.
 SHORTEST_MEDIAN_MS, LONGEST_MEDIAN_MS = 20.0, 5000.0
@@ -38,6 +40,8 @@ LATEST_FIRST_S = 60.0
 LATEST_S = 3600.0
 # Shares of a picture fall into its first px, percent into its first 100; this share of them does, the rest is off it.
 IN_SHARES = 0.95
+# Half of a person's gaze lies within the screen, 0 to 1; px and percent are tens of it at least.
+FARTHEST_MEDIAN = 10.0
 # Exchanging x and y is asked about from this share off the picture, if it would leave a tenth of them there.
 OFF_IF_EXCHANGED = 0.1
 
@@ -52,7 +56,7 @@ def meant_of(names: Sequence[str]) -> tuple[Meant, ...]:
     for name in names:
         if name not in known:
             raise StudyError(f"--meant is {name!r}: it must be one of {', '.join(map(repr, known))}.")
-    return tuple(known[name] for name in names)
+    return tuple(dict.fromkeys(known[name] for name in names))
 
 
 def ask(what: Meant, sentence: str, meant: Collection[str]) -> None:
@@ -80,44 +84,42 @@ def check_fixations(
         _check_positions(where, rows, meant)
     _check_single(table, fixations, meant)
     x, y = (fixations[name].to_numpy(np.float64) for name in ("x_px", "y_px"))
-    places = np.stack([np.zeros(len(x)), np.zeros(len(x)), width_px, height_px], axis=1)
-    _check_place(f"{table}: fixations", "their pictures", x, y, places, meant)
+    _check_place(f"{table}: fixations", "their pictures", [(x, y, (0.0, 0.0, width_px, height_px))], meant)
 
 
 def check_gaze(
     recording: VendorRecording, screen_px: tuple[int, int], shown: Sequence[tuple[float, float, Rect]],
     meant: Collection[str],
 ) -> None:  # fmt: skip
-    """Ask about a recording's gaze, on a screen of (width, height) px; `shown`: from when to when (seconds of the
-    file's clock) a picture was where.
+    """Ask about a recording's gaze: its unit, and whether it lies on the screen.
+
+    screen_px: width and height; shown: from when to when, in seconds of the file's clock, a picture was where.
     """
     width_px, height_px = screen_px
-    file = recording.file
-    sides = [[recording.samples[f"{eye}_{axis}_px"] for eye in recording.eyes] for axis in "xy"]
-    x, y = (np.concatenate(values) for values in sides)
-    times = np.tile(recording.samples["time_s"], len(recording.eyes))
+    file, samples = recording.file, recording.samples
+    eyes = [(samples[f"{eye}_x_px"], samples[f"{eye}_y_px"]) for eye in recording.eyes]
+    x, y = (np.concatenate(values) for values in zip(*eyes, strict=True))
     seen = ~(np.isnan(x) | np.isnan(y))
-    x, y, times = x[seen], y[seen], times[seen]
-    if not len(x):
+    if not seen.any():
         return
-    if recording.unit == "px" and _share_within(x, y, 1) >= IN_SHARES:
+    if recording.unit == "px" and _share_within(x[seen], y[seen], 1) >= IN_SHARES:
         ask("position unit", f"{file}: gaze should be in px of a screen of {width_px} x {height_px}, and nearly all of "
             "it lies between 0 and 1: export it in px", meant)  # fmt: skip
     if recording.unit == "share":
-        far = float(np.median(np.maximum(np.abs(x), np.abs(y))))
-        if far > 10:
+        far = float(np.median(np.maximum(np.abs(x[seen]), np.abs(y[seen]))))
+        if far > FARTHEST_MEDIAN:
             ask("position unit", f"{file}: gaze should be in shares of the screen, 0 to 1, and half of it lies "
                 f"beyond {far:.4g}: export it in shares, as the tracker gives it", meant)  # fmt: skip
-        x, y = x * width_px, y * height_px
-    screen = np.tile([0.0, 0.0, width_px, height_px], (len(x), 1))
-    _check_place(f"{file}: gaze", f"a screen of {width_px} x {height_px} px", x, y, screen, meant)
-    pictures = np.full((len(x), 4), np.nan)
+        eyes = [(x * width_px, y * height_px) for x, y in eyes]
+    screen = (0.0, 0.0, float(width_px), float(height_px))
+    everywhere = [(x, y, screen) for x, y in eyes]
+    _check_place(f"{file}: gaze", f"a screen of {width_px} x {height_px} px", everywhere, meant)
+    on_pictures = []
     for from_s, to_s, rect in shown:
-        pictures[(times >= from_s) & (times < to_s)] = astuple(rect)
-    during = ~np.isnan(pictures[:, 0])
-    where = f"{file}: gaze while a picture is shown"
+        first, end = np.searchsorted(samples["time_s"], (from_s, to_s))
+        on_pictures += [(x[first:end], y[first:end], astuple(rect)) for x, y in eyes]
     # Beside a picture there may be more to look at: only an exchange is asked about.
-    _check_place(where, "it", x[during], y[during], pictures[during], meant, most=1.0)
+    _check_place(f"{file}: gaze while a picture is shown", "it", on_pictures, meant, most=1.0)
 
 
 def _check_durations(where: str, rows: pd.DataFrame, meant: Collection[str]) -> None:
@@ -182,15 +184,19 @@ def _check_positions(where: str, rows: pd.DataFrame, meant: Collection[str]) -> 
 
 
 def _check_place(
-    what: str, whole: str, x: FloatArray, y: FloatArray, places: FloatArray, meant: Collection[str], most: float = 0.5
-) -> None:
+    what: str, whole: str, looks: Sequence[tuple[FloatArray, FloatArray, Place]], meant: Collection[str],
+    most: float = 0.5,
+) -> None:  # fmt: skip
     """Ask where more than `most` lies off its place, or where exchanging x and y would mend that.
 
-    x, y: (n,), in px; places: (n, 4), left, top, width and height of what each should lie on.
+    looks: x and y, (n,) each in px, NaN where not seen, and the place that they should lie on.
     """
-    if not len(x):
+    seen = [(x[~np.isnan(x + y)], y[~np.isnan(x + y)], place) for x, y, place in looks]
+    n = sum(len(x) for x, _, _ in seen)
+    if n == 0:
         return
-    off, exchanged = _share_off(x, y, places), _share_off(y, x, places)
+    off = sum(_n_off(x, y, place) for x, y, place in seen) / n
+    exchanged = sum(_n_off(y, x, place) for x, y, place in seen) / n
     found = f"{what} should lie on {whole}, and {off:.0%} lie off it"
     if off > OFF_IF_EXCHANGED and exchanged <= off * OFF_IF_EXCHANGED:
         ask("mostly off the picture", f"{found}, {exchanged:.0%} if x and y are exchanged: exchange the two", meant)
@@ -198,9 +204,9 @@ def _check_place(
         ask("mostly off the picture", f"{found}: check the unit and the origin (upper left) of x and y", meant)
 
 
-def _share_off(x: FloatArray, y: FloatArray, places: FloatArray) -> float:
-    left, top, width, height = places.T
-    return float(((x < left) | (x >= left + width) | (y < top) | (y >= top + height)).mean())
+def _n_off(x: FloatArray, y: FloatArray, place: Place) -> int:
+    left, top, width, height = place
+    return int(((x < left) | (x >= left + width) | (y < top) | (y >= top + height)).sum())
 
 
 def _share_within(x: FloatArray, y: FloatArray, whole: float) -> float:

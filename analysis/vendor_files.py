@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from shared.errors import DataError, Remark
 from shared.gaze import Eye, Samples
-from shared.regions import FARTHEST_PX
-from shared.screen import Rect
+from shared.screen import FARTHEST_PX, Rect
 
 # A vendor's library that reads no file in this time hangs.
 LONGEST_READ_S = 600.0

@@ -22,12 +22,12 @@ from PIL import Image
 
 from shared.errors import DataError, Remark
 from shared.parsing import parse_json, shortened
+from shared.screen import FARTHEST_PX
 
 if TYPE_CHECKING:
     from shared.stimuli import Stimulus
 
 LARGEST_LABEL = 255
-FARTHEST_PX = 1e6  # from the picture's corner; beyond it a number is no position
 BESIDE_MASKS = (".json", ".txt", ".md", ".csv", ".tsv", ".db", ".ini")  # may lie in the folder masks, and are no mask
 
 
@@ -292,7 +292,7 @@ def _regions_in(file: Path, by_name: Mapping[str, Stimulus]) -> Iterator[tuple[s
             raise DataError(
                 f"{file} annotates both {pictures[stimulus.name]} and {path}, which share a name: rename one."
             )
-        size = images[number].get("width"), images[number].get("height")
+        size: Any = images[number].get("width"), images[number].get("height")
         if None not in size:
             check_size(f"{path} in {file}", size, (stimulus.width_px, stimulus.height_px))
     for image, part, annotation in annotations:

@@ -29,7 +29,7 @@ def test_the_valid_files_are_imported(tmp_path: Path, kind: Kind) -> None:
 
 def test_mutated_files_end_in_a_sentence_or_in_unchanged_numbers(tmp_path: Path) -> None:
     ends = assert_all_end_well(mutations()[::EVERY], tmp_path)
-    assert ends.total() > 120 and min(ends["refused"], ends["unchanged"], ends["changed"]) > 10
+    assert ends.total() > 120 and min(ends["refused"], ends["unchanged"], ends["changed"]) > 5
 
 
 @pytest.mark.slow

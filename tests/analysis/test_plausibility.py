@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from analysis.importing_gaze import ImportedGaze, NewStudy, import_asc, import_t
 from analysis.plausibility import check_fixations
 from shared.dataset import beh_runs, fixations_file, read_fixations
 from shared.errors import DataError, StudyError
-from shared.study import CheckSettings, read_study, write_study
+from shared.study import CheckSettings, Meant, read_study, write_study
 
 DATA = os.environ.get("BEHOLDER_TEST_DATA")
 needs_data = pytest.mark.skipif(DATA is None, reason="set BEHOLDER_TEST_DATA to the folder of real recordings")
@@ -312,5 +313,7 @@ def test_the_command_line_says_that_it_is_meant(tmp_path: Path, images: Path) ->
     assert isinstance(CliRunner().invoke(beholder.app, command).exception, DataError)
     wrong = CliRunner().invoke(beholder.app, [*command, "--meant", "onset"]).exception
     assert isinstance(wrong, StudyError) and "--meant is 'onset': it must be one of" in str(wrong)
+    told = " ".join(CliRunner().invoke(beholder.app, [*command[:2], "--help"]).output.split())
+    assert all(f'"{name}"' in told for name in get_args(Meant))
     done = CliRunner().invoke(beholder.app, [*command, "--meant", "onset unit", "--meant", "position unit"])
     assert done.exit_code == 0 and read_study(study).checks.meant == ["onset unit", "position unit"]

@@ -663,6 +663,17 @@ def test_tittas_hdf5(tmp_path: Path, images: Path) -> None:
     assert recording.validation["right"]["accuracy_deg"] == 0.6 and recording.validation["left"]["loss_percent"] == 1.0  # type: ignore[index]
     assert recording.sidecars["left"]["ManufacturersModelName"] == "Tobii Pro Spectrum"
     assert list(recording.events["stim_file"]) == ["images/a.png", "images/b.png"]
+    path.with_suffix(".json").write_text("[" * 100_000)
+    assert read_tobii(path)[0].tracker["model"] == "Tobii"
+    x, clock = "left_gaze_point_on_display_area_x", "system_time_stamp"
+    for changed, words in (
+        (frame.assign(**{x: np.where(frame.index == 700, np.inf, frame[x])}), "sample 701: gaze at inf screens"),
+        (frame.assign(**{x: np.where(frame.index == 700, 1e10, frame[x])}), "sample 701: gaze at 1e.10 screens"),
+        (frame.assign(**{clock: frame[clock] / 1000}), "system_time_stamp should hold microseconds"),
+    ):
+        changed.to_hdf(tmp_path / "changed.h5", key="gaze")
+        with pytest.raises(DataError, match=f"changed.h5.*{words}"):
+            read_tobii(tmp_path / "changed.h5")
     whole = path.read_bytes()
     for part in (whole[: len(whole) // 2], whole[:8] + bytes(2000), b"nonsense"):
         path.write_bytes(part)
