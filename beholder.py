@@ -40,6 +40,12 @@ PicturePlace = Annotated[
     str, typer.Option(help="centred or filled: where pictures stood if no message says so, for a new study.")
 ]
 Participant = Annotated[str | None, typer.Option(help="The participant's label; by default as the file is called.")]
+Meant = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help='What is unusual in the data and meant so: "onset unit", "duration unit", '
+                 '"position unit", "overlapping events" or "mostly off the picture"; may be given several times.',
+                 show_default=False),
+]  # fmt: skip
 RunNumber = Annotated[int, typer.Option("--run", min=1, help="Number of the participant's run.")]
 DEMO_SEED = 1
 STOPPED_BY_CTRL_C = 130  # the exit code that typer gives, as shells do
@@ -195,17 +201,19 @@ def import_fixations(
     picture_width_deg: Annotated[
         float | None, typer.Option(min=0.1, max=179, help="Degrees of visual angle that a picture's width spanned.")
     ] = None,
+    meant: Meant = None,
 ) -> None:  # fmt: skip
     """Import a table of fixations; makes STUDY where there is none.
 
     Positions are px of the picture, origin upper left. Without --picture-width-deg, degrees stay unknown and sigma is
-    in percent of the picture's width.
+    in percent of the picture's width. A table that is plainly of other units, or mostly off its pictures, is asked
+    about: --meant says that it is right.
 
     Example: beholder import fixations fixations.csv my-study --images photographs/ --picture-width-deg 24
     """
     from analysis import importing as analysis_importing
 
-    result = analysis_importing.import_fixations(table, study_folder, images, picture_width_deg)
+    result = analysis_importing.import_fixations(table, study_folder, images, picture_width_deg, meant or ())
     _show(result.remarks)
     _say(f"{result.fixations} fixations of {len(result.participants)} participants on {result.stimuli} pictures are "
          f'in {result.study_folder}; next: "beholder analyze {result.study_folder}".')  # fmt: skip
@@ -215,25 +223,26 @@ def import_fixations(
 def import_asc(
     source: Source, study_folder: StudyFolder, images: Images = None, screen_px: ScreenPx = "",
     screen_cm: ScreenCm = "", distance_cm: DistanceCm = None, picture_place: PicturePlace = "",
-    participant: Participant = None, run: RunNumber = 1,
+    participant: Participant = None, run: RunNumber = 1, meant: Meant = None,
 ) -> None:  # fmt: skip
     """Import EyeLink recordings that edf2asc converted, with samples and events; makes STUDY where there is none.
 
-    Messages say what was shown: [messages] in study.toml. What nobody says of the screen stays unknown.
+    Messages say what was shown: [messages] in study.toml. What nobody says of the screen stays unknown. Gaze that is
+    plainly of another unit, or mostly off the screen, is asked about: --meant says that it is right.
 
     Example: beholder import asc recordings/ my-study --images photographs/ --screen-cm 53x29.8 --distance-cm 60
     """
     from analysis import importing_gaze
 
     new = _new_study(images, screen_px, screen_cm, distance_cm, picture_place)
-    _imported(importing_gaze.import_asc(source, study_folder, new, participant=participant, run=run))
+    _imported(importing_gaze.import_asc(source, study_folder, new, participant=participant, run=run, meant=meant or ()))
 
 
 @importing.command("edf")
 def import_edf(
     source: Source, study_folder: StudyFolder, images: Images = None, screen_px: ScreenPx = "",
     screen_cm: ScreenCm = "", distance_cm: DistanceCm = None, picture_place: PicturePlace = "",
-    participant: Participant = None, run: RunNumber = 1,
+    participant: Participant = None, run: RunNumber = 1, meant: Meant = None,
 ) -> None:  # fmt: skip
     """Import EyeLink EDF files; needs the package eyelinkio.
 
@@ -242,14 +251,14 @@ def import_edf(
     from analysis import importing_gaze
 
     new = _new_study(images, screen_px, screen_cm, distance_cm, picture_place)
-    _imported(importing_gaze.import_edf(source, study_folder, new, participant=participant, run=run))
+    _imported(importing_gaze.import_edf(source, study_folder, new, participant=participant, run=run, meant=meant or ()))
 
 
 @importing.command("tobii")
 def import_tobii(
     source: Source, study_folder: StudyFolder, images: Images = None, screen_px: ScreenPx = "",
     screen_cm: ScreenCm = "", distance_cm: DistanceCm = None, picture_place: PicturePlace = "",
-    participant: Participant = None, run: RunNumber = 1,
+    participant: Participant = None, run: RunNumber = 1, meant: Meant = None,
 ) -> None:  # fmt: skip
     """Import Tobii recordings: an export of Pro Lab (TSV), Titta's HDF5, or a table with the SDK's columns.
 
@@ -258,7 +267,9 @@ def import_tobii(
     from analysis import importing_gaze
 
     new = _new_study(images, screen_px, screen_cm, distance_cm, picture_place)
-    _imported(importing_gaze.import_tobii(source, study_folder, new, participant=participant, run=run))
+    _imported(
+        importing_gaze.import_tobii(source, study_folder, new, participant=participant, run=run, meant=meant or ())
+    )
 
 
 @app.command()

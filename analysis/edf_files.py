@@ -43,21 +43,22 @@ def read_edf(path: Path) -> VendorRecording:
         with np.load(result) as file:
             rows = file["rows"]
             said: dict[str, Any] = json.loads(str(file["said"]))
+    if not len(rows):
+        raise DataError(f"{path} has no samples: record them to the file (file_sample_data), or convert it anew.")
     messages = [message_at(time_ms, text.strip(), f"{path}, message {i}")
                 for i, (time_ms, text) in enumerate(said["messages"], start=1)]  # fmt: skip
+    step_s = 1 / (said["rate_hz"] or 1.0)  # a rate of 0 is refused below
     detected = [
-        event_at(kind, start / 1000, round((end - start) / 1000 + 1 / said["rate_hz"], 6), EYES["LR"[eye]],
+        event_at(kind, start / 1000, round((end - start) / 1000 + step_s, 6), EYES["LR"[eye]],
                   [None if value is None else round(value, 4) for value in rest])
         for kind, eye, start, end, rest in said["detected"]
     ]  # fmt: skip
-    if not len(rows):
-        raise DataError(f"{path} has no samples: record them to the file (file_sample_data), or convert it anew.")
     wrong = np.flatnonzero(np.diff(rows[:, 0]) <= 0)
     if len(wrong):
         raise DataError(f"{path}, sample {wrong[0] + 2}: its time does not come after the sample before; {_FETCH}.")
     return whole_recording(
         path, said["header"], [tuple(row) for row in rows], said["rate_hz"], said["eyes"], said["pupil"], messages,
-        detected, said["pauses_s"],
+        detected, said["pauses_s"], lambda row: f"{path}, sample {row + 1}", _FETCH,
     )  # fmt: skip
 
 

@@ -9,33 +9,50 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
-from analysis.vendor_files import Calibration, Detected, Message, Validation, VendorRecording, read_text
+from analysis.vendor_files import (
+    RATE_HZ,
+    Calibration,
+    Detected,
+    Message,
+    Validation,
+    VendorRecording,
+    check_samples,
+    check_screen,
+    read_text,
+)
 from shared.errors import DataError
 from shared.gaze import Eye, no_samples
+from shared.parsing import parse_number, shortened
 
 EYES: dict[str, Eye] = {"L": "left", "R": "right"}
 _EYE_NAMES: dict[str, Eye] = {"LEFT": "left", "RIGHT": "right"}
 KINDS = {"EFIX": "fixation", "ESACC": "saccade", "EBLINK": "blink"}
-_NUMBER = r"-?\d+(?:\.\d*)?"
+# No number that a host writes is longer: bounded here, none overflows.
+_NUMBER = r"-?[0-9]{1,12}(?:\.[0-9]{0,12})?"
 _CELL = rf"({_NUMBER}|\.)"
-_TIME = re.compile(r"\d+(?:\.\d+)?")
+_TIME = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,12})?")
 # time, then x, y, pupil of each eye; what follows (velocity, resolution, flags) is counted, not read.
-_SAMPLE = {eyes: re.compile(r"(\d+(?:\.\d+)?)" + rf"\s+{_CELL}" * (3 * eyes) + r"((?:\s+\S+)*)\s*") for eyes in (1, 2)}
+_SAMPLE = {
+    eyes: re.compile(rf"({_TIME.pattern})" + rf"\s+{_CELL}" * (3 * eyes) + r"((?:\s+\S+)*)\s*") for eyes in (1, 2)
+}
 # Lines that carry nothing we keep; those with an F, S or B begin what an E line tells whole.
 _PASSED_OVER = {"SFIX", "SSACC", "SBLINK", "INPUT", "BUTTON", "PRESCALER", "VPRESCALER", "EVENTS"}
 _VALIDATION = re.compile(
-    r"!CAL VALIDATION \S+\s+\S+\s+(?P<eye>LEFT|RIGHT)\s+(?P<verdict>\S+)\s+ERROR\s+(?P<mean>[\d.]+)\s+avg\.\s+"
-    r"(?P<worst>[\d.]+)\s+max"
+    r"!CAL VALIDATION \S+\s+\S+\s+(?P<eye>LEFT|RIGHT)\s+(?P<verdict>\S+)\s+ERROR\s+(?P<mean>\S+)\s+avg\.\s+"
+    r"(?P<worst>\S+)\s+max"
 )
-_TARGET = re.compile(r"VALIDATE \S+\s+\S*POINT\s+\d+\s+(?:LEFT|RIGHT)\s+at\s+(-?\d+),(-?\d+)")
+_SAYS_ERROR = re.compile(r"!CAL VALIDATION\b.*\bERROR\b")
+_TARGET = re.compile(r"VALIDATE \S+\s+\S*POINT\s+\d+\s+(?:LEFT|RIGHT)\s+at\s+(-?[0-9]{1,6}),(-?[0-9]{1,6})")
 _COORDS = re.compile(rf"(?:DISPLAY|GAZE)_COORDS\s*=?\s*({_NUMBER})[ ,]+({_NUMBER})[ ,]+({_NUMBER})[ ,]+({_NUMBER})\s*$")
+_SAYS_COORDS = re.compile(r"(DISPLAY|GAZE)_COORDS\b")
 _AGAIN = "convert the EDF again with edf2asc"
 
 
@@ -64,6 +81,7 @@ class _AscReader:
     in_calibration: bool = False
     begun: bool = False  # anything but the header was read
     rows: list[tuple[float, ...]] = field(default_factory=list)  # ms, left x y pupil, right x y pupil
+    lines: list[int] = field(default_factory=list)  # of the rows
     seen_eyes: set[Eye] = field(default_factory=set)
     messages: list[Message] = field(default_factory=list)
     detected: list[Detected] = field(default_factory=list)
@@ -106,7 +124,7 @@ class _AscReader:
         self.begun = True
 
     def message(self, line: str) -> None:
-        match = re.fullmatch(r"MSG\s+(\d+(?:\.\d+)?)(?:\s(.*))?", line)
+        match = re.fullmatch(rf"MSG\s+({_TIME.pattern})(?:\s(.*))?", line)
         if match is None:
             self.refuse("this message has no time")
         text = (match[2] or "").strip()
@@ -134,11 +152,11 @@ class _AscReader:
                         "convert the EDF again with edf2asc -sg")  # fmt: skip
         try:
             of_rate = words.index("RATE")
-            rate_hz = float(words[of_rate + 1])
+            rate_hz = parse_number(words[of_rate + 1])
         except (ValueError, IndexError):
             self.refuse("SAMPLES gives no RATE")
         eyes = words[2:of_rate]
-        if not eyes or not {"LEFT", "RIGHT"} >= set(eyes) or not 0 < rate_hz <= 10_000:
+        if not eyes or not {"LEFT", "RIGHT"} >= set(eyes) or not RATE_HZ[0] <= rate_hz <= RATE_HZ[1]:
             self.refuse("SAMPLES names no eye, or no rate that there is")
         self.eyes = tuple(eye for name, eye in _EYE_NAMES.items() if name in eyes)
         if self.rate_hz and rate_hz != self.rate_hz:
@@ -167,6 +185,7 @@ class _AscReader:
             self.refuse(f"its time {values[0]} does not come after the sample before",
                         "lines are out of order, or a second recording begins here: mend or cut the file")  # fmt: skip
         self.rows.append(sample_row(time_ms, self.eyes, gaze))
+        self.lines.append(self.line)
 
     def event(self, kind: str, words: Sequence[str]) -> None:
         eye = EYES.get(words[1]) if len(words) > 1 else None
@@ -190,7 +209,7 @@ class _AscReader:
             raise DataError(f"{self.path} has no samples: {_AGAIN}, without -e or -ns.")
         return whole_recording(
             self.path, self.header, self.rows, self.rate_hz, self.seen_eyes, self.pupil, self.messages, self.detected,
-            self.pauses_s,
+            self.pauses_s, lambda row: f"{self.path}, line {self.lines[row]}", _AGAIN,
         )  # fmt: skip
 
 
@@ -233,12 +252,15 @@ def event_at(kind: str, time_s: float, duration_s: float, eye: Eye, rest: Sequen
 def whole_recording(
     path: Path, header: Sequence[str], rows: Sequence[tuple[float, ...]], rate_hz: float, eyes: Iterable[Eye],
     pupil: str, messages: Sequence[Message], detected: Sequence[Detected], pauses_s: Sequence[float],
+    place: Callable[[int], str], remedy: str,
 ) -> VendorRecording:  # fmt: skip
     """What either reader found, made whole: positions from the screen's upper left, validations from the messages.
 
-    rows: (n, 7), milliseconds, then x, y and pupil of the left and the right eye.
+    rows: (n, 7), milliseconds, then x, y and pupil of the left and the right eye; `place` names one by its index.
+    Raises DataError where gaze, times, rate or screen cannot be.
     """
     values = np.array(rows, np.float64)
+    _check_rate(path, values[:, 0], rate_hz, remedy)
     left_px, top_px, sizes = _screen(path, header, messages)
     samples = no_samples(len(values))
     samples["time_s"] = values[:, 0] / 1000
@@ -246,6 +268,7 @@ def whole_recording(
         samples[f"{eye}_x_px"] = values[:, first] - left_px
         samples[f"{eye}_y_px"] = values[:, first + 1] - top_px
         samples[f"{eye}_pupil"] = values[:, first + 2]
+    check_samples(samples, "px", place, remedy)
     calibrations, validations = _calibrations(messages, left_px, top_px)
     said = dict(re.findall(r"\*\*\s*([A-Z _]+?):\s*(.+)", "\n".join(header)))
     host = re.search(r"\*\*\s+(EYELINK.*? v[\d.]+)", "\n".join(header))
@@ -262,6 +285,18 @@ def whole_recording(
         ),
         validations=validations, calibrations=calibrations, pauses_s=np.array(pauses_s),
     )  # fmt: skip
+
+
+def _check_rate(path: Path, times_ms: NDArray[np.float64], rate_hz: float, remedy: str) -> None:
+    """Refuse a rate that is not that of the samples: most steps are 1 / rate_hz."""
+    if not RATE_HZ[0] <= rate_hz <= RATE_HZ[1]:
+        raise DataError(f"{path}: its rate of {rate_hz:g} Hz is no tracker's; {remedy}.")
+    step_ms = float(np.median(np.diff(times_ms))) if len(times_ms) > 1 else 1000 / rate_hz
+    if not 0.4 < step_ms * rate_hz / 1000 < 2.5:
+        raise DataError(
+            f"{path}: its samples should lie {1000 / rate_hz:g} ms apart, as its rate of {rate_hz:g} Hz says, and most "
+            f"lie {step_ms:g} ms apart; {remedy}."
+        )
 
 
 def _moved(event: Detected, x_px: float, y_px: float) -> Detected:
@@ -281,6 +316,11 @@ def _screen(
         match = _COORDS.match(message.text)
         if match:
             found.setdefault(tuple(float(value) for value in match.groups()), message)
+        elif _SAYS_COORDS.match(message.text):
+            raise DataError(
+                f"{message.place}: {shortened(message.text)} should give the screen's left, top, right and bottom in "
+                "px; mend it."
+            )
     if len(found) > 1:
         (_, first), (_, second), *_ = found.items()
         raise DataError(
@@ -292,9 +332,21 @@ def _screen(
     left, top, right, bottom = next(iter(found))
     if right <= left or bottom <= top:
         raise DataError(f"{next(iter(found.values())).place}: these coordinates span no screen; mend that line.")
+    check_screen((right - left, bottom - top), next(iter(found.values())).place)
     width, height = round(right - left), round(bottom - top)
     sizes = ((width + 1, height + 1), (width, height))
     return left, top, sizes[::-1] if any("libeyelink.py" in line for line in header) else sizes
+
+
+def _degrees(text: str, place: str) -> float:
+    """An error of a validation: the analysis takes the eye with the smaller one, so a wrong one is not passed over."""
+    try:
+        value = parse_number(text)
+        if not 0 <= value <= 180:
+            raise ValueError(f"{value:g} is no angle from 0 to 180")
+    except ValueError as error:
+        raise DataError(f"{place}: the validation's error should be in degrees, and {error}; {_AGAIN}.") from None
+    return value
 
 
 def _calibrations(
@@ -329,10 +381,13 @@ def _calibrations(
                 conclude()
             begun_s = message.time_s if not figures else begun_s
             # The verdict is the host's, by limits that are not the study's.
+            mean_deg, worst_deg = (_degrees(match[name], message.place) for name in ("mean", "worst"))
             figures[eye] = {
-                "accuracy_deg": float(match["mean"]), "accuracy_worst_deg": float(match["worst"]),
-                "passed": None, "verdict_of_tracker": match["verdict"],
+                "accuracy_deg": mean_deg, "accuracy_worst_deg": worst_deg, "passed": None,
+                "verdict_of_tracker": match["verdict"],
             }  # fmt: skip
+        elif _SAYS_ERROR.match(text):
+            raise DataError(f"{message.place}: {shortened(text)} should give an eye's mean and worst error; {_AGAIN}.")
         elif (match := _TARGET.match(text)) and figures:
             targets.append((float(match[1]) - left_px, float(match[2]) - top_px))
     conclude()

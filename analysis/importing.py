@@ -1,7 +1,8 @@
 """Other people's data into a study: a table of fixations and a folder of pictures.
 
 Everything is checked before anything is written: a cell that is not what its column promises is refused in one
-sentence that names file, line, column and remedy. What is only doubtful becomes a remark.
+sentence that names file, line, column and remedy. What is likely another unit is asked about (`analysis.plausibility`);
+what is only doubtful becomes a remark.
 """
 
 from __future__ import annotations
@@ -16,11 +17,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from analysis.plausibility import check_fixations, meant_of
 from shared.dataset import IMPORT_REMARKS, create_study, write_fixations
 from shared.errors import DataError, Remark, StudyError
+from shared.parsing import listed, parse_number, shortened
+from shared.screen import FARTHEST_PX
 from shared.stimuli import Stimulus, read_stimuli
-from shared.study import MapSettings, PictureSettings, Study, StudySettings, read_study
+from shared.study import CheckSettings, MapSettings, PictureSettings, Study, StudySettings, read_study
+
+FloatArray = NDArray[np.float64]
 
 REQUIRED = ("participant", "stimulus", "x_px", "y_px", "duration_ms")
 OPTIONAL = ("order", "onset_s")
@@ -42,14 +49,17 @@ class Imported:
 
 
 def import_fixations(
-    table: Path, study_folder: Path, images: Path | None = None, picture_width_deg: float | None = None
-) -> Imported:
+    table: Path, study_folder: Path, images: Path | None = None, picture_width_deg: float | None = None,
+    meant: Sequence[str] = (),
+) -> Imported:  # fmt: skip
     """Bring a CSV of fixations (columns REQUIRED and OPTIONAL) into a study; make the study where there is none.
 
     `images` is the folder of the pictures that were looked at, needed for a new study; `picture_width_deg` the visual
     angle of a picture's width, without which degrees stay unknown and sigma is in percent of the picture's width.
+    `meant` names what is unusual in the table and meant so (see `shared.study.CheckSettings`); a new study keeps it.
     Raises DataError or StudyError, and writes nothing, where anything is not as it should be.
     """
+    checks = CheckSettings(meant=list(meant_of(meant)))
     fixations, remarks = read_fixation_csv(table)
     new = not (study_folder / "study.toml").exists()
     if new:
@@ -61,7 +71,7 @@ def import_fixations(
             raise StudyError(
                 f"{study_folder} is a study already and has its pictures: leave --images and --picture-width-deg out."
             )
-        read_study(study_folder)
+        checks = CheckSettings(meant=[*checks.meant, *read_study(study_folder).checks.meant])
         stimuli, found = read_stimuli(study_folder / "stimuli")
     remarks += found
     by_name = _stimulus_names(stimuli)
@@ -69,20 +79,23 @@ def import_fixations(
     if unknown.any():
         first = fixations[unknown].iloc[0]
         raise DataError(
-            f"{table}, line {first['line']}: there is no picture {first['stimulus']!r} in "
+            f"{table}, line {first['line']}: there is no picture {shortened(first['stimulus'])} in "
             f"{images or study_folder / 'stimuli' / 'images'}; add it, or correct the name."
         )
     fixations["stim_file"] = [by_name[n].stim_file for n in fixations["stimulus"]]
     unseen = sorted({s.file.name for s in stimuli} - {by_name[n].file.name for n in fixations["stimulus"].unique()})
     remarks += [Remark(name, f"nobody's fixations on it are in {table.name}") for name in unseen]
-    outside = _outside(fixations, by_name)
+    labels, renamed = participant_labels(sorted(fixations["participant"].unique()), table)
+    remarks += renamed
+    width_px, height_px = _sizes(fixations, by_name)
+    check_fixations(table, fixations, width_px, height_px, checks.meant)
+    x, y = fixations["x_px"].to_numpy(), fixations["y_px"].to_numpy()
+    outside = (x < 0) | (x >= width_px) | (y < 0) | (y >= height_px)
     if outside.any():
         remarks.append(
             Remark(table.name, f"{int(outside.sum())} of {len(fixations)} fixations lie outside their picture; "
                    "they are kept, counted and not mapped")
         )  # fmt: skip
-    labels, renamed = participant_labels(sorted(fixations["participant"].unique()))
-    remarks += renamed
     if not new:
         taken = sorted(label for label in labels.values() if (study_folder / f"sub-{label}").exists())
         if taken:
@@ -91,7 +104,8 @@ def import_fixations(
                 f'remove the one there with "beholder withdraw {study_folder} {taken[0]}".'
             )
     else:
-        create_study(study_folder, settings_for_import(study_folder.name, picture_width_deg), images or Path())
+        settings = settings_for_import(study_folder.name, picture_width_deg)
+        create_study(study_folder, settings.model_copy(update={"checks": checks}), images or Path())
     for participant, rows in fixations.groupby("participant", sort=True):
         write_fixations(study_folder, labels[str(participant)], _as_recorded(rows))
     keep_remarks(remarks, study_folder)
@@ -132,7 +146,7 @@ def read_fixation_csv(path: Path) -> tuple[pd.DataFrame, list[Remark]]:
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
         raise DataError(
-            f"{path}, line 1: there is no column {missing[0]} (found: {', '.join(columns) or 'nothing'}); "
+            f"{path}, line 1: there is no column {missing[0]} (found: {listed(columns)}); "
             f"the first line must name {', '.join(REQUIRED)}."
         )
     twice = {name for name in columns if columns.count(name) > 1}
@@ -166,8 +180,8 @@ def read_fixation_csv(path: Path) -> tuple[pd.DataFrame, list[Remark]]:
         if duration_ms <= 0:
             raise DataError(f"{place}, column duration_ms: {duration_ms:g} is not a duration; it must be above 0.")
         rows.append(
-            {"participant": participant, "stimulus": stimulus, "x_px": _float(row, "x_px", place),
-             "y_px": _float(row, "y_px", place), "duration_s": duration_ms / 1000, "order": order,
+            {"participant": participant, "stimulus": stimulus, "x_px": _position(row, "x_px", place),
+             "y_px": _position(row, "y_px", place), "duration_s": duration_ms / 1000, "order": order,
              "onset_s": _float(row, "onset_s", place) if row.get("onset_s") else math.nan, "line": number}
         )  # fmt: skip
     if not rows:
@@ -176,11 +190,6 @@ def read_fixation_csv(path: Path) -> tuple[pd.DataFrame, list[Remark]]:
     remarks = []
     if ignored:
         remarks.append(Remark(path.name, f"columns that are not used: {', '.join(ignored)}"))
-    median_ms = float(table["duration_s"].median() * 1000)
-    if not 20 <= median_ms <= 5000:
-        remarks.append(
-            Remark(path.name, f"the median fixation lasts {median_ms:g} ms, which is unusual: is duration_ms in ms?")
-        )
     return table, remarks
 
 
@@ -218,26 +227,32 @@ def _float(row: dict[str, str], name: str, place: str) -> float:
             "(in a spreadsheet: set the language of the sheet to English, then export)."
         )
     try:
-        value = float(cell)
-    except ValueError:
-        what = f"{cell!r} is not a number" if cell else "nothing is there"
+        return parse_number(cell)
+    except ValueError as error:
+        what = str(error) if cell else "nothing is there"
         raise DataError(f"{place}, column {name}: {what}; correct it, or remove the line.") from None
-    if not math.isfinite(value):
-        raise DataError(f"{place}, column {name}: {cell!r} is no position or time; remove the line.")
+
+
+def _position(row: dict[str, str], name: str, place: str) -> float:
+    value = _float(row, name, place)
+    if abs(value) > FARTHEST_PX:
+        raise DataError(
+            f"{place}, column {name}: {value:g} px is nowhere near a picture; correct it, or remove the line."
+        )
     return value
 
 
 def _whole(row: dict[str, str], name: str, place: str) -> int:
     value = _float(row, name, place)
     if value != int(value) or value < 1:
-        raise DataError(f"{place}, column {name}: {row[name]!r} is not a whole number from 1; correct it.")
+        raise DataError(f"{place}, column {name}: {shortened(row[name])} is not a whole number from 1; correct it.")
     return int(value)
 
 
-def participant_labels(names: Sequence[str]) -> tuple[dict[str, str], list[Remark]]:
-    """BIDS labels, letters and digits only, for participants' names in a table; a remark for each that changed.
+def participant_labels(names: Sequence[str], source: Path) -> tuple[dict[str, str], list[Remark]]:
+    """BIDS labels, letters and digits only, for participants' names in `source`; a remark for each that changed.
 
-    >>> participant_labels(["P-1", "02"])[0]
+    >>> participant_labels(["P-1", "02"], Path("gaze.csv"))[0]
     {'P-1': 'P1', '02': '02'}
     """
     labels = {name: re.sub(r"[^A-Za-z0-9]", "", name) for name in names}
@@ -245,12 +260,14 @@ def participant_labels(names: Sequence[str]) -> tuple[dict[str, str], list[Remar
         others = [other for other in names if other != name and labels[other].casefold() == label.casefold()]
         if len(label) > LONGEST_LABEL or label.casefold() == "pooled":
             raise DataError(
-                f"participant {name[:50]!r}: a label has at most {LONGEST_LABEL} letters and digits, and is not "
-                '"pooled", which stands for all participants: rename it in the table.'
+                f"{source}: participant {shortened(name)}: a label has at most {LONGEST_LABEL} letters and digits, and "
+                'is not "pooled", which stands for all participants: rename it in the table.'
             )
         if not label or others:
-            reason = f"{name!r} and {others[0]!r} would be the same" if others else f"{name!r} has none"
-            raise DataError(f"participants need labels of letters and digits, and {reason}: rename them.")
+            reason = (
+                f"{shortened(name)} and {shortened(others[0])} would be the same" if others else f"{name!r} has none"
+            )
+            raise DataError(f"{source}: participants need labels of letters and digits, and {reason}: rename them.")
     changed = {name: label for name, label in labels.items() if name != label}
     return labels, [Remark(f"participant {name}", f"is called {label} in the study") for name, label in changed.items()]
 
@@ -260,12 +277,10 @@ def _stimulus_names(stimuli: tuple[Stimulus, ...]) -> dict[str, Stimulus]:
     return {s.name: s for s in stimuli} | {s.file.name: s for s in stimuli}
 
 
-def _outside(fixations: pd.DataFrame, by_name: dict[str, Stimulus]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    width = np.array([by_name[n].width_px for n in fixations["stimulus"]])
-    height = np.array([by_name[n].height_px for n in fixations["stimulus"]])
-    x, y = fixations["x_px"].to_numpy(), fixations["y_px"].to_numpy()
-    outside: np.ndarray[tuple[int], np.dtype[np.bool_]] = (x < 0) | (x >= width) | (y < 0) | (y >= height)
-    return outside
+def _sizes(fixations: pd.DataFrame, by_name: dict[str, Stimulus]) -> tuple[FloatArray, FloatArray]:
+    """Width and height in px, each (n,), of the pictures that the fixations are on."""
+    stimuli = [by_name[name] for name in fixations["stimulus"]]
+    return np.array([float(s.width_px) for s in stimuli]), np.array([float(s.height_px) for s in stimuli])
 
 
 def _as_recorded(rows: pd.DataFrame) -> pd.DataFrame:

@@ -19,14 +19,17 @@ import numpy as np
 from pydantic import ValidationError
 
 from analysis.importing import keep_remarks, participant_labels, settings_for_import
+from analysis.plausibility import check_gaze, meant_of
 from analysis.vendor_files import Message, VendorRecording
 from shared.dataset import beholder_version, create_study, publish
 from shared.errors import DataError, Remark, StudyError
 from shared.gaze import Samples
 from shared.journal import JournalWriter, Record, journals_folder
-from shared.screen import Rect
+from shared.parsing import parse_number, shortened
+from shared.screen import FARTHEST_PX, Rect
 from shared.stimuli import Stimulus, read_stimuli
 from shared.study import (
+    CheckSettings,
     MessageSettings,
     PictureSettings,
     ScreenSettings,
@@ -93,40 +96,47 @@ class _Plan:
 
 
 def import_asc(
-    source: Path, study_folder: Path, new: NewStudy | None = None, *, participant: str | None = None, run: int = 1
-) -> ImportedGaze:
+    source: Path, study_folder: Path, new: NewStudy | None = None, *, participant: str | None = None, run: int = 1,
+    meant: Sequence[str] = (),
+) -> ImportedGaze:  # fmt: skip
     """Bring EyeLink ASC (a file, or a folder of files, one participant each) into a study; make it where there is none.
 
-    `participant` labels a single recording, else the file's name does; `run` is the number of its run. Raises DataError
-    or StudyError, naming file, line and remedy, and writes nothing, where anything is not as it should be.
+    `participant` labels a single recording, else the file's name does; `run` is the number of its run; `meant` names
+    what is unusual and meant so (see `shared.study.CheckSettings`), which a new study keeps. Raises DataError or
+    StudyError, naming file, line and remedy, and writes nothing, where anything is not as it should be.
     """
     from analysis.eyelink_files import read_asc
 
-    return _import(lambda path: [read_asc(path)], (".asc",), source, study_folder, new, participant, run)
+    return _import(lambda path: [read_asc(path)], (".asc",), source, study_folder, new, participant, run, meant)
 
 
 def import_edf(
-    source: Path, study_folder: Path, new: NewStudy | None = None, *, participant: str | None = None, run: int = 1
-) -> ImportedGaze:
+    source: Path, study_folder: Path, new: NewStudy | None = None, *, participant: str | None = None, run: int = 1,
+    meant: Sequence[str] = (),
+) -> ImportedGaze:  # fmt: skip
     """The same of EyeLink EDF, which needs the package eyelinkio."""
     from analysis.edf_files import read_edf
 
-    return _import(lambda path: [read_edf(path)], (".edf",), source, study_folder, new, participant, run)
+    return _import(lambda path: [read_edf(path)], (".edf",), source, study_folder, new, participant, run, meant)
 
 
 def import_tobii(
-    source: Path, study_folder: Path, new: NewStudy | None = None, *, participant: str | None = None, run: int = 1
-) -> ImportedGaze:
+    source: Path, study_folder: Path, new: NewStudy | None = None, *, participant: str | None = None, run: int = 1,
+    meant: Sequence[str] = (),
+) -> ImportedGaze:  # fmt: skip
     """The same of Tobii: a Pro Lab export (any number of participants), Titta's HDF5, or a table of SDK columns."""
     from analysis.tobii_files import read_tobii
 
-    return _import(read_tobii, (".tsv", ".csv", ".txt", ".h5", ".hdf5"), source, study_folder, new, participant, run)
+    return _import(
+        read_tobii, (".tsv", ".csv", ".txt", ".h5", ".hdf5"), source, study_folder, new, participant, run, meant
+    )
 
 
 def _import(
     read: Reader, endings: tuple[str, ...], source: Path, study_folder: Path, new: NewStudy | None,
-    participant: str | None, run: int,
+    participant: str | None, run: int, meant: Sequence[str],
 ) -> ImportedGaze:  # fmt: skip
+    checks = CheckSettings(meant=list(meant_of(meant)))
     files = _files(source, endings)
     # Files are read twice, to be checked and to be written; a single one is kept, many may not fit into the memory.
     kept = tuple(read(files[0])) if len(files) == 1 else None
@@ -143,13 +153,16 @@ def _import(
     names = [_name(recording, participant) for recording in recordings()]
     if participant is not None and len(names) > 1:
         raise DataError(f"{source} holds {len(names)} recordings: leave --participant out, their names are the labels.")
-    labels, renamed = participant_labels(list(dict.fromkeys(names)))
+    labels, renamed = participant_labels(list(dict.fromkeys(names)), source)
     remarks += renamed
     study: Study | None = None if is_new else read_study(study_folder)
     plans: list[_Plan] = []
     for recording, name in zip(recordings(), names, strict=True):
-        study = study or _new_study(study_folder, new, recording)
+        study = study or _new_study(study_folder, new, recording).model_copy(update={"checks": checks})
         plan = _plan(recording, labels[name], run + recording.run - 1, study, stimuli, images, new if is_new else None)
+        shown = [(picture.onset_s, picture.end_s, picture.rect) for picture in plan.pictures]
+        px = plan.header["screen"]["width_px"], plan.header["screen"]["height_px"]
+        check_gaze(recording, px, shown, {*checks.meant, *study.checks.meant})
         _refuse_taken(study_folder, study, plan)
         plans.append(plan)
         remarks += plan.remarks
@@ -368,7 +381,7 @@ class _Pictures:
                 # A picture without an offset ends with its trial.
                 self._end(on, named, message.at_s, True)
                 number = said["trial"].groupdict().get("trial")
-                self.numbers.append(int(number) if number and number.isdecimal() else None)
+                self.numbers.append(int(number) if number and number.isdecimal() and len(number) < 10 else None)
                 on = named = None
             if "picture" in said and "onset" not in said:
                 self._end(None, named, message.at_s, True)
@@ -436,11 +449,17 @@ class _Pictures:
         left_px, top_px = self.recording.origin_px
         try:
             x, y, width, height = (
-                float(v) if (v := place.get(side)) else None for side in ("x", "y", "width", "height")
+                parse_number(v) if (v := place.get(side)) else None for side in ("x", "y", "width", "height")
             )
-        except ValueError:
-            raise DataError(f"{where}: the picture's place is no number; mend the message, or [messages] in study.toml."
-                            ) from None  # fmt: skip
+            if any(side is not None and not 1 <= side <= FARTHEST_PX for side in (width, height)):
+                raise ValueError(f"{width} x {height} px is no picture's size")
+            if any(side is not None and abs(side) > FARTHEST_PX for side in (x, y)):
+                raise ValueError(f"({x}, {y}) is nowhere near the screen")
+        except ValueError as error:
+            raise DataError(
+                f"{where}: the message should say in px where the picture stands, and {error}; mend the message, or "
+                "[messages] in study.toml."
+            ) from None
         if str(place.get("place")).upper() == "FILL":
             return Rect(0.0, 0.0, width_px, height_px)
         if x is not None and y is not None:
@@ -497,8 +516,8 @@ class _Pictures:
         if self.unknown:
             name, where = next(iter(self.unknown.items()))
             raise DataError(
-                f"{where}: {name!r} was shown, and no picture in {self.images} is called that; add it, or correct "
-                f"{where_to}."
+                f"{where}: {shortened(name)} was shown, and no picture in {self.images} is called that; add it, or "
+                f"correct {where_to}."
             )
         if self.without_gaze:
             raise DataError(

@@ -27,18 +27,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.vendor_files import (
+    RATE_HZ,
     REFUSED,
     Detected,
     Message,
     Shown,
     Validation,
     VendorRecording,
+    check_samples,
+    check_screen,
     is_rising,
     read_in_a_child,
     read_text,
 )
 from shared.errors import DataError
 from shared.gaze import Eye, Samples, no_samples
+from shared.parsing import listed, parse_json, parse_number, shortened
 from shared.screen import Rect
 
 FloatArray = NDArray[np.float64]
@@ -47,11 +51,12 @@ _EYES: tuple[Eye, ...] = ("left", "right")
 # A rate within two per cent of one that Tobii's trackers have is that one: timestamps are rounded, clocks drift.
 _RATES_HZ = (30, 40, 50, 60, 90, 120, 150, 240, 250, 300, 500, 600, 1000, 1200)
 _MISSING = {"", "nan", "n/a", "none"}
-_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
+_PRO_LAB_VALIDITY = ("Valid", "Invalid", "")
 _PX = ("", "px", "DACSpx", "DACS px")
 # What the SDK's columns were called: for a pair of numbers, x and y of the display area.
 _SDK_TIMES = ("system_time_stamp", "device_time_stamp", "Time")
 _SDK_MESSAGES, _SDK_SHOWN = ("message", "msg", "event", "Event"), ("stim_file", "stimulus", "picture", "image")
+_OLD_CODES = (0, 1, 2, 3, 4)  # of the older SDK's validity, from sure to lost
 _AGAIN = "export it again"
 # Names of columns that there is one of for each eye.
 _SIDES = (re.compile(r"(?P<eye>left|right)_"), re.compile(r"(?P<eye>[LR])[A-Z]"),
@@ -136,10 +141,10 @@ class _Table:
     def _number(self, cell: str, row: int, column: int) -> float:
         if cell.lower() in _MISSING:
             return math.nan
-        if not _NUMBER.fullmatch(cell):
-            raise DataError(f"{self.path}, line {self.lines[row]}, column {self.names[column]}: {cell[:40]!r} is no "
-                            f"number; {_AGAIN}.")  # fmt: skip
-        return float(cell.replace(",", "."))
+        try:
+            return parse_number(cell.replace(",", "."))
+        except ValueError as error:
+            raise DataError(f"{self.place(row)}, column {self.names[column]}: {error}; {_AGAIN}.") from None
 
     def place(self, row: int) -> str:
         """A row, for an error's sentence."""
@@ -161,12 +166,17 @@ def _check_sides(table: _Table) -> None:
                         "both eyes.")  # fmt: skip
 
 
-def _rate(time_s: FloatArray, path: Path) -> float:
-    """Samples a second, from the steps that are no gaps."""
+def _rate(time_s: FloatArray, path: Path, column: str, unit: str) -> float:
+    """Samples a second, from the steps that are no gaps; `column` and its `unit` are for the sentence of a refusal."""
     steps = np.diff(time_s)
     if not len(steps):
         raise DataError(f"{path} has a single sample: {_AGAIN}.")
     measured = 1 / float(steps[steps <= 1.5 * np.median(steps)].mean())
+    if not RATE_HZ[0] <= measured <= RATE_HZ[1]:
+        raise DataError(
+            f"{path}: its column {column} should hold {unit}, by which there are {measured:.4g} samples a second, as "
+            "no eye tracker has; convert the column, or correct the unit in its name."
+        )
     nearest = min(_RATES_HZ, key=lambda rate: abs(rate - measured))
     return float(nearest) if abs(nearest - measured) <= 0.02 * nearest else round(measured, 3)
 
@@ -229,14 +239,18 @@ def _pro_lab_recording(table: _Table, participant: str, rows: list[int], run: in
         raise DataError(f"{table.place(sampled[missing[0]])} has no Recording timestamp: {_AGAIN}.")
     # Without a unit: no tracker's samples lie 200 ms apart, none 200 microseconds or less.
     steps = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
-    scale = {"ms": 1e-3, "": 1e-3 if steps < 200 else 1e-6}.get(unit, 1e-6)
+    in_ms = unit == "ms" or (not unit and steps < 200)
+    scale = 1e-3 if in_ms else 1e-6
     time_s = times * scale
     _check_rising(time_s, lambda i: table.place(sampled[i]))
     samples = no_samples(len(sampled))
     samples["time_s"] = time_s
     eyes = _fill_pro_lab(table, sampled, samples)
-    rate_hz = _rate(time_s, path)
+    check_samples(samples, "px", lambda i: table.place(sampled[i]), _AGAIN)
+    rate_hz = _rate(time_s, path, table.names[column], "milliseconds" if in_ms else "microseconds")
     wide, high = (_single(table, f"Recording resolution {side}", sampled) for side in ("width", "height"))
+    if wide or high:
+        check_screen((wide, high), f"{path}, Recording resolution")
     software = table.texts(_number_of(table.find(["Recording software version"])), sampled[:1])[0]
     messages = [
         Message(at_s, text, table.place(row), text, at_s)
@@ -271,6 +285,9 @@ def _fill_pro_lab(table: _Table, rows: Sequence[int], samples: Samples) -> tuple
             continue
         eyes.append(eye)
         validity = table.texts(_number_of(table.find([f"Validity {eye}"])), rows)
+        if wrong := [i for i, cell in enumerate(validity) if cell not in _PRO_LAB_VALIDITY]:
+            raise DataError(f"{table.place(rows[wrong[0]])}, column Validity {eye}: {shortened(validity[wrong[0]])} is "
+                            f"neither Valid nor Invalid; {_AGAIN}.")  # fmt: skip
         invalid = np.array([cell == "Invalid" for cell in validity])
         for name, column in (("x_px", x), ("y_px", y)):
             samples[f"{eye}_{name}"] = np.where(invalid, np.nan, table.numbers(column, rows))
@@ -307,7 +324,7 @@ def _pro_lab_messages(
     times = table.numbers(column, [row for row, _ in happened]) * scale
     for (row, text), time_s in zip(happened, times, strict=True):
         if math.isnan(time_s):
-            raise DataError(f"{table.place(row)}: the event {text[:40]!r} has no Recording timestamp; {_AGAIN}.")
+            raise DataError(f"{table.place(row)}: the event {shortened(text)} has no Recording timestamp; {_AGAIN}.")
     return [(row, text, float(time_s)) for (row, text), time_s in zip(happened, times, strict=True)]
 
 
@@ -390,7 +407,7 @@ def _read_sdk_table(table: _Table) -> VendorRecording:
     clock = next((name for name in _SDK_TIMES if name in table.names), "")
     if not columns or not clock:
         raise DataError(
-            f"{table.path}, line 1: its columns are those of no Tobii file ({', '.join(table.names[:6])} ...); wanted "
+            f"{table.path}, line 1: its columns are those of no Tobii file ({listed(table.names)}); wanted "
             "are Pro Lab's (Recording timestamp, Gaze point left X, ...) or the SDK's (system_time_stamp, "
             "left_gaze_point_on_display_area_x, ...)."
         )
@@ -436,10 +453,12 @@ def _pairs(table: _Table, column: int) -> tuple[FloatArray, FloatArray]:
     found = []
     for row, cell in enumerate(table.texts(column, range(len(table.rows)))):
         parts = [part.strip().lower() for part in cell.strip("()[]").split(",")]
-        if len(parts) != 2 or not all(part in _MISSING or _NUMBER.fullmatch(part) for part in parts):
-            raise DataError(f"{table.place(row)}, column {table.names[column]}: {cell[:40]!r} is no pair of numbers; "
-                            f"{_AGAIN}.")  # fmt: skip
-        found.append([math.nan if part in _MISSING else float(part) for part in parts])
+        try:
+            x, y = (math.nan if part in _MISSING else parse_number(part) for part in parts)
+        except ValueError:
+            raise DataError(f"{table.place(row)}, column {table.names[column]}: {shortened(cell)} is no pair of "
+                            f"numbers; {_AGAIN}.") from None  # fmt: skip
+        found.append((x, y))
     values = np.array(found, np.float64).reshape(-1, 2)
     return values[:, 0], values[:, 1]
 
@@ -480,6 +499,11 @@ def _sdk_recording(
     for eye, c in columns.items():
         seen = np.ones(len(time_s), bool)
         if c.valid:
+            codes = (0, 1) if c.codes_to is None else _OLD_CODES
+            wrong = np.flatnonzero(~np.isin(numbers[c.valid], codes) & ~np.isnan(numbers[c.valid]))
+            if len(wrong):
+                raise DataError(f"{place(int(wrong[0]))}: {c.valid} is {numbers[c.valid][wrong[0]]:g}, and should be "
+                                f"one of {', '.join(map(str, codes))}; {_AGAIN}.")  # fmt: skip
             seen = numbers[c.valid] == 1 if c.codes_to is None else numbers[c.valid] <= c.codes_to
         samples[f"{eye}_x_px"] = np.where(seen, numbers[c.x], np.nan)
         samples[f"{eye}_y_px"] = np.where(seen, numbers[c.y], np.nan)
@@ -488,8 +512,10 @@ def _sdk_recording(
             if c.pupil_valid:
                 known &= numbers[c.pupil_valid] == 1
             samples[f"{eye}_pupil"] = np.where(known, numbers[c.pupil], np.nan)
+    check_samples(samples, "share", place, _AGAIN)
+    rate_hz = _rate(time_s, path, clock, "microseconds")
     return VendorRecording(
-        file=path, name=path.stem, samples=samples, rate_hz=_rate(time_s, path), eyes=tuple(columns),
+        file=path, name=path.stem, samples=samples, rate_hz=rate_hz, eyes=tuple(columns),
         tracker=_tobii(told), unit="share", messages=tuple(messages), validations=validations,
     )  # fmt: skip
 
@@ -523,7 +549,7 @@ def _read_titta(path: Path) -> VendorRecording:
 def _titta_system(path: Path) -> dict[str, str]:
     """What Titta's NAME.json beside the file says of the tracker, if it is there."""
     try:
-        said = json.loads(path.with_suffix(".json").read_text("utf-8"))
+        said = parse_json(path.with_suffix(".json").read_text("utf-8"))
         told = {"model": said["model"], "serial": said["serial_number"], "software": said["firmware_version"]}
         return {name: str(value) for name, value in told.items()}
     except (OSError, ValueError, KeyError, TypeError):

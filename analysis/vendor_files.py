@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,10 +18,15 @@ from numpy.typing import NDArray
 
 from shared.errors import DataError, Remark
 from shared.gaze import Eye, Samples
-from shared.screen import Rect
+from shared.screen import FARTHEST_PX, Rect
 
 # A vendor's library that reads no file in this time hangs.
 LONGEST_READ_S = 600.0
+# A screen's px lie within; no eye tracker is slower or faster; nobody is recorded for longer in one file.
+SCREEN_PX = (100, 20_000)
+RATE_HZ = (5.0, 5_000.0)
+LONGEST_RECORDING_S = 86_400.0
+FARTHEST_SHARE = 1_000.0  # of a screen's width or height; beyond it a number is no gaze on its plane
 REFUSED = 3  # exit code of a child that says in a sentence why it refuses a file
 
 
@@ -150,6 +155,35 @@ def read_in_a_child(module: str, file: Path, result: Path, remedy: str) -> None:
     if done.returncode == REFUSED:
         raise DataError(f"{file}{said}")
     raise DataError(f"{file}: the vendor's library failed on it (exit {done.returncode}); {remedy}.")
+
+
+def check_samples(samples: Samples, unit: Literal["px", "share"], place: Callable[[int], str], remedy: str) -> None:
+    """Raise DataError where gaze lies nowhere near the screen, or where the times span more than any recording.
+
+    `place` names a sample by its index, for the sentence.
+    """
+    farthest = FARTHEST_PX if unit == "px" else FARTHEST_SHARE
+    for name in ("left_x_px", "left_y_px", "right_x_px", "right_y_px"):
+        wrong = np.flatnonzero(np.abs(samples[name]) > farthest)
+        if len(wrong):
+            value, of = samples[name][wrong[0]], "px" if unit == "px" else "screens"
+            raise DataError(f"{place(int(wrong[0]))}: gaze at {value:g} {of} is nowhere near the screen; {remedy}.")
+    times = samples["time_s"]
+    if len(times) and not times[-1] - times[0] <= LONGEST_RECORDING_S:
+        after = int(np.argmax(np.diff(times))) + 1
+        raise DataError(
+            f"{place(after)}: this sample comes {times[after] - times[after - 1]:.6g} s after the one before, and no "
+            f"recording lasts longer than a day; {remedy}."
+        )
+
+
+def check_screen(size_px: tuple[float, float], place: str) -> None:
+    """Raise DataError where a screen's width and height, in px, are no screen's."""
+    low, high = SCREEN_PX
+    if not all(low <= side <= high for side in size_px):
+        raise DataError(
+            f"{place}: a screen of {size_px[0]:g} x {size_px[1]:g} px is none that there is ({low} to {high}); mend it."
+        )
 
 
 def is_rising(time_s: NDArray[np.float64]) -> int | None:

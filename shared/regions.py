@@ -11,7 +11,6 @@ the copying are the business of `shared.stimuli`.
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -22,12 +21,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.errors import DataError, Remark
+from shared.parsing import parse_json, shortened
+from shared.screen import FARTHEST_PX
 
 if TYPE_CHECKING:
     from shared.stimuli import Stimulus
 
 LARGEST_LABEL = 255
-FARTHEST_PX = 1e6  # from the picture's corner; beyond it a number is no position
 BESIDE_MASKS = (".json", ".txt", ".md", ".csv", ".tsv", ".db", ".ini")  # may lie in the folder masks, and are no mask
 
 
@@ -74,13 +74,7 @@ def number_parts(source: Path, names: Mapping[int, str], parts: Iterable[str]) -
     spelt = {folded(name): name for name in numbers}
     free = iter(sorted(set(range(1, LARGEST_LABEL + 1)) - set(names)))
     for part in sorted(set(parts) - set(numbers)):
-        if (
-            part != part.strip()
-            or not part.isprintable()
-            or "," in part
-            or part.casefold() in ("", "n/a", "background")
-        ):
-            raise DataError(f"{source}: {part!r} cannot be a part's name: rename it, with letters and without commas.")
+        _check_part(source, part)
         if spelt.setdefault(folded(part), part) != part:
             raise DataError(f"{source}: the parts {spelt[folded(part)]} and {part} share a name: spell them alike.")
         number = next(free, None)
@@ -88,6 +82,14 @@ def number_parts(source: Path, names: Mapping[int, str], parts: Iterable[str]) -
             raise DataError(f"{source} has more than {LARGEST_LABEL} parts: a label map has room for no more.")
         numbers[part] = number
     return dict(sorted(numbers.items(), key=lambda item: item[1]))
+
+
+def _check_part(source: Path, part: str) -> None:
+    """Raise DataError where a part's name cannot stand in a table."""
+    if part != part.strip() or not part.isprintable() or "," in part or part.casefold() in ("", "n/a", "background"):
+        raise DataError(
+            f"{source}: {shortened(part)} cannot be a part's name: rename it, with letters and without commas."
+        )
 
 
 # ------------------------------------------------------------------------------------------------ areas, in px
@@ -132,7 +134,9 @@ def decode_runs(counts: str | Sequence[int], width_px: int, height_px: int) -> N
     array([[0, 1, 0],
            [1, 0, 0]])
     """
-    lengths = _lengths(counts) if isinstance(counts, str) else [int(count) for count in counts]
+    lengths = _lengths(counts) if isinstance(counts, str) else list(counts)
+    if not all(type(length) is int for length in lengths):
+        raise ValueError("its runs are not whole numbers")
     if min(lengths, default=0) < 0 or sum(lengths) != width_px * height_px:
         raise ValueError(f"its runs do not add up to the picture's {width_px * height_px} px")
     inside = np.arange(len(lengths)) % 2 == 1
@@ -269,9 +273,9 @@ def _parts_in_coco(source: Path, by_name: Mapping[str, Stimulus]) -> dict[str, l
 def _regions_in(file: Path, by_name: Mapping[str, Stimulus]) -> Iterator[tuple[str, Region]]:
     """The annotations of one COCO file in its order, each with its picture's name."""
     try:
-        coco = json.loads(file.read_text("utf-8-sig"))
-        parts = {entry["id"]: composed(str(entry["name"])) for entry in coco["categories"]}
-        images = {entry["id"]: entry for entry in coco["images"]}
+        coco = parse_json(file.read_text("utf-8-sig"))
+        parts = {entry["id"]: composed(str(entry["name"])) for entry in _numbered(coco["categories"])}
+        images = {entry["id"]: entry for entry in _numbered(coco["images"])}
         annotations = [(images[a["image_id"]], parts[a["category_id"]], a) for a in coco["annotations"]]
         paths = {image["id"]: PurePosixPath(image["file_name"].replace("\\", "/")) for image, _, _ in annotations}
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -288,13 +292,23 @@ def _regions_in(file: Path, by_name: Mapping[str, Stimulus]) -> Iterator[tuple[s
             raise DataError(
                 f"{file} annotates both {pictures[stimulus.name]} and {path}, which share a name: rename one."
             )
-        size = images[number].get("width"), images[number].get("height")
+        size: Any = images[number].get("width"), images[number].get("height")
         if None not in size:
             check_size(f"{path} in {file}", size, (stimulus.width_px, stimulus.height_px))
     for image, part, annotation in annotations:
+        _check_part(file, part)
         stimulus = by_name[folded(paths[image["id"]].stem)]
         place = f"{file}, annotation {annotation.get('id', 'without id')}"
         yield stimulus.name, Region(part, place, annotation.get("segmentation"))
+
+
+def _numbered(entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The entries of a list of COCO's, which annotations refer to by id. Raises ValueError where two share one."""
+    seen: dict[Any, Mapping[str, Any]] = {}
+    for entry in entries:
+        if seen.setdefault(entry["id"], entry) != entry:
+            raise ValueError(f"the id {entry['id']!r} stands twice, for different entries")
+    return list(seen.values())
 
 
 def _area(region: Region, stimulus: Stimulus) -> NDArray[np.bool_]:
@@ -325,4 +339,6 @@ def _corners(polygon: Any) -> NDArray[np.float64]:
         raise ValueError("a polygon is x and y of three corners or more, in one list")
     if not (np.abs(values) <= FARTHEST_PX).all():
         raise ValueError("a corner lies nowhere near the picture")
+    if (values >= 0).all() and (values <= 1).all():
+        raise ValueError("its corners lie between 0 and 1, where px of the picture should be")
     return values.reshape(-1, 2)

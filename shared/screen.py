@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
+FARTHEST_PX = 1e6  # from a screen's or a picture's corner; beyond it a number is no position
+
 
 @dataclass(frozen=True)
 class Rect:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from shared.errors import DataError, Remark
+from shared.parsing import parse_json
 from shared.regions import LARGEST_LABEL, check_size, composed, drawn_regions, folded, number_parts, paint, visible
 
 LEFT_OUT = " It is left out."
@@ -357,7 +358,7 @@ def _read_sidecar(folder: Path) -> tuple[dict[str, Any], dict[int, str]]:
     if not sidecar.is_file():
         return {}, {}
     try:
-        values = json.loads(sidecar.read_text("utf-8-sig"))
+        values = parse_json(sidecar.read_text("utf-8-sig"))
         names = {int(label): str(name) for label, name in values.get("labels", {}).items() if int(label)}
     except (ValueError, AttributeError, RecursionError) as error:
         raise DataError(f"{sidecar} cannot be read ({error}): mend it, or remove it.") from None

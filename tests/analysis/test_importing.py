@@ -97,17 +97,12 @@ def test_fixations_off_the_picture_are_kept_and_said(tmp_path: Path, images: Pat
     assert result.outside == 1 and any("1 of 3 fixations lie outside" in str(r) for r in result.remarks)
 
 
-def test_durations_in_seconds_are_doubted(tmp_path: Path) -> None:
-    _, remarks = read_fixation_csv(table(tmp_path, GOOD.replace("200", "0.2").replace("150", "0.15")))
-    assert any("duration_ms in ms" in str(r) for r in remarks)
-
-
 def test_labels_that_would_become_the_same_are_refused() -> None:
     with pytest.raises(DataError, match="would be the same"):
-        participant_labels(["P-1", "P1"])
+        participant_labels(["P-1", "P1"], Path("gaze.csv"))
 
 
 @pytest.mark.parametrize("name", ["p" * 300, "Pooled"])
 def test_labels_that_cannot_be_kept_are_refused(name: str) -> None:
     with pytest.raises(DataError, match="rename it in the table"):
-        participant_labels([name])
+        participant_labels([name], Path("gaze.csv"))

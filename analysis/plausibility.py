@@ -1,0 +1,214 @@
+"""Asked about before it is imported: numbers that are plainly of another unit, and gaze that is mostly off the picture.
+
+Each question is one sentence that names what was expected, what was found and how to say that it is meant. What cannot
+be (text for a number, gaze a million px away) is refused where it is read, whatever is meant.
+
+Units are judged for the whole table and for each participant: one who was exported otherwise is as wrong as all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import astuple
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.vendor_files import VendorRecording
+from shared.errors import DataError, StudyError
+from shared.screen import Rect
+from shared.study import Meant
+
+FloatArray = NDArray[np.float64]
+# Left, top, width and height in px, or arrays of them.
+Place = tuple[float, float, float | FloatArray, float | FloatArray]
+
+# Between them lies the median fixation of any viewer and task; a factor of 1,000 leads far out of them.
+SHORTEST_MEDIAN_MS, LONGEST_MEDIAN_MS = 20.0, 5000.0
+# A shorter fixation no tracker could see, and a longer one would end in a blink, of which there are several a minute.
+SHORTEST_MS, LONGEST_MS = 1.0, 60_000.0
+# A participant's own fixations say something from so many on.
+FEWEST = 5
+# From one fixation's onset to the next passes its duration and a saccade; in another unit it would be 1,000 times that.
+LONGEST_STEP, SHORTEST_STEP = 100.0, 0.5  # in durations
+# Onsets are told from the picture's onset: a trial whose first fixation comes a minute later has them from elsewhere.
+LATEST_FIRST_S = 60.0
+# The longest that this program shows a picture itself.
+LATEST_S = 3600.0
+# Shares of a picture fall into its first px, percent into its first 100; this share of them does, the rest is off it.
+IN_SHARES = 0.95
+# Half of a person's gaze lies within the screen, 0 to 1; px and percent are tens of it at least.
+FARTHEST_MEDIAN = 10.0
+# Exchanging x and y is asked about from this share off the picture, if it would leave a tenth of them there.
+OFF_IF_EXCHANGED = 0.1
+
+
+def meant_of(names: Sequence[str]) -> tuple[Meant, ...]:
+    """What --meant says, checked. Raises StudyError.
+
+    >>> meant_of(["onset unit"])
+    ('onset unit',)
+    """
+    known = {name: name for name in get_args(Meant)}
+    for name in names:
+        if name not in known:
+            raise StudyError(f"--meant is {name!r}: it must be one of {', '.join(map(repr, known))}.")
+    return tuple(dict.fromkeys(known[name] for name in names))
+
+
+def ask(what: Meant, sentence: str, meant: Collection[str]) -> None:
+    """Raise DataError with the sentence, and how to say that it is meant; nothing where that is said."""
+    if what not in meant:
+        raise DataError(f'{sentence}; or, if it is meant, say --meant "{what}" (meant under [checks] in study.toml).')
+
+
+def check_fixations(
+    table: Path, fixations: pd.DataFrame, width_px: FloatArray, height_px: FloatArray, meant: Collection[str]
+) -> None:
+    """Ask about a table of fixations, as `analysis.importing` reads it; width_px, height_px: (n,), of the pictures."""
+    fixations = fixations.assign(width_px=width_px, height_px=height_px)
+    everybody = [(f"{table}", fixations)]
+    everybody += [
+        (f"{table}, participant {participant}", rows)
+        for participant, rows in fixations.groupby("participant", sort=False)
+        if len(rows) >= FEWEST
+    ]
+    for where, rows in everybody:
+        _check_durations(where, rows, meant)
+    for where, rows in everybody:
+        _check_onsets(where, rows, meant)
+    for where, rows in everybody:
+        _check_positions(where, rows, meant)
+    _check_single(table, fixations, meant)
+    x, y = (fixations[name].to_numpy(np.float64) for name in ("x_px", "y_px"))
+    _check_place(f"{table}: fixations", "their pictures", [(x, y, (0.0, 0.0, width_px, height_px))], meant)
+
+
+def check_gaze(
+    recording: VendorRecording, screen_px: tuple[int, int], shown: Sequence[tuple[float, float, Rect]],
+    meant: Collection[str],
+) -> None:  # fmt: skip
+    """Ask about a recording's gaze: its unit, and whether it lies on the screen.
+
+    screen_px: width and height; shown: from when to when, in seconds of the file's clock, a picture was where.
+    """
+    width_px, height_px = screen_px
+    file, samples = recording.file, recording.samples
+    eyes = [(samples[f"{eye}_x_px"], samples[f"{eye}_y_px"]) for eye in recording.eyes]
+    x, y = (np.concatenate(values) for values in zip(*eyes, strict=True))
+    seen = ~(np.isnan(x) | np.isnan(y))
+    if not seen.any():
+        return
+    if recording.unit == "px" and _share_within(x[seen], y[seen], 1) >= IN_SHARES:
+        ask("position unit", f"{file}: gaze should be in px of a screen of {width_px} x {height_px}, and nearly all of "
+            "it lies between 0 and 1: export it in px", meant)  # fmt: skip
+    if recording.unit == "share":
+        far = float(np.median(np.maximum(np.abs(x[seen]), np.abs(y[seen]))))
+        if far > FARTHEST_MEDIAN:
+            ask("position unit", f"{file}: gaze should be in shares of the screen, 0 to 1, and half of it lies "
+                f"beyond {far:.4g}: export it in shares, as the tracker gives it", meant)  # fmt: skip
+        eyes = [(x * width_px, y * height_px) for x, y in eyes]
+    screen = (0.0, 0.0, float(width_px), float(height_px))
+    everywhere = [(x, y, screen) for x, y in eyes]
+    _check_place(f"{file}: gaze", f"a screen of {width_px} x {height_px} px", everywhere, meant)
+    on_pictures = []
+    for from_s, to_s, rect in shown:
+        first, end = np.searchsorted(samples["time_s"], (from_s, to_s))
+        on_pictures += [(x[first:end], y[first:end], astuple(rect)) for x, y in eyes]
+    # Beside a picture there may be more to look at: only an exchange is asked about.
+    _check_place(f"{file}: gaze while a picture is shown", "it", on_pictures, meant, most=1.0)
+
+
+def _check_durations(where: str, rows: pd.DataFrame, meant: Collection[str]) -> None:
+    median_ms = float(rows["duration_s"].median() * 1000)
+    if SHORTEST_MEDIAN_MS <= median_ms <= LONGEST_MEDIAN_MS:
+        return
+    factors = {"seconds": 1000.0, "microseconds": 0.001}
+    guess = [f" (as {unit} they would be usual)" for unit, factor in factors.items()
+             if SHORTEST_MEDIAN_MS <= median_ms * factor <= LONGEST_MEDIAN_MS]  # fmt: skip
+    ask("duration unit", f"{where}: duration_ms should be milliseconds, and the median fixation lasts {median_ms:.4g} "
+        f"of them{''.join(guess)}: convert the column to milliseconds", meant)  # fmt: skip
+
+
+def _check_onsets(where: str, rows: pd.DataFrame, meant: Collection[str]) -> None:
+    known = rows[rows["onset_s"].notna()].sort_values(["participant", "stimulus", "order"], kind="stable")
+    if known.empty:
+        return
+    trials = known.groupby(["participant", "stimulus"], sort=False)
+    first_s = float(trials["onset_s"].min().median())
+    step_s = trials["onset_s"].diff().shift(-1).where(trials.cumcount(ascending=False) > 0)
+    in_durations = float((step_s / known["duration_s"]).median())
+    begin = f"{where}: onset_s should be seconds from the picture's onset"
+    if in_durations > LONGEST_STEP:
+        ask("onset unit", f"{begin}, and from one fixation to the next pass {step_s.median():.4g} of them, "
+            f"{in_durations:.3g} times as long as a fixation lasts: convert the column to seconds", meant)  # fmt: skip
+    if abs(first_s) > LATEST_FIRST_S:
+        ask("onset unit", f"{begin}, and in half of the trials the first fixation begins after {first_s:.6g} of them: "
+            "count them from each picture's onset, in seconds", meant)  # fmt: skip
+    if in_durations < SHORTEST_STEP:
+        ask("overlapping events", f"{begin}, and most fixations begin long before the one before them ends "
+            f"(one lasts {known['duration_s'].median():.4g} s, the next begins {step_s.median():.4g} s after it): "
+            "convert the column to seconds, each fixation's own onset", meant)  # fmt: skip
+    back = step_s < 0
+    if back.any():
+        line, later = known["line"][back].iloc[0], known["line"].shift(-1)[back].iloc[0]
+        ask("overlapping events", f"{where}: a fixation should begin after the one before it, and that of line "
+            f"{later:.0f} begins before that of line {line}: sort them by onset_s, and keep only the first time that "
+            "a participant saw a picture", meant)  # fmt: skip
+
+
+def _check_single(table: Path, fixations: pd.DataFrame, meant: Collection[str]) -> None:
+    """Ask about the first cell that is no duration of a fixation, or no onset, although the others are."""
+    duration_ms, onset_s = fixations["duration_s"] * 1000, fixations["onset_s"].abs()
+    for row in np.flatnonzero((duration_ms < SHORTEST_MS) | (duration_ms > LONGEST_MS))[:1]:
+        ask("duration unit", f"{table}, line {fixations['line'].iloc[row]}, column duration_ms: a fixation should last "
+            f"between {SHORTEST_MS:g} ms and a minute, and this one lasts {duration_ms.iloc[row]:g} ms: correct it, or "
+            "remove the line", meant)  # fmt: skip
+    for row in np.flatnonzero(onset_s > LATEST_S)[:1]:
+        ask("onset unit", f"{table}, line {fixations['line'].iloc[row]}, column onset_s: a fixation should begin "
+            f"within an hour of its picture's onset, and this one begins after {fixations['onset_s'].iloc[row]:g} s: "
+            "correct it, or remove the line", meant)  # fmt: skip
+
+
+def _check_positions(where: str, rows: pd.DataFrame, meant: Collection[str]) -> None:
+    x, y = (rows[name].to_numpy(np.float64) for name in ("x_px", "y_px"))
+    smallest = float(rows[["width_px", "height_px"]].min().min())
+    size = f"x_px and y_px should be px of pictures of {rows['width_px'].median():g} x {rows['height_px'].median():g}"
+    for whole, smallest_px, fewest in ((1, 20, 1), (100, 600, 10)):
+        if len(x) >= fewest and smallest >= smallest_px and _share_within(x, y, whole) >= IN_SHARES:
+            ask("position unit", f"{where}: {size}, and nearly all of them lie between 0 and {whole}: multiply shares "
+                "of a picture by its width and height", meant)  # fmt: skip
+
+
+def _check_place(
+    what: str, whole: str, looks: Sequence[tuple[FloatArray, FloatArray, Place]], meant: Collection[str],
+    most: float = 0.5,
+) -> None:  # fmt: skip
+    """Ask where more than `most` lies off its place, or where exchanging x and y would mend that.
+
+    looks: x and y, (n,) each in px, NaN where not seen, and the place that they should lie on.
+    """
+    seen = [(x[~np.isnan(x + y)], y[~np.isnan(x + y)], place) for x, y, place in looks]
+    n = sum(len(x) for x, _, _ in seen)
+    if n == 0:
+        return
+    off = sum(_n_off(x, y, place) for x, y, place in seen) / n
+    exchanged = sum(_n_off(y, x, place) for x, y, place in seen) / n
+    found = f"{what} should lie on {whole}, and {off:.0%} lie off it"
+    if off > OFF_IF_EXCHANGED and exchanged <= off * OFF_IF_EXCHANGED:
+        ask("mostly off the picture", f"{found}, {exchanged:.0%} if x and y are exchanged: exchange the two", meant)
+    if off > most:
+        ask("mostly off the picture", f"{found}: check the unit and the origin (upper left) of x and y", meant)
+
+
+def _n_off(x: FloatArray, y: FloatArray, place: Place) -> int:
+    left, top, width, height = place
+    return int(((x < left) | (x >= left + width) | (y < top) | (y >= top + height)).sum())
+
+
+def _share_within(x: FloatArray, y: FloatArray, whole: float) -> float:
+    """How many are shares of a whole: from 0 to it, or a little off, as gaze off the picture is."""
+    return float(((np.abs(x) < 1.5 * whole) & (np.abs(y) < 1.5 * whole)).mean())

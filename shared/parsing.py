@@ -1,0 +1,60 @@
+"""Numbers and JSON as other programs' files give them: what is taken is bounded, the rest is one kind of error.
+
+Python's own parsers take more than a measurement can be ("inf", "1_000", digits of other scripts, 1e400 as infinity),
+and fail in several ways (a limit of digits, an overflow, a recursion). A reader that uses these catches ValueError.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+# Beyond it a float no longer tells neighbouring whole numbers apart; microseconds since 1970 are a fifth of it.
+LARGEST = 2.0**53
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+
+def parse_number(text: str) -> float:
+    """A finite number no larger than `LARGEST`, written in ASCII with a point. Raises ValueError saying what is wrong.
+
+    >>> parse_number("-1.5e3")
+    -1500.0
+    >>> parse_number("1.2.3")
+    Traceback (most recent call last):
+    ValueError: '1.2.3' is not a number
+    """
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f"{shortened(text)} is not a number")
+    value = float(text)
+    if abs(value) > LARGEST:
+        raise ValueError(f"{shortened(text)} is larger than anything that is measured")
+    return value
+
+
+def parse_json(text: str) -> Any:
+    """What a JSON text holds. Raises ValueError where it is none, or nested deeper than Python reads."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def shortened(text: str) -> str:
+    """A text in quotes for an error's sentence: at most 40 characters of it.
+
+    >>> shortened("7" * 100)
+    "'7777777777777777777777777777777777777777...'"
+    """
+    return repr(text if len(text) <= 40 else text[:40] + "...")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names of a file's columns for an error's sentence: at most 12, and none at its full length that is long.
+
+    >>> listed(["x", "y"]), listed([])
+    ('x, y', 'nothing')
+    """
+    shown = [name if len(name) <= 40 and name.isprintable() else shortened(name) for name in names[:12]]
+    return ", ".join([*shown, *["..."] * (len(names) > 12)]) or "nothing"

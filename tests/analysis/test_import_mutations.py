@@ -1,0 +1,39 @@
+"""Imports end in one sentence, in unchanged numbers, or in what somebody may have wanted: never in a traceback."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.analysis.import_mutations import FILES, Kind, Mutation, is_allowed, mutations, valid, verdict
+
+# Of them all, those that the fast tests try.
+EVERY = 10
+
+
+def assert_all_end_well(tried: list[Mutation], folder: Path) -> Counter[str]:
+    ends: Counter[str] = Counter()
+    for number, mutation in enumerate(tried):
+        found = verdict(mutation, folder / str(number))
+        assert is_allowed(mutation.expects, found), (mutation.kind, mutation.what, found, mutation.expects)
+        ends[found] += 1
+    return ends
+
+
+@pytest.mark.parametrize("kind", list(FILES))
+def test_the_valid_files_are_imported(tmp_path: Path, kind: Kind) -> None:
+    assert verdict(Mutation(kind, "nothing", valid(kind), "unchanged"), tmp_path) == "unchanged"
+
+
+def test_mutated_files_end_in_a_sentence_or_in_unchanged_numbers(tmp_path: Path) -> None:
+    ends = assert_all_end_well(mutations()[::EVERY], tmp_path)
+    assert ends.total() > 120 and min(ends["refused"], ends["unchanged"], ends["changed"]) > 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_more_than_a_thousand_mutated_files_end_so(tmp_path: Path, seed: int) -> None:
+    ends = assert_all_end_well(mutations(seed), tmp_path)
+    assert ends.total() > 1000 and min(ends["refused"], ends["unchanged"], ends["changed"]) > 50
