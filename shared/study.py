@@ -33,6 +33,8 @@ Smooth = Literal["human", "model", "both"]
 Measure = Literal["kl", "cc", "sim", "ssim", "nss", "auc", "auc_judd", "sauc", "ig", "emd"]
 # Those that are defined over the whole sweep of sigma; the others are taken at the fixed one.
 SWEPT = ("kl", "cc", "sim", "ssim")
+# What a new study is about: it names planted heads best (tests/benchmarks/bench_primary.py).
+NEW_PRIMARY: Measure = "nss"
 
 
 class Section(BaseModel):
