@@ -20,7 +20,15 @@ import pandas as pd
 from shared.dataset import IMPORT_REMARKS, create_study, write_fixations
 from shared.errors import DataError, Remark, StudyError
 from shared.stimuli import Stimulus, read_stimuli
-from shared.study import MapSettings, PictureSettings, Study, StudySettings, read_study
+from shared.study import (
+    NEW_PRIMARY,
+    AlignmentSettings,
+    MapSettings,
+    PictureSettings,
+    Study,
+    StudySettings,
+    read_study,
+)
 
 REQUIRED = ("participant", "stimulus", "x_px", "y_px", "duration_ms")
 OPTIONAL = ("order", "onset_s")
@@ -110,7 +118,7 @@ def keep_remarks(remarks: list[Remark], study_folder: Path) -> None:
 
 
 def settings_for_import(name: str, picture_width_deg: float | None) -> Study:
-    """Settings of a study without a screen of its own: sigma in degrees only where the pictures' size is known.
+    """Settings of a new study without a screen of its own: sigma in degrees only where the pictures' size is known.
 
     In percent, the sweep and the fixed sigma are those of a picture 20 degrees wide: 0.5 to 20 %, and 5 %.
     """
@@ -120,6 +128,7 @@ def settings_for_import(name: str, picture_width_deg: float | None) -> Study:
         screen=None,
         pictures=PictureSettings(size_deg=picture_width_deg, size_of="width"),
         maps=MapSettings.model_validate(percent) if picture_width_deg is None else MapSettings(),
+        alignment=AlignmentSettings(primary=NEW_PRIMARY),
     )
 
 

@@ -27,6 +27,8 @@ from shared.journal import JournalWriter, Record, journals_folder
 from shared.screen import Rect
 from shared.stimuli import Stimulus, read_stimuli
 from shared.study import (
+    NEW_PRIMARY,
+    AlignmentSettings,
     MessageSettings,
     PictureSettings,
     ScreenSettings,
@@ -242,7 +244,8 @@ def _new_study(study_folder: Path, new: NewStudy, first: VendorRecording) -> Stu
     except ValidationError as error:
         said = re.sub(r"^Value error, ", "", error.errors()[0]["msg"])
         raise StudyError(f"the screen of {width_px} x {height_px} px cannot be of that size: {said}.") from None
-    study = Study(study=StudySettings(name=name), screen=screen, pictures=PictureSettings())
+    alignment = AlignmentSettings(primary=NEW_PRIMARY)
+    study = Study(study=StudySettings(name=name), screen=screen, pictures=PictureSettings(), alignment=alignment)
     return study.model_copy(update=update)
 
 

@@ -593,17 +593,19 @@ def replication_sentences(inference: Inference) -> list[str]:
 
 
 def sigma_reading(study: Study, inference: Inference) -> str:
-    """Where the primary measure's curves are best in this study; empty where nothing was compared."""
-    found = [r for r in inference.replications_of(inference.main()) if r.measure == inference.primary]
+    """Where the curves of the measure that the replication is told by are best; empty where nothing was compared."""
+    found = [r for r in inference.replications_of(inference.main()) if r.measure == inference.replicated]
     if not found or found[0].mean_curve.best_sigma is None:
         return ""
     mean, chance = found[0].mean_curve, found[0].shuffled_curve
-    text = f"By {MEASURES[inference.primary].label} the heads' mean is best at σ = "
+    text = f"By {MEASURES[inference.replicated].label} the heads' mean is best at σ = "
     text += sigma_text(study, found[0].mean_curve.best_sigma or 0.0)
     text += ", where the sweep ends: that is no optimum" if mean.at_edge else ""
     if chance is not None and chance.best_sigma is not None:
         text += f"; other pictures are best at {sigma_text(study, chance.best_sigma)}"
         text += ", where the sweep ends" if chance.at_edge else ""
+    if inference.replicated != inference.primary:
+        text += f". {MEASURES[inference.primary].label}, the primary measure, is taken at the fixed σ alone"
     return f"{text}."
 
 
