@@ -82,7 +82,7 @@ FloatArray = NDArray[np.float64]
 Item = TypeVar("Item")
 
 # Raise a stage's number whenever its output changes for the same input: what was cached before is then forgotten.
-VERSION = {"fixations": 4, "attention": 1, "random weights": 1, "alignment": 7, "areas": 1, "report": 6}
+VERSION = {"fixations": 4, "attention": 1, "random weights": 1, "alignment": 7, "areas": 1, "report": 7}
 MOUSE = "mouse"  # the name that the recording of a mouse gives as its tracker
 TABLES = ("fixations.parquet", "trials.csv", "quality.csv", "attention.csv", "areas.parquet")
 # What the ceiling and the centre are fitted to, where there is more: so many tell it.

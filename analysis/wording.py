@@ -30,7 +30,7 @@ from analysis.inference import (
     WindowReading,
     is_head,
 )
-from analysis.measures import MEASURES
+from analysis.measures import MEASURES, Measure
 from analysis.results import ModelSummary, Results
 from shared.study import Study
 
@@ -107,6 +107,15 @@ def cell(value: Any, column: str = "") -> str:
         size = abs(float(value))
         return number(float(value), 3 if size < 10 else 2 if size < 100 else 1)
     return str(value)
+
+
+def amount(value: float, measure: Measure) -> str:
+    """A difference by a measure, with its unit and name.
+
+    >>> amount(0.5, MEASURES["nss"]), amount(0.5, MEASURES["cc"])
+    ('0.50 SD of NSS', "0.50 in Pearson's CC")
+    """
+    return f"{number(value)} {measure.unit + ' of ' if measure.unit else 'in '}{measure.label}"
 
 
 def listed(words: Sequence[str]) -> str:
@@ -241,9 +250,8 @@ def _above_chance(main: Sound) -> str:
         score = f"{measure.label} {number(best.value.mean)}{' ' + measure.unit if measure.unit else ''}"
         return f"with {score} ({interval(best.value)}), and how far above chance that is cannot be said"
     away = gain if gain.mean >= 0 else _negated(gain)
-    amount = f"{number(away.mean)} {measure.unit + ' of ' if measure.unit else 'in '}{measure.label}"
     direction = "closer" if gain.mean >= 0 else "farther"
-    text = f"{amount} {direction} than its own attention on other pictures ({interval(away)})"
+    text = f"{amount(away.mean, measure)} {direction} than its own attention on other pictures ({interval(away)})"
     if gain.low is None or gain.high is None:
         return text
     if gain.high < 0:
@@ -413,7 +421,7 @@ def drift_sentences(results: Results, inference: Inference) -> list[str]:
         texts.append(
             f"The main analysis {'corrects' if corrected else 'does not correct'} it. "
             f"{'Without' if corrected else 'With'} the correction {closest}, and no head's {of} differs by more than "
-            f"{number(moved)}{' ' + MEASURES[main.measure].unit if MEASURES[main.measure].unit else ''}."
+            f"{amount(moved, MEASURES[main.measure])}."
         )
     return texts
 
@@ -458,8 +466,8 @@ def floor_sentences(results: Results, inference: Inference) -> list[str]:
         how = f"all {t.permutations:,} orders" if t.exact else f"{t.permutations:,} permutations"
         texts.append(
             f"Above chance, {label}: the largest standardised gain of {t.maps} heads is that of {head_label(t.map)} of "
-            f"{layer_words(results, t.model, t.layer)} ({number(t.gain)} {MEASURES[t.measure].unit}".rstrip()
-            + f", z = {number(t.z, 1)}; {p} by {how} of the pictures of attention, corrected for all heads and "
+            f"{layer_words(results, t.model, t.layer)} ({amount(t.gain, MEASURES[t.measure])}"
+            f", z = {number(t.z, 1)}; {p} by {how} of the pictures of attention, corrected for all heads and "
             "layers). It says that attention follows which picture was shown, for these participants and pictures like "
             "these."
         )
@@ -504,17 +512,15 @@ def sound_sentences(results: Results, inference: Inference) -> list[str]:
 def model_sentences(results: Results, inference: Inference) -> list[str]:
     """Each pair of models in a sentence, by the mean of heads in the last layer analysed."""
     measure = MEASURES[inference.primary]
-    unit = f" {measure.unit}" if measure.unit else ""
     texts = []
     for c in inference.model_contrasts:
         labels = layer_label(results, c.first, c.first_layer), layer_label(results, c.second, c.second_layer)
         closer, other = labels if c.difference >= 0 else labels[::-1]
         low, high = sorted((c.low, c.high) if c.difference >= 0 else (-c.low, -c.high))
-        amount = f"{number(abs(c.difference))}{unit} of {measure.label}"
         whether = "" if c.p < 1 - LEVEL else ", from which it cannot be told"
         texts.append(
-            f"By the mean of its heads {closer} is {amount} closer to where they looked than {other}{whether} "
-            f"(simultaneous 95 % interval {number(low)} to {number(high)}, p {_p_equals(c.p)})."
+            f"By the mean of its heads {closer} is {amount(abs(c.difference), measure)} closer to where they looked "
+            f"than {other}{whether} (simultaneous 95 % interval {number(low)} to {number(high)}, p {_p_equals(c.p)})."
         )
     return texts
 
@@ -525,7 +531,6 @@ def group_sentences(results: Results, inference: Inference) -> list[str]:
     if groups is None:
         return []
     measure = MEASURES[inference.primary]
-    unit = f" {measure.unit}" if measure.unit else ""
     sizes = listed([f"{n} of {name}" for name, n in groups.sizes.items()])
     texts = [
         f"Groups by {groups.column} ({sizes}) are compared with equal numbers of fixations, "
@@ -539,7 +544,7 @@ def group_sentences(results: Results, inference: Inference) -> list[str]:
             if c.map != "mean":
                 continue
             closer, other = (first, second) if c.difference >= 0 else (second, first)
-            text = f"The mean of heads of {label} is {number(abs(c.difference))}{unit} of {measure.label} closer to "
+            text = f"The mean of heads of {label} is {amount(abs(c.difference), measure)} closer to "
             text += f"{closer} than to {other}"
             if c.low is not None and c.high is not None and c.p is not None:
                 low, high = sorted((c.low, c.high) if c.difference >= 0 else (-c.low, -c.high))

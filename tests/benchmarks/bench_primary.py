@@ -18,7 +18,8 @@ a measure's:
                  is told; the same for "nobody", where the share is 0
 
 Scores are those of comparisons.py at the fixed sigma of 1 degree, `smooth = "human"`; the centre bias of information
-gain and the negatives of shuffled AUC are of 2,000 fixations on the study's other pictures. Each study goes through
+gain and the negatives of shuffled AUC are of 1,000 fixations on the study's other pictures. KL and CC, which take
+longest, are had of the first 18 studies of a case, and without coverage. Each study goes through
 `inference.sound_reading`. Said of each measure, with Monte-Carlo errors:
 
     first        the planted head is ranked closest to people
@@ -77,13 +78,15 @@ from analysis.models import load
 from analysis.results import head_name
 from experiment.observer import durations_s, map_points
 from shared.stimuli import bundled_folder, open_picture, read_object, read_stimuli
-from shared.study import NEW_PRIMARY
+from shared.study import NEW_PRIMARY, Measure
 
 SEED, TRUTH_SEED = 20263, 20264
 LAYERS, HEADS, PICTURES = (4, 8, 12), 6, 20
 INPUT_PX, WIDTH_DEG, SIGMA_DEG = 196, 20.0, 1.0
 CANDIDATES = ("ig", "nss")
-MEASURES = (*CANDIDATES, "auc", "sauc", "kl", "cc")
+OF_MAPS: tuple[Measure, ...] = ("kl", "cc")
+MEASURES = (*CANDIDATES, "auc", "sauc", *OF_MAPS)
+STUDIES_OF_MAPS = 18
 FULL = 54  # studies a case, for which the limits are meant
 STUDIES_PER_TASK = 9
 TRUTH_PARTICIPANTS = 200
@@ -96,7 +99,7 @@ NEARBY, NEARBY_SD = 0.5, 1.5  # share of fixations near the last one, and how ne
 OFFSET_SD, SCATTER_SD = 0.3, 0.19  # in x and in y; both together 0.5 degrees from where people looked
 CENTRE, CENTRE_SD = (0.47, 0.54), (0.2, 0.17)  # of people, in shares of the picture: x, y
 OWN_CENTRE_SD = 0.05
-PLACES = 2000
+PLACES = 1000
 
 
 @dataclass(frozen=True)
@@ -305,11 +308,14 @@ def rest_of(case: Case, some: Pictures, which: NDArray[np.intp], n_participants:
 
 
 def scores_of(
-    looks: Looks, some: Pictures, which: NDArray[np.intp], layer: int, rng: np.random.Generator
+    looks: Looks, some: Pictures, which: NDArray[np.intp], layer: int, rng: np.random.Generator, *, of_maps: bool
 ) -> dict[str, FloatArray]:
-    """By measure the scores (participants, pictures, heads) of one layer, as comparisons.py makes them."""
+    """By measure the scores (participants, pictures, heads) of one layer, as comparisons.py makes them.
+
+    of_maps: whether those of maps are among them.
+    """
     side, pixels, at_points = some.side, looks.pixels(some.side), _contributions(some.side)
-    found = {m: np.empty((*pixels.shape[:2], HEADS)) for m in MEASURES}
+    found = {m: np.empty((*pixels.shape[:2], HEADS)) for m in MEASURES if of_maps or m not in OF_MAPS}
     # A picture that was drawn twice has one centre bias, that of the others.
     for picture in np.unique(which):
         own = which == picture
@@ -330,9 +336,11 @@ def scores_of(
         flat = at.ravel()
         shuffled = values_at("sauc", some.heads[picture, layer], flat // side, flat % side, negatives=(rows, columns))
         found["sauc"][:, own] = means(shuffled.reshape(HEADS, *at.shape))
+        if not of_maps:
+            continue
         cells = zip(*(of[:, own].reshape(-1, MOST) for of in (looks.x, looks.y, looks.weight)), strict=True)
         people = [Fixations(x[w > 0], y[w > 0], w[w > 0]) for x, y, w in cells]
-        maps = align(people, some.heads[picture, layer], [some.px(SIGMA_DEG)], smooth="human", measures=("kl", "cc"))
+        maps = align(people, some.heads[picture, layer], [some.px(SIGMA_DEG)], smooth="human", measures=OF_MAPS)
         for measure, values in maps.items():
             found[measure][:, own] = values.reshape(*at.shape[:2], HEADS)
     return found
@@ -372,7 +380,8 @@ def simulate(case: Case, number: int, some: Pictures, rng: np.random.Generator, 
     followed = some.heads[:, layer, list(heads)].mean(axis=1) if heads else some.edges
     shares = shares_of(case, n, PICTURES, rng, each=population)
     looks = look(followed[which], rest_of(case, some, which, n, rng), shares, some.px(1.0), rng)
-    return layer, heads, scores_of(looks, some, which, layer, rng)
+    of_maps = number < STUDIES_OF_MAPS and not population
+    return layer, heads, scores_of(looks, some, which, layer, rng, of_maps=of_maps)
 
 
 def reading_of(measure: str, scores: FloatArray) -> Sound:
@@ -412,7 +421,7 @@ def study(
                 "set": any(name in (named, *sound.ties) for name in names),
                 "wrong alone": alone and named not in names,
             }
-        if truths is not None:
+        if truths is not None and measure in truths:
             truth = truths[measure]
             pairs = [(i, j) for i in range(HEADS) for j in range(i)]
             differences = [crossed_interval(scores[:, :, i] - scores[:, :, j]) for i, j in pairs]
@@ -465,17 +474,19 @@ class Rate:
     error: float
 
     def __str__(self) -> str:
-        return f"{100 * self.rate:.1f} ± {100 * self.error:.1f}"
+        return f"{100 * self.rate:.1f} ± {100 * self.error:.1f}" if np.isfinite(self.rate) else ""
 
 
 def rate(answers: Sequence[float]) -> Rate:
+    if not answers:
+        return Rate(np.nan, np.nan)
     values = np.asarray(answers, dtype=np.float64)
     return Rate(float(values.mean()), float(values.std() / np.sqrt(len(values))))
 
 
 def rate_of(answers: Answers, measure: str, what: str, cases: Iterable[Case] = CASES) -> Rate:
     """Over all studies of these cases that have an answer."""
-    return rate([s[measure][what] for case in cases for s in answers[case.name] if what in s[measure]])
+    return rate([s[measure][what] for case in cases for s in answers[case.name] if what in s.get(measure, {})])
 
 
 @dataclass(frozen=True)
