@@ -59,7 +59,7 @@ bench: $(VENV)/.dev
 bench-large: $(VENV)/.dev
 	$(BIN)/python tests/benchmarks/bench_large.py --json $(BENCH)/large.json
 
-# Which measure a new study begins with: 1,188 simulated studies, a quarter of an hour on one core.
+# Which measure a new study begins with: 1,188 simulated studies, some six minutes on one core.
 bench-primary: $(VENV)/.dev
 	$(BIN)/python tests/benchmarks/bench_primary.py --json $(BENCH)/primary.json
 
