@@ -76,12 +76,12 @@ def demo(
     """
     from shared.dataset import create_study
     from shared.stimuli import bundled_folder
-    from shared.study import AlignmentSettings, ModelSettings, new_study
+    from shared.study import ModelSettings, new_study
 
     study = new_study("Beholder's demonstration", bundled_folder())
     # Random weights, in a study drawn 20 times, are what takes longest.
-    changed = {"models": ModelSettings(names=["offline"]), "alignment": AlignmentSettings(random_weights=3)}
-    study = study.model_copy(update=changed)
+    alignment = study.alignment.model_copy(update={"random_weights": 3})
+    study = study.model_copy(update={"models": ModelSettings(names=["offline"]), "alignment": alignment})
     if (out / "study.toml").exists():
         # A demo that was interrupted goes on; one that is whole is only shown again.
         _say(f"{out} is a study already: it is completed and analysed again where needed.")

@@ -398,8 +398,10 @@ def against_other_pictures(results: Results, model: str, layer: int, measure: st
     return pd.concat(tables) if tables else pd.DataFrame(index=pd.MultiIndex.from_arrays([[], []]), dtype=np.float64)
 
 
-def means_over_participants(results: Results, model: str, layer: int, measure: str, *, swept: bool) -> pd.DataFrame:
-    """Over all viewing time: a row a (map, picture), a column a sigma; the fixed one alone if not `swept`."""
+def means_over_participants(results: Results, model: str, layer: int, measure: str, swept: str = "") -> pd.DataFrame:
+    """Over all viewing time, a row a (map, picture) and a column a sigma: `measure` at the fixed one, `swept`, which
+    was taken over sigma, at the others; without it the fixed sigma is the only one.
+    """
     fixed = results.study.maps.sigma
     drift, people = ("drift_corrected", "==", results.study.fixations.correct_drift), ("participant", "!=", POOLED)
     tables: dict[str, pd.DataFrame] = {}
@@ -409,8 +411,8 @@ def means_over_participants(results: Results, model: str, layer: int, measure: s
         rows = results.rows("fixed", model, layer, picture, columns, where)
         table = rows[_over_all_time(rows)].groupby("map")[measure].mean().to_frame(fixed)
         if swept:
-            rows = results.rows("alignment", model, layer, picture, ["map", "sigma", measure], [people])
-            curves = rows.assign(sigma=rows["sigma"].round(9)).pivot_table(measure, index="map", columns="sigma")
+            rows = results.rows("alignment", model, layer, picture, ["map", "sigma", swept], [people])
+            curves = rows.assign(sigma=rows["sigma"].round(9)).pivot_table(swept, index="map", columns="sigma")
             table = table.join(curves.drop(columns=fixed, errors="ignore"))
         tables[picture] = table
     if not tables:

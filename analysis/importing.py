@@ -25,7 +25,16 @@ from shared.errors import DataError, Remark, StudyError
 from shared.parsing import listed, parse_number, shortened
 from shared.screen import FARTHEST_PX
 from shared.stimuli import Stimulus, read_stimuli
-from shared.study import CheckSettings, MapSettings, PictureSettings, Study, StudySettings, read_study
+from shared.study import (
+    NEW_PRIMARY,
+    AlignmentSettings,
+    CheckSettings,
+    MapSettings,
+    PictureSettings,
+    Study,
+    StudySettings,
+    read_study,
+)
 
 FloatArray = NDArray[np.float64]
 
@@ -124,7 +133,7 @@ def keep_remarks(remarks: list[Remark], study_folder: Path) -> None:
 
 
 def settings_for_import(name: str, picture_width_deg: float | None) -> Study:
-    """Settings of a study without a screen of its own: sigma in degrees only where the pictures' size is known.
+    """Settings of a new study without a screen of its own: sigma in degrees only where the pictures' size is known.
 
     In percent, the sweep and the fixed sigma are those of a picture 20 degrees wide: 0.5 to 20 %, and 5 %.
     """
@@ -134,6 +143,7 @@ def settings_for_import(name: str, picture_width_deg: float | None) -> Study:
         screen=None,
         pictures=PictureSettings(size_deg=picture_width_deg, size_of="width"),
         maps=MapSettings.model_validate(percent) if picture_width_deg is None else MapSettings(),
+        alignment=AlignmentSettings(primary=NEW_PRIMARY),
     )
 
 

@@ -29,6 +29,8 @@ from shared.parsing import parse_number, shortened
 from shared.screen import FARTHEST_PX, Rect
 from shared.stimuli import Stimulus, read_stimuli
 from shared.study import (
+    NEW_PRIMARY,
+    AlignmentSettings,
     CheckSettings,
     MessageSettings,
     PictureSettings,
@@ -255,7 +257,8 @@ def _new_study(study_folder: Path, new: NewStudy, first: VendorRecording) -> Stu
     except ValidationError as error:
         said = re.sub(r"^Value error, ", "", error.errors()[0]["msg"])
         raise StudyError(f"the screen of {width_px} x {height_px} px cannot be of that size: {said}.") from None
-    study = Study(study=StudySettings(name=name), screen=screen, pictures=PictureSettings())
+    alignment = AlignmentSettings(primary=NEW_PRIMARY)
+    study = Study(study=StudySettings(name=name), screen=screen, pictures=PictureSettings(), alignment=alignment)
     return study.model_copy(update=update)
 
 

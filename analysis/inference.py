@@ -541,6 +541,14 @@ class Inference:
     half: Estimate | None = None
     choices: tuple[Choice, ...] = ()
 
+    @property
+    def replicated(self) -> str:
+        """The measure by which the replication is told: the primary one; where that was not taken over sigma KL, as in
+        the published study, or the first that was; empty where none was.
+        """
+        known = [r.measure for r in self.replication]
+        return next((m for m in (self.primary, "kl", *known) if m in known), "")
+
     def primary_of(self, model: str, layer: int) -> Sound:
         """The sound reading of one layer by the primary measure."""
         return next(s for s in self.sound if s.primary and (s.model, s.layer) == (model, layer))

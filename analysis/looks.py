@@ -24,10 +24,10 @@ from analysis.cells import means_over_participants
 from analysis.figures import head_label
 from analysis.gaze_maps import Grid, fixation_map, grid_for, sigma_in_map_px, to_map_px
 from analysis.inference import Inference
+from analysis.measures import MEASURES
 from analysis.results import Results
 from analysis.wording import layer_label, number, sigma_text
 from shared.stimuli import Stimulus, open_picture
-from shared.study import SWEPT
 
 FloatArray = NDArray[np.float64]
 
@@ -118,9 +118,11 @@ def make_looks(results: Results, inference: Inference, stimuli: Sequence[Stimulu
     sigmas = study.maps.sigmas()
     few = sum(len(p) for g in gaze.values() for p in g.by_participant) <= MOST_FIXATIONS
     too_many = sum(len(n) for n in names) * len(seen) * len(sigmas) > MOST_SCORES
-    if too_many or not few or inference.primary not in SWEPT:
+    # What is not taken over sigma stands at the fixed one, and what the replication is told by at the others.
+    swept = "" if too_many or not few else inference.replicated
+    if not swept:
         sigmas = (study.maps.sigma,)
-    scores = [means_over_participants(results, *key, inference.primary, swept=len(sigmas) > 1) for key in layers]
+    scores = [means_over_participants(results, *key, inference.primary, swept) for key in layers]
     fixed = int(np.argmin(np.abs(np.array(sigmas) - study.maps.sigma)))
     looks, objects = [], []
     for s in seen:
@@ -140,11 +142,14 @@ def make_looks(results: Results, inference: Inference, stimuli: Sequence[Stimulu
     )
     if len(seen) < len(stimuli):
         note += f" The first {len(seen)} of {len(stimuli)} pictures by name are shown."
+    if swept not in ("", inference.primary):
+        primary, other = MEASURES[inference.primary].label, MEASURES[swept].label
+        note += f" {primary} is taken at that σ alone; at the others the score is {other}."
     if not few:
         note += f" Of the fixations the first {MOST_FIXATIONS // len(seen):,} on each picture can be laid over."
     data = {
         "top": top,
-        "measure": _measure(results),
+        "measures": [(inference.primary if i == fixed else swept).upper() for i in range(len(sigmas))],
         "sigmas": [round(s, 6) for s in sigmas],
         "colours": _bytes(palette()),
         "differences": _bytes(diverging_palette()),
@@ -259,10 +264,6 @@ def _row(scores: pd.DataFrame, name: str, picture: str) -> list[float]:
     return row
 
 
-def _measure(results: Results) -> str:
-    return results.study.alignment.primary.upper()
-
-
 def _look(
     results: Results, stimulus: Stimulus, side: int, people: FloatArray | None, head: FloatArray | None, score: float,
     top: float, most_dots: int | None,
@@ -282,7 +283,7 @@ def _look(
         people="" if people is None else data_uri(map_png(people, top), "image/png"),
         head="" if head is None else data_uri(map_png(head, top), "image/png"),
         difference="" if minus is None else data_uri(difference_png(minus, top), "image/png"),
-        score=f"{_measure(results)} {number(score)}" if np.isfinite(score) else "",
+        score=f"{results.study.alignment.primary.upper()} {number(score)}" if np.isfinite(score) else "",
         fixations=tuple(_dots(used[:most_dots], scale)),
         n_fixations=len(used),
         scale_bar=_scale_bar(results.summary.px_per_deg.get(stimulus.name), scale, width),

@@ -443,7 +443,7 @@ def _sigma_units(results: Results, inference: Inference, stimuli: Sequence[Stimu
     main, unit = inference.main(), results.study.maps.sigma_unit
     found: list[tuple[str, str, float | None]] = [("fixed beforehand", "set", main.sigma)]
     for r in inference.replications_of(main):
-        if r.measure == inference.primary:
+        if r.measure == inference.replicated:
             ends = sum(c.at_edge for c in r.curves)
             what = f"mean; {ends} of {len(r.curves)} at the sweep's end" if ends else "mean of optima"
             found.append(("replication: best for each head", what, r.best_sigma_mean))
@@ -535,8 +535,9 @@ def _table(
     if not on_page.all():
         note = f"{note} Other layers are in the CSV.".strip()
     if long and len(set(whole["measure"])) > 1:
-        on_page &= whole["measure"] == inference.primary
-        note = f"{note} Shown: {MEASURES[inference.primary].label}; the CSV has every measure.".strip()
+        shown = inference.primary if inference.primary in set(whole["measure"]) else inference.replicated
+        on_page &= whole["measure"] == shown
+        note = f"{note} Shown: {MEASURES[shown].label}; the CSV has every measure.".strip()
     return Table(name, title, whole, whole[on_page].reset_index(drop=True), note)
 
 

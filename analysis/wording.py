@@ -34,7 +34,7 @@ from analysis.inference import (
     WindowReading,
     is_head,
 )
-from analysis.measures import MEASURES
+from analysis.measures import MEASURES, Measure
 from analysis.mixed_model import FEWEST_LEVELS
 from analysis.results import ModelSummary, Results
 from shared.study import Study
@@ -113,6 +113,15 @@ def cell(value: Any, column: str = "") -> str:
         size = abs(float(value))
         return number(float(value), 3 if size < 10 else 2 if size < 100 else 1)
     return str(value)
+
+
+def amount(value: float, measure: Measure) -> str:
+    """A difference by a measure, with its unit and name.
+
+    >>> amount(0.5, MEASURES["nss"]), amount(0.5, MEASURES["cc"])
+    ('0.50 SD of NSS', "0.50 in Pearson's CC")
+    """
+    return f"{number(value)} {measure.unit + ' of ' if measure.unit else 'in '}{measure.label}"
 
 
 def listed(words: Sequence[str]) -> str:
@@ -228,11 +237,8 @@ def finding(results: Results, inference: Inference) -> Finding:
         comes = f"is the closest on {len(choice.chosen_on)} of them; on the other {choice.reading.value.pictures} it is"
     else:
         comes = "comes closest to where they looked," if choice.candidates > 1 else "is the only head,"
-    amount, others = (
-        f"{_above_chance(main, choice)}{_share_of_the_way(main, choice.reading.share)}",
-        _beside_other_heads(choice),
-    )
-    found = f"{head} {comes} {amount}{others}"
+    how_far = f"{_above_chance(main, choice)}{_share_of_the_way(main, choice.reading.share)}"
+    found = f"{head} {comes} {how_far}{_beside_other_heads(choice)}"
     if few(results):
         if loses_to_even_spread(main):
             found = "no head comes closer to where they looked than an even spread over the picture does"
@@ -372,11 +378,12 @@ def _above_chance(main: Sound, choice: Choice) -> str:
         score = f"{measure.label} {number(value.mean)}{' ' + measure.unit if measure.unit else ''}"
         return f"with {score} ({interval(value)}), and how far above chance that is cannot be said"
     away = gain if gain.mean >= 0 else _negated(gain)
-    amount = f"{number(away.mean)} {measure.unit + ' of ' if measure.unit else 'in '}{measure.label}"
     direction = "closer" if gain.mean >= 0 else "farther"
     among = "" if choice.chosen_on or choice.candidates == 1 else f" over all {choice.candidates} heads"
     tested = "" if choice.p is None else f"; p {_p_equals(choice.p)} by permuted pictures{among}"
-    text = f"{amount} {direction} than its own attention on other pictures ({interval(away)}{tested})"
+    text = (
+        f"{amount(away.mean, measure)} {direction} than its own attention on other pictures ({interval(away)}{tested})"
+    )
     return text if choice.above_chance else f"{text}, not shown to be above chance"
 
 
@@ -574,7 +581,7 @@ def drift_sentences(results: Results, inference: Inference) -> list[str]:
         texts.append(
             f"The main analysis {'corrects' if corrected else 'does not correct'} it. "
             f"{'Without' if corrected else 'With'} the correction {closest}, and no head's {of} differs by more than "
-            f"{number(moved)}{' ' + MEASURES[main.measure].unit if MEASURES[main.measure].unit else ''}."
+            f"{amount(moved, MEASURES[main.measure])}."
         )
     return texts
 
@@ -619,8 +626,8 @@ def floor_sentences(results: Results, inference: Inference) -> list[str]:
         how = f"all {t.permutations:,} orders" if t.exact else f"{t.permutations:,} permutations"
         texts.append(
             f"Above chance, {label}: the largest standardised gain of {t.maps} heads is that of {head_label(t.map)} of "
-            f"{layer_words(results, t.model, t.layer)} ({number(t.gain)} {MEASURES[t.measure].unit}".rstrip()
-            + f", z = {number(t.z, 1)}; {p} by {how} of the pictures of attention, corrected for all heads and "
+            f"{layer_words(results, t.model, t.layer)} ({amount(t.gain, MEASURES[t.measure])}"
+            f", z = {number(t.z, 1)}; {p} by {how} of the pictures of attention, corrected for all heads and "
             f"layers). {_follows(t.p)}"
         )
     nss = next((s for s in inference.measures_of(main) if s.measure == "nss"), None)
@@ -691,17 +698,16 @@ def _logs_sentence(s: Sound, measure: str) -> str:
 def model_sentences(results: Results, inference: Inference) -> list[str]:
     """Each pair of models in a sentence, by the mean of heads in the last layer analysed."""
     measure = MEASURES[inference.primary]
-    unit = f" {measure.unit}" if measure.unit else ""
     texts = []
     for c in inference.model_contrasts:
         labels = layer_label(results, c.first, c.first_layer), layer_label(results, c.second, c.second_layer)
         closer, other = labels if c.difference >= 0 else labels[::-1]
         low, high = sorted((c.low, c.high) if c.difference >= 0 else (-c.low, -c.high))
-        amount = f"{number(abs(c.difference))}{unit} of {measure.label}"
         whether = "" if c.p < 1 - LEVEL else ", from which it cannot be told"
+        by_how_much = amount(abs(c.difference), measure)
         what = {
-            "score": f"is {amount} closer to where they looked than {other}",
-            "gain": f"gains {amount} more over its attention on other pictures than {other}",
+            "score": f"is {by_how_much} closer to where they looked than {other}",
+            "gain": f"gains {by_how_much} more over its attention on other pictures than {other}",
         }[c.of]
         texts.append(
             f"By the mean of its heads {closer} {what}{whether} (simultaneous 95 % interval {number(low)} to "
@@ -716,7 +722,6 @@ def group_sentences(results: Results, inference: Inference) -> list[str]:
     if groups is None:
         return []
     measure = MEASURES[inference.primary]
-    unit = f" {measure.unit}" if measure.unit else ""
     sizes = listed([f"{n} of {name}" for name, n in groups.sizes.items()])
     texts = [
         f"Groups by {groups.column} ({sizes}) are compared with equal numbers of fixations, "
@@ -731,10 +736,12 @@ def group_sentences(results: Results, inference: Inference) -> list[str]:
             if c.map != "mean":
                 continue
             closer, other = (first, second) if c.difference >= 0 else (second, first)
-            amount = f"{number(abs(c.difference))}{unit} of {measure.label}"
-            text = f"The mean of heads of {label} is {amount} closer to {closer} than to {other}"
+            by_how_much = amount(abs(c.difference), measure)
+            text = f"The mean of heads of {label} is {by_how_much} closer to {closer} than to {other}"
             if by == "gain":
-                text = f"Over chance the mean of heads of {label} gains {amount} more with {closer} than with {other}"
+                text = (
+                    f"Over chance the mean of heads of {label} gains {by_how_much} more with {closer} than with {other}"
+                )
             if c.low is not None and c.high is not None and c.p is not None:
                 low, high = sorted((c.low, c.high) if c.difference >= 0 else (-c.low, -c.high))
                 text += "" if c.p < 1 - LEVEL else ", which is no difference that these data show"
@@ -812,19 +819,21 @@ def _over_cells(of: BestSigma | None) -> str:
 
 
 def sigma_reading(study: Study, inference: Inference) -> str:
-    """Where the primary measure's curves are best in this study; empty where nothing was compared over sigma."""
+    """Where the curves of the measure that the replication is told by are best; empty where nothing was compared."""
     if len(study.maps.sigmas()) == 1:
         return f"Sigma was not swept: every score is of σ = {sigma_text(study, study.maps.sigma)}, and none is best."
-    found = [r for r in inference.replications_of(inference.main()) if r.measure == inference.primary]
+    found = [r for r in inference.replications_of(inference.main()) if r.measure == inference.replicated]
     if not found or found[0].mean_curve.best_sigma is None:
         return ""
     mean, chance = found[0].mean_curve, found[0].shuffled_curve
-    text = f"By {MEASURES[inference.primary].label} the heads' mean is best at σ = "
+    text = f"By {MEASURES[inference.replicated].label} the heads' mean is best at σ = "
     text += sigma_text(study, found[0].mean_curve.best_sigma or 0.0)
     text += ", where the sweep ends: that is no optimum" if mean.at_edge else ""
     if chance is not None and chance.best_sigma is not None:
         text += f"; other pictures are best at {sigma_text(study, chance.best_sigma)}"
         text += ", where the sweep ends" if chance.at_edge else ""
+    if inference.replicated != inference.primary:
+        text += f". {MEASURES[inference.primary].label}, the primary measure, is taken at the fixed σ alone"
     return f"{text}."
 
 

@@ -90,6 +90,18 @@ def test_a_new_study_is_made_once_and_never_overwritten(study: Path, photographs
     assert settings.read_text().endswith("# mine\n")
 
 
+@needs_analysis
+def test_the_demo_is_about_what_a_new_study_is_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import beholder as program
+    from shared.study import NEW_PRIMARY, read_study
+
+    for step in ("_simulate", "_analyze"):
+        monkeypatch.setattr(program, step, lambda *_: None)
+    program.demo(tmp_path / "demo", 1, 1)
+    alignment = read_study(tmp_path / "demo").alignment
+    assert (alignment.primary, alignment.random_weights) == (NEW_PRIMARY, 3)
+
+
 def test_pictures_that_are_broken_begin_no_study(tmp_path: Path) -> None:
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.png").write_bytes(b"no picture")

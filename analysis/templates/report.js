@@ -109,7 +109,7 @@ function say(side, i, name, score, label) {
 function showHead(side, i) {
   const { layer, head, name } = chosen(side);
   const value = data.objects[i].scores[layer]?.[head]?.[sigmaIndex()];
-  const score = value == null ? "" : `${data.measure} ${value.toFixed(2).replace("-", "\u2212")}`;
+  const score = value == null ? "" : `${data.measures[sigmaIndex()]} ${value.toFixed(2).replace("-", "\u2212")}`;
   put(`map-${side}-${i}`, plain(headMap(data.objects[i], layer, head)));
   say(side, i, name, score, `Attention of ${name}. ${score}`);
 }

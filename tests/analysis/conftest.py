@@ -54,7 +54,7 @@ from analysis.results import (
 )
 from shared.errors import Remark
 from shared.stimuli import read_labels, read_stimuli
-from shared.study import Study, write_study
+from shared.study import Measure, Study, write_study
 
 ROOT = Path(__file__).resolve().parents[2]
 MEASURES = ("kl", "cc", "sim", "ssim", "nss")
@@ -82,9 +82,10 @@ class MadeUp:
     geometry: bool = True
     shuffled: bool = True
     uniform_cc: bool = False
+    primary: Measure = "kl"
     effect: float = 1.0
     half: bool = False  # heads are chosen on every other picture, beginning with the first
-    drift_kl: float = 0.125  # by so much heads come closer where drift is corrected
+    drift: float = 0.125  # by so much heads come closer, in the primary measure, where drift is corrected
     name: str = "Made-up <study> & test"
     size_px: tuple[int, int] = (240, 180)
     picture_names: str = "object-{:02d}"
@@ -193,6 +194,13 @@ def decisive_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_results(tmp_path_factory.mktemp("decisive") / "study", made)
 
 
+@pytest.fixture(scope="session")
+def nss_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A made-up study about NSS, which is not taken over sigma, to be read only."""
+    made = MadeUp(models=("first",), layers=(12,), primary="nss")
+    return make_results(tmp_path_factory.mktemp("nss") / "study", made)
+
+
 @pytest.fixture
 def small_study(small_folder: Path, tmp_path: Path) -> Path:
     """A copy of the made-up study of one model and layer, to be written to."""
@@ -217,7 +225,8 @@ def _study(made: MadeUp) -> Study:
     step = round(4.0 / made.sigmas, 3)
     values: dict[str, object] = {
         "study": {"name": made.name},
-        "alignment": {"measures": list(MEASURES), "choose_on": "half" if made.half else "all"},
+        "alignment": {"measures": list(MEASURES), "primary": made.primary}
+        | {"choose_on": "half" if made.half else "all"},
         "maps": {"sigma_unit": unit, "sigma_from": step, "sigma_to": step * made.sigmas, "sigma_step": step}
         | {"sigma": round(step * max(1, round(1 / step)), 9)},
     }
@@ -369,7 +378,8 @@ def _comparisons(
                     values["cc"] = values["nss"] = np.nan
                 rows.append(row | {"map": m} | values)
                 if made.geometry and who != "pooled" and sigma == study.maps.sigma:
-                    moved = {"kl": values["kl"] - made.drift_kl * m.startswith("head-")}
+                    towards = np.sign(SCALES[made.primary][1]) * made.drift * m.startswith("head-")
+                    moved = {made.primary: values[made.primary] + towards}
                     rows.append(row | {"map": m, "drift_corrected": True} | moved)
     return pd.DataFrame(rows)
 

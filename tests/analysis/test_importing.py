@@ -9,7 +9,7 @@ from PIL import Image
 from analysis.importing import import_fixations, participant_labels, read_fixation_csv
 from shared.dataset import beh_runs, fixations_file, read_fixations
 from shared.errors import DataError, StudyError
-from shared.study import read_study
+from shared.study import NEW_PRIMARY, read_study
 
 GOOD = "participant,stimulus,x_px,y_px,duration_ms\n01,a.png,5.5,4,200\n01,a.png,6,5,150\n02,b,1,1,300\n"
 
@@ -35,6 +35,7 @@ def test_a_table_becomes_a_study_with_every_fixation(tmp_path: Path, images: Pat
     first, second = (read_fixations(fixations_file(run)) for run in beh_runs(tmp_path / "study"))
     np.testing.assert_array_equal(first[["x_px", "y_px", "duration"]], [[5.5, 4, 0.2], [6, 5, 0.15]])
     assert list(first["fixation"]) == [1, 2] and list(second["stim_file"]) == ["images/b.png"]
+    assert read_study(tmp_path / "study").alignment.primary == NEW_PRIMARY
 
 
 def test_degrees_stay_unknown_unless_the_pictures_width_is_given(tmp_path: Path, images: Path) -> None:

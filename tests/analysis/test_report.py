@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 from analysis.density import Ratio, Share
 from analysis.held_out_sigma import SigmaEstimate
 from analysis.inference import Estimate, GroupContrast, Groups, Inference, SigmaReading, infer, read_inference
-from analysis.looks import LEVELS, difference, difference_png, map_png, people_map, picture_gaze
+from analysis.looks import LEVELS, difference, difference_png, make_looks, map_png, people_map, picture_gaze
 from analysis.report import make_tables, write_report
 from analysis.results import FIXED_COLUMNS, Results, Setup, read_results, results_folder, write_json, write_table
 from analysis.wording import (
@@ -372,6 +372,48 @@ def test_imported_fixations_without_geometry_are_reported_in_per_cent_and_withou
     assert "no validation of the tracker in these data" in words
     assert "Fixations were imported as given" in words
     assert "5°" not in words
+
+
+# A primary measure that is not taken over sigma.
+
+
+def test_the_page_is_about_nss_and_tells_the_replication_by_kl(nss_folder: Path) -> None:
+    words = Page(write_report(nss_folder).read_text("utf-8")).text
+    results, inference = read_results(nss_folder), read_inference(results_folder(nss_folder))
+    assert (inference.main().measure, inference.replicated) == ("nss", "kl")
+    assert "SD of NSS closer than its own attention on other pictures" in finding(results, inference).sentence
+    assert "NSS is the primary measure" in words and "NSS by window of viewing time" in words
+    kl = next(r for r in inference.replications_of(inference.main()) if r.measure == "kl")
+    best = f"By KL divergence the heads' mean is best at σ = {kl.mean_curve.best_sigma:g}°"
+    assert best in words and "NSS, the primary measure, is taken at the fixed σ alone" in words
+
+
+def test_tables_of_the_replication_are_not_empty_where_the_primary_measure_has_none(nss_folder: Path) -> None:
+    results, inference = read_results(nss_folder), read_inference(results_folder(nss_folder))
+    tables = make_tables(results, inference, read_stimuli(nss_folder / "stimuli")[0])
+    assert set(tables["pairs"].shown["measure"]) == {"nss"}
+    assert set(tables["tukey"].shown["measure"]) == {"kl"} and "Shown: KL divergence" in tables["tukey"].note
+    assert "replication: best for the mean over heads" in set(tables["sigma-units"].whole["sigma"])
+    drift = tables["drift-correction"].whole
+    assert set(drift["measure"]) == {"nss"} and drift["difference"].to_numpy() == pytest.approx(0.125)
+
+
+def test_beside_a_head_stands_nss_at_the_fixed_sigma_and_kl_at_the_others(nss_folder: Path) -> None:
+    results, inference = read_results(nss_folder), read_inference(results_folder(nss_folder))
+    looks, chooser = make_looks(results, inference, read_stimuli(nss_folder / "stimuli")[0])
+    sigmas, main = results.study.maps.sigmas(), inference.main()
+    fixed = sigmas.index(results.study.maps.sigma)
+    assert chooser.data["measures"] == ["NSS" if i == fixed else "KL" for i in range(len(sigmas))]
+    assert "NSS is taken at that σ alone; at the others the score is KL divergence." in chooser.note
+    head = int(main.best.map[-2:]) - 1
+    shown = chooser.data["objects"][1]["scores"][0][head]
+    of_head = [("participant", "!=", "pooled"), ("map", "==", main.best.map), ("drift_corrected", "==", False)]
+    rows = results.rows("fixed", main.model, main.layer, "object-02", where=of_head)
+    whole = rows[(rows["window_end_s"] == 10.0) & (rows["within"] == "picture") & (rows["counted"] == "all")]
+    assert shown[fixed] == pytest.approx(whole["nss"].mean(), rel=1e-3)
+    assert looks[1].score == f"NSS {number(whole['nss'].mean())}"
+    curve = results.rows("alignment", main.model, main.layer, "object-02", where=of_head).groupby("sigma")["kl"].mean()
+    assert np.delete(shown, fixed) == pytest.approx(np.delete(curve.to_numpy(), fixed), rel=1e-3)
 
 
 # Figures and tables.

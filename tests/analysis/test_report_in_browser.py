@@ -141,6 +141,21 @@ def test_a_chosen_head_is_drawn_with_its_score_at_that_sigma(page: Page, results
     assert described == f"Attention of {label}. {words.removeprefix(label + ', ')}"
 
 
+def test_beside_a_score_that_has_no_sigma_stands_one_that_has(browser: Browser, nss_folder: Path) -> None:
+    page = browser.new_page()
+    page.goto(write_report(nss_folder).as_uri())
+    page.locator(".object").first.scroll_into_view_if_needed()
+    said = []
+    for key in (None, "End"):
+        if key:
+            page.locator("#people-sigma").focus()
+            page.locator("#people-sigma").press(key)
+        page.wait_for_timeout(200)
+        said.append(page.locator("#words-a-0").text_content() or "")
+    page.close()
+    assert said[0].startswith("head 4, NSS ") and said[1].startswith("head 4, KL ")
+
+
 def test_the_difference_follows_the_head_and_gives_way_to_another_head(page: Page) -> None:
     first = levels(pixels(page, "map-b-0"), diverging_palette())
     label = choose(page, 1)

@@ -39,7 +39,7 @@ from shared.errors import DataError, StudyError
 from shared.gaze import Eye, Samples, no_samples
 from shared.screen import Screen
 from shared.stimuli import read_stimuli
-from shared.study import MessageSettings, Study, read_study, write_study
+from shared.study import NEW_PRIMARY, MessageSettings, Study, read_study, write_study
 
 SCREEN = Screen(1024, 768, 40.0, 30.0, 60.0)
 KNOWN = {"screen_cm": (40.0, 30.0), "distance_cm": 60.0}
@@ -256,6 +256,7 @@ def test_a_folder_is_a_participant_a_file(tmp_path: Path, images: Path) -> None:
     (folder / "notes.txt").write_text("not a recording")
     result = import_asc(folder, tmp_path / "study", NewStudy(images, **KNOWN))
     assert result.participants == ("07", "ann2") and result.samples == 4000
+    assert read_study(result.study_folder).alignment.primary == NEW_PRIMARY
     assert errors_of(result.study_folder) == []
     with pytest.raises(DataError, match="leave --participant out"):
         import_asc(folder, tmp_path / "other", NewStudy(images, **KNOWN), participant="1")
@@ -473,7 +474,8 @@ def test_a_size_is_a_width_and_a_height(text: str) -> None:
 
 def test_a_distance_that_nobody_knows_stays_unknown(tmp_path: Path, images: Path) -> None:
     result = imported(asc_file(tmp_path), images, screen_cm=None, distance_cm=None)
-    assert read_study(result.study_folder).screen is None
+    study = read_study(result.study_folder)
+    assert study.screen is None and study.alignment.primary == NEW_PRIMARY
     assert any("size and distance are not known" in str(remark) for remark in result.remarks)
     (sidecar,) = result.study_folder.glob("sub-p01/beh/*_events.json")
     shown = json.loads(sidecar.read_text())["StimulusPresentation"]

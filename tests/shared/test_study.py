@@ -7,7 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import StudyError
-from shared.study import MapSettings, PictureSettings, Study, StudySettings, read_study, to_toml, write_study
+from shared.stimuli import bundled_folder
+from shared.study import (
+    NEW_PRIMARY,
+    MapSettings,
+    PictureSettings,
+    Study,
+    StudySettings,
+    new_study,
+    read_study,
+    to_toml,
+    write_study,
+)
 
 
 def test_the_commented_file_reads_back_as_the_same_settings(tmp_path: Path) -> None:
@@ -34,6 +45,14 @@ def test_any_settings_survive_the_way_through_toml(
     except UnicodeEncodeError:  # lone surrogates are not text
         return
     assert read_study(folder) == study
+
+
+def test_a_new_study_is_about_its_own_measure_and_an_older_file_keeps_kl(tmp_path: Path) -> None:
+    write_study(new_study("new", bundled_folder()), tmp_path)
+    assert read_study(tmp_path).alignment.primary == NEW_PRIMARY != "kl"
+    for older in ("", '[alignment]\nprimary = "kl"\n'):
+        (tmp_path / "study.toml").write_text(older)
+        assert read_study(tmp_path).alignment.primary == "kl"
 
 
 def test_every_setting_is_explained() -> None:
