@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ class Table:
     whole: pd.DataFrame
     shown: pd.DataFrame
     note: str = ""
-    wraps: bool = False  # its cells hold sentences
+    wraps: bool = False  # whether its heads and cells may have several lines
 
     @cached_property
     def columns(self) -> list[str]:
@@ -561,15 +561,12 @@ def _replication_tables(inference: Inference) -> list[Table]:
                 | {"best": best_is if sigma == c.best_sigma else ""}
                 for sigma, mean, sd in zip(r.sigmas, c.mean, c.sd, strict=True)
             ]  # fmt: skip
+    best_note = (
+        "Over heads: the best sigma of each head's mean curve. Over participants x pictures: that of each participant "
+        "and picture's own curve, the mean over heads. Each with its SD and SE (SD / sqrt(n))."
+    )
     return [
-        _table(
-            inference,
-            "best-sigma",
-            "Replication: best sigma",
-            best,
-            "Over heads: the best sigma of each head's mean curve. Over participants x pictures: that of each "
-            "participant and picture's own curve, the mean over heads. Each with its SD and SE (SD / sqrt(n)).",
-        ),
+        replace(_table(inference, "best-sigma", "Replication: best sigma", best, best_note), wraps=True),
         _table(inference, "anova", "Replication: one-way ANOVA over heads", anovas),
         _table(inference, "tukey", "Replication: Tukey's HSD", tukeys, long=True),
         _table(inference, "curves", "Scores over sigma", curves),
@@ -591,7 +588,13 @@ def _best_sigmas(r: Replication) -> dict[str, float | bool | None]:
 def _over_cells(of: BestSigma | None) -> dict[str, float | None]:
     """The best sigma over participants x pictures as columns."""
     values = (of.mean, of.sd, of.se, of.cells, of.at_edge) if of else (None,) * 5
-    names = ("mean over participants x pictures", "its SD", "its SE", "participants x pictures", "of these at the end")
+    names = (
+        "mean over participants x pictures",
+        "its SD",
+        "its SE",
+        "participants x pictures",
+        "of these at the sweep's end",
+    )
     return dict(zip(names, values, strict=True))
 
 
@@ -612,9 +615,8 @@ def against_paper(file: ClaimsFile, results: Results, inference: Inference) -> t
         note = f"{layer_label(results, main.model, main.layer)}; other models are in the CSV. {note}"
     name = f"claims-{file.name}"
     table = Table(name, f"Claims of {paper.label} and what was found here", whole, shown, note, wraps=True)
-    return AgainstPaper(
-        f"Against the paper: {paper.label}", claims_sentences(paper, on_page, results, main), name
-    ), table
+    sentences = claims_sentences(paper, on_page, results, main)
+    return AgainstPaper(f"Against the paper: {paper.label}", sentences, name), table
 
 
 def _drift_correction(results: Results, inference: Inference) -> Table:

@@ -243,6 +243,12 @@ def test_what_is_planted_and_large_holds_under_both_readings(decisive_folder: Pa
     nss = next(row for row in rows if row.measure == "nss")
     assert (nss.published.reason, nss.sound.verdict) == ("not swept", "holds")
     assert set(verdicts([row for row in rows if row is not nss])) == {("holds", "holds")}
+    # The head effect of a secondary measure counts by Holm's p, that of the primary one by its own.
+    for row in (row for row in rows if row.claim.how == "anova"):
+        assert row.here.sound is not None and row.here.sound.head_effect is not None
+        corrected = row.here.sound.head_effect_p_holm
+        assert (corrected is None) == (row.measure == "kl")
+        assert row.sound.p == (row.here.sound.head_effect.p if corrected is None else corrected)
 
 
 def test_the_contrary_of_what_is_planted_does_not_hold(decisive_folder: Path) -> None:
