@@ -469,12 +469,12 @@ def test_an_even_spread_stays_even_when_maps_are_smoothed(tmp_path: Path) -> Non
 
 def test_remarks_of_an_import_are_in_the_report(tmp_path: Path) -> None:
     table = tmp_path / "gaze.csv"
-    rows = "".join(f"P-{p},scene-{s},{20 + 5 * p},{30 + 4 * s},0.2\n" for p in (1, 2) for s in range(4))
-    table.write_text("participant,stimulus,x_px,y_px,duration_ms\n" + rows)
+    rows = "".join(f"P-{p},scene-{s},{20 + 5 * p},{30 + 4 * s},200,calm\n" for p in (1, 2) for s in range(4))
+    table.write_text("participant,stimulus,x_px,y_px,duration_ms,mood\n" + rows)
     import_fixations(table, tmp_path / "study", pictures(tmp_path / "pictures"), picture_width_deg=10.0)
     write_study(read_study(tmp_path / "study").model_copy(update={"models": SMALL.models}), tmp_path / "study")
     page = analyze(tmp_path / "study", workers=1).report.read_text("utf-8")
-    assert "is duration_ms in ms?" in page and "is called P1 in the study" in page
+    assert "columns that are not used: mood" in page and "is called P1 in the study" in page
 
 
 def test_two_analyses_of_a_study_do_not_run_at_once(analysed: Path, tmp_path: Path) -> None:
