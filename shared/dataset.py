@@ -448,14 +448,27 @@ def beh_runs(study_folder: Path) -> tuple[Run, ...]:
 
 
 def unread_gaze(study_folder: Path) -> tuple[Remark, ...]:
-    """A remark where files look like gaze and are in no run, because of their names."""
+    """Remarks on files that look like gaze and are in no run by their names, and on gaze that is described and gone."""
     read = set(_data_files(study_folder, _GAZE_FILES))
-    unread = sorted(set(_data_files(study_folder, "*_physio.tsv*")) - read)
-    if not unread:
-        return ()
-    text = "is not read: gaze is in files called ..._recording-eye1_physio.tsv.gz (or eye2, eye3)"
-    more = f" (the first of {len(unread)} such files)" if len(unread) > 1 else ""
-    return (Remark(unread[0].name, text + more),)
+    unread = set(_data_files(study_folder, "*_physio.tsv*")) - read
+    described = (path.with_suffix(".tsv.gz") for path in _data_files(study_folder, "*_recording-eye[123]_physio.json"))
+    # A JSON file without gaze of its own may hold for others in its folder and below.
+    gone = {
+        path for path in described
+        if path not in read
+        and not any(path.parent in file.parents and _named(path) <= _named(file) for file in read)
+    }  # fmt: skip
+    return tuple(
+        Remark(min(paths).name, text + (f" (the first of {len(paths)} such files)" if len(paths) > 1 else ""))
+        for paths, text in (
+            (unread, "is not read: gaze is in files called ..._recording-eye1_physio.tsv.gz (or eye2, eye3)"),
+            (gone, "is not there, though its JSON file is: it was moved or renamed, and that eye is not analysed"),
+        ) if paths
+    )  # fmt: skip
+
+
+def _named(gaze_file: Path) -> set[tuple[str, str]]:
+    return set(entities(gaze_file.name.removesuffix("_physio.tsv.gz")).items())
 
 
 def fixations_file(run: Run) -> Path:

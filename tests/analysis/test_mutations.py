@@ -24,10 +24,10 @@ from analysis import stages
 from analysis.exclusion import exclude
 from analysis.exclusion import remarks as exclusion_remarks
 from shared import dataset
-from shared.errors import BeholderError
+from shared.errors import BeholderError, DataError
 from shared.gaze import no_samples
 from shared.journal import JournalWriter, Record
-from shared.study import Study, read_study
+from shared.study import CheckSettings, Study, read_study, write_study
 
 # refused: one sentence. unchanged: the same numbers. told: a sentence, or numbers beside a new remark. content: another
 # valid content, such as another finite x; a sentence or numbers, but no traceback and nothing that is not finite.
@@ -561,6 +561,20 @@ def test_a_damaged_data_set_ends_in_one_sentence_or_in_numbers_that_are_accounte
     assert len(every) >= 600
     some = np.random.default_rng(SEED).choice(len(every), 150, replace=False)
     assert faults(study, [every[i] for i in sorted(some)]) == []
+
+
+def test_pictures_that_overlap_are_analysed_where_the_study_says_that_it_is_meant(tmp_path: Path) -> None:
+    study = make_data_set(tmp_path)
+    stage = Stage(study)
+    before = stage.numbers()
+    [events] = study.glob("sub-01/beh/*_events.tsv")
+    events.write_text(events.read_text().replace("\t1.0\tpicture", "\t1.5\tpicture"))
+    with pytest.raises(DataError, match=r'"overlapping events" to meant in \[checks\] of study\.toml'):
+        stage.numbers()
+    settings = read_study(study)
+    write_study(settings.model_copy(update={"checks": CheckSettings(meant=["overlapping events"])}), study)
+    shown_s = [n.tables[1].query("participant == '01'")["shown_s"].tolist() for n in (before, stage.numbers())]
+    assert shown_s == [[1.0] * 3, [1.5] * 3]
 
 
 @pytest.mark.slow

@@ -580,13 +580,16 @@ def test_gaze_with_a_foreign_name_is_refused_by_it(beh: Path, name: str) -> None
         dataset.runs(beh.parents[1])
 
 
-def test_gaze_that_is_not_read_is_told(beh: Path) -> None:
-    assert dataset.unread_gaze(beh.parents[1]) == ()
+def test_gaze_that_is_not_read_or_is_gone_is_told(beh: Path) -> None:
+    study = beh.parents[1]
+    shutil.move(prefixed(beh, "recording-eye2_physio.json"), beh / "sub-01_recording-eye2_physio.json")
+    assert dataset.unread_gaze(study) == (), "what is inherited describes gaze with a longer name"
     prefixed(beh, GAZE).rename(prefixed(beh, "recording-left_physio.tsv.gz"))
     shutil.copy(prefixed(beh, "recording-left_physio.tsv.gz"), prefixed(beh, "recording-right_physio.tsv.gz"))
-    [told] = dataset.unread_gaze(beh.parents[1])
-    assert told.about.endswith("recording-left_physio.tsv.gz")
-    assert told.text.startswith("is not read") and told.text.endswith("(the first of 2 such files)")
+    unread, gone = dataset.unread_gaze(study)
+    assert unread.about.endswith("recording-left_physio.tsv.gz") and unread.text.startswith("is not read")
+    assert unread.text.endswith("(the first of 2 such files)")
+    assert gone.about.endswith(GAZE) and gone.text.startswith("is not there")
 
 
 def test_an_hour_of_gaze_at_a_tracker_is_read_fast(study: Path) -> None:
