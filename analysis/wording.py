@@ -325,11 +325,13 @@ def what_beats_the_closest_head(main: Sound) -> tuple[str, str] | None:
         for m, lead in zip(main.summaries, main.leads_over_summaries, strict=True)
         if m.map == "mean" and len(main.heads) > 1
     ]
-    way = main.share_of_centre
-    gone = "" if way.ratio is None or main.best.share.ratio is None else (
-        f", and has gone {_percent(way)} of the way from the closest head's chance to {other_viewers(main)}"
-        f"{_interval_of(way)}, the head {_percent(main.best.share)}"
-    )  # fmt: skip
+    way, own, gone = main.share_of_centre, main.best.share, ""
+    if way.ratio is not None and own.ratio is not None:
+        why = why_of_share(way, main, "") or why_of_share(own, main, "")
+        gone = (
+            f", and has gone {_percent(way)} of the way from the closest head's chance to {other_viewers(main)}"
+            f"{_interval_of(way)}, the head {_percent(own)}{f' ({why})' if why else ''}"
+        )
     rivals += [(REFERENCE_WORDS[r.map], r.lead, gone) for r in main.references if r.map == FITTED_CENTRE]
     said = []
     for name, lead, more in rivals:
@@ -1214,8 +1216,10 @@ def _ceiling_words(s: Study) -> str:
         "cc": "the mean of z-scored human maps, to the first order in the number of fixations, for CC",
         "sim": "quantiles of the human maps' values for SIM",
     }
-    measures = s.alignment.measures
-    plain = [MEASURES[m].label for m in measures if m not in own and not MEASURES[m].no_best_map]
+    measures, points = s.alignment.measures, s.maps.smooth == "model"
+    if points:
+        del own["sim"]
+    plain = [MEASURES[m].label for m in measures if m not in (*own, "sim") and not MEASURES[m].no_best_map]
     maps = [f"the density itself for {listed(plain)}"] if plain else []
     maps += [text for m, text in own.items() if m in measures]
     without = [MEASURES[m].label for m in measures if MEASURES[m].no_best_map]
@@ -1226,6 +1230,8 @@ def _ceiling_words(s: Study) -> str:
     if without:
         have = "has" if len(without) == 1 else "have"
         texts.append(f"{listed(without)} {have} no ceiling, as no rule for the best map is known.")
+    if points and "sim" in measures:
+        texts.append("SIM has no ceiling where people's fixations stay points.")
     return " ".join(texts)
 
 

@@ -219,6 +219,27 @@ def test_the_first_screen_says_when_the_mean_of_the_heads_or_the_centre_bias_bea
     assert said(ahead, tie).startswith("the mean of heads is closer") and said(ahead, tie).endswith(gone)
 
 
+def test_a_centre_bias_above_all_is_explained_too(results: Results, inference: Inference) -> None:
+    main = inference.main()
+    references = tuple(
+        replace(r, lead=estimate(-0.2, -0.3, -0.1)) if r.map == "centre-fitted" else r for r in main.references
+    )
+    said = note(results, with_main(inference, references=references, share_of_centre=way(1.2, 1.1, 1.3)), BEATEN)
+    assert "has gone 120 % of the way" in said and f"({ABOVE};" in said
+
+
+def test_the_methods_name_the_map_that_each_measure_is_scored_with(results: Results) -> None:
+    def said(**changed: Any) -> str:
+        study = results.study.model_copy(update={"maps": results.study.maps.model_copy(update=changed)})
+        return " ".join(methods(replace(results, study=study)))
+
+    assert "the density itself for NSS, the mean human map for KL divergence" in said()
+    assert "quantiles of the human maps' values for SIM" in said() and "SSIM has no ceiling" in said()
+    assert "quantiles" not in said(smooth="model")
+    assert "SIM has no ceiling where people's fixations stay points." in said(smooth="model")
+    assert "kummerer2018" in references(results)
+
+
 def test_a_share_above_all_never_stands_without_its_explanation(make_study: Callable[..., Path]) -> None:
     """The other viewers are put half-way between the fitted centre bias and head 4, by every measure."""
     folder = make_study(layers=(11, 12), effect=3.0)
