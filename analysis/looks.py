@@ -119,7 +119,7 @@ def make_looks(results: Results, inference: Inference, stimuli: Sequence[Stimulu
     few = sum(len(p) for g in gaze.values() for p in g.by_participant) <= MOST_FIXATIONS
     too_many = sum(len(n) for n in names) * len(seen) * len(sigmas) > MOST_SCORES
     # What is not taken over sigma stands at the fixed one, and what the replication is told by at the others.
-    swept = "" if too_many or not few else inference.replicated
+    swept = "" if too_many or not few or len(sigmas) == 1 else inference.replicated
     if not swept:
         sigmas = (study.maps.sigma,)
     scores = [means_over_participants(results, *key, inference.primary, swept) for key in layers]

