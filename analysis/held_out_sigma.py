@@ -28,6 +28,7 @@ from scipy import stats
 
 from analysis.density import PictureGaze, kernel_masses, vertex
 from analysis.gaze_maps import FloatArray, smooth
+from analysis.mixed_model import bounded_df
 
 SD_OF_A_SPREAD = 1 / np.sqrt(12)  # of an even spread, in its widths
 FACTOR = 1.25  # from one sigma that is tried to the next, at most
@@ -220,13 +221,13 @@ def _half_width(by_viewer: FloatArray, by_picture: FloatArray, by_cell: FloatArr
     """Half of the interval of log sigma, from the optima without each viewer, picture and cell of both.
 
     What viewers and pictures both contain, chance in single cells, is counted once, but the variance is never less than
-    either gives alone; t with Satterthwaite's degrees of freedom, at least those of the factor with fewer levels.
+    either gives alone; t with Satterthwaite's degrees of freedom within `mixed_model.bounded_df`.
     """
     of_viewers, of_pictures, of_cells = (_jackknife_variance(v.ravel()) for v in (by_viewer, by_picture, by_cell))
     variance = max(of_viewers + of_pictures - of_cells, of_viewers, of_pictures)
     n_viewers, n_pictures = len(by_viewer), len(by_picture)
     spread = of_viewers**2 / (n_viewers - 1) + of_pictures**2 / (n_pictures - 1)
-    df = max(variance**2 / spread if spread > 0 else 0.0, min(n_viewers, n_pictures) - 1)
+    df = bounded_df(variance**2 / spread if spread > 0 else 0.0, min(n_viewers, n_pictures))
     return float(np.sqrt(variance) * stats.t.ppf(0.5 + CONFIDENCE / 2, df))
 
 

@@ -6,7 +6,6 @@ key. Keys that nothing reads are kept as they stand. The tables themselves are `
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from reprlib import Repr
 from typing import Annotated, Any, Literal, TypeVar
@@ -14,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from shared.errors import DataError
+from shared.parsing import parse_json
 
 T = TypeVar("T")
 M = TypeVar("M", bound="_Sidecar")
@@ -197,9 +197,7 @@ def _merged(path: Path) -> tuple[dict[str, Any], dict[str, Path]]:
 
 def _read_object(file: Path) -> dict[str, Any]:
     try:
-        values = json.loads(file.read_text("utf-8-sig"))
-    except RecursionError:
-        raise DataError(f"{file} cannot be read as JSON (it is nested too deep): mend it.") from None
+        values = parse_json(file.read_text("utf-8-sig"))
     except (OSError, ValueError) as error:
         raise DataError(f"{file} cannot be read as JSON ({error}): mend it.") from None
     if not isinstance(values, dict):
