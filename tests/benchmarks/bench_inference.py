@@ -26,7 +26,7 @@ Seeds were fixed before the first run: study k of case c (counted from 0, in the
 SeedSequence((20263, c, k)), the loadings of the factors from SeedSequence((20262, factors)). The rates are those of
 these studies; their Monte-Carlo error stands beside. Exits 1 where a claim fails:
 
-    sound        the quasi-F of scores rejects no head effect at .05 in 3 to 7 % of studies, that of gains in at most 7 %
+    sound        the quasi-F of scores rejects no head effect at .05 in 3 to 7 % of studies, of gains in at most 7 %
     family       simultaneous pairs: some pair is declared different in at most 7 %
     coverage     95 % intervals of a head's mean and a difference of two heads hold the truth in 93 % or more
     gain         95 % intervals of a head's gain over chance hold it in 93 to 97 %, and its test errs in 3 to 7 %
