@@ -238,7 +238,7 @@ def finding(results: Results, inference: Inference) -> Finding:
     else:
         comes = "comes closest to where they looked," if choice.candidates > 1 else "is the only head,"
     how_far = f"{_above_chance(main, choice)}{_share_of_the_way(main, choice.reading.share)}"
-    found = f"{head} {comes} {how_far}{_beside_other_heads(choice)}"
+    found = f"{head} {comes} {how_far}{_beside_other_heads(choice)}{_closer_still(main, choice)}"
     if few(results):
         if loses_to_even_spread(main):
             found = "no head comes closer to where they looked than an even spread over the picture does"
@@ -312,6 +312,22 @@ def _interval_of(share: Share) -> str:
     if share.ratio is None or share.ratio.low is None or share.ratio.high is None:
         return ""
     return f" (95 % interval {number(100 * share.ratio.low, 0)} to {number(100 * share.ratio.high, 0)})"
+
+
+def _closer_still(main: Sound, choice: Choice) -> str:
+    """What is closer to people than the head that is named, though no head: the mean of heads, the fitted centre bias.
+
+    Only where the interval of the difference says so; `what_beats_the_closest_head` has the figures.
+    """
+    if choice.map != main.best.map:
+        return ""
+    leads = [
+        *((f"the {head_label(m.map)}", lead) for m, lead in zip(main.summaries, main.leads_over_summaries, strict=True)
+          if m.map == "mean"),
+        *((REFERENCE_WORDS[r.map], r.lead) for r in main.references if r.map == FITTED_CENTRE),
+    ]  # fmt: skip
+    closer = [name for name, lead in leads if lead.high is not None and lead.high < 0]
+    return f"; {listed(closer)} {'comes' if len(closer) == 1 else 'come'} closer still" if closer else ""
 
 
 def what_beats_the_closest_head(main: Sound) -> tuple[str, str] | None:

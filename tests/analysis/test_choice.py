@@ -93,6 +93,20 @@ def test_heads_of_other_layers_are_named_with_their_layer(results: Results, infe
     assert "cannot be tested" in said(results, inference, ties=None)
 
 
+def test_what_is_no_head_and_comes_closer_stands_in_the_sentence(results: Results, inference: Inference) -> None:
+    def with_lead(low: float, high: float) -> str:
+        main = inference.main()
+        changed = tuple(
+            replace(r, lead=replace(r.lead, low=low, high=high)) if r.map == "centre-fitted" else r
+            for r in main.references
+        )
+        sound = tuple(replace(s, references=changed) if s == main else s for s in inference.sound)
+        return finding(results, replace(inference, sound=sound)).sentence
+
+    assert with_lead(-0.3, -0.1).endswith("; a centre bias fitted to other pictures comes closer still.")
+    assert "closer still" not in with_lead(-0.3, 0.1)
+
+
 # One half of the pictures chooses, the other estimates.
 
 
