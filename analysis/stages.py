@@ -132,6 +132,11 @@ def find(study_folder: Path) -> Found:
                 'study recovers it (if it was simulated, the next "beholder simulate" does it anew)'
             )
         remarks += (Remark(who, text),)
+    if study.checks.meant:
+        names = ", ".join(f'"{name}"' for name in study.checks.meant)
+        remarks += (
+            Remark("study.toml", f"says in [checks] that {names} is meant: the data were not asked about that"),
+        )
     task = study.study.task
     recordings, imports = (
         tuple(run for run in some if run.task == task) for some in (runs(study_folder), beh_runs(study_folder))

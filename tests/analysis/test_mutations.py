@@ -575,6 +575,7 @@ def test_pictures_that_overlap_are_analysed_where_the_study_says_that_it_is_mean
     write_study(settings.model_copy(update={"checks": CheckSettings(meant=["overlapping events"])}), study)
     shown_s = [n.tables[1].query("participant == '01'")["shown_s"].tolist() for n in (before, stage.numbers())]
     assert shown_s == [[1.0] * 3, [1.5] * 3]
+    assert any('"overlapping events" is meant' in r.text for r in stages.find(study).remarks)
 
 
 @pytest.mark.slow
