@@ -167,7 +167,8 @@ def _judged(claim: Claim, of: _Layer) -> Iterable[_Judged]:
                 concordance([closeness(r) for m in claim.measures if (r := some.get(m)) is not None])
                 for some in (of.replication, of.sound)
             )
-            here = Here(w=(w[0], w[1]))
+            # Of a single sigma none is best: there is but the fixed one to tell of.
+            here = Here(w=(w[0] if any(r.swept for r in of.replication.values()) else None, w[1]))
             yield "", "", here, _agreement(claim, w[0], of.replication), _agreement(claim, w[1], of.sound)
         case _:
             value, judgement = _design(claim, of)

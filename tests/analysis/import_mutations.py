@@ -185,8 +185,8 @@ def outcome(kind: Kind, data: bytes, folder: Path) -> object:
     new = NewStudy(pictures, (SCREEN_WIDTH, SCREEN_HEIGHT) if kind == "sdk" else None, (40.0, 30.0), 60.0, "centred")
     (import_asc if kind == "asc" else import_tobii)(source, study, new)
     return [
-        (run.participant, recording.rate_hz, recording.screen, str(recording.validation), recording.samples.tobytes(),
-         recording.events.to_csv(index=False))
+        (run.participant, recording.rate_hz, recording.screen, str([s.validation for s in recording.sidecars.values()]),
+         recording.samples.tobytes(), recording.events.to_csv(index=False))
         for run in runs(study) for recording in [read_recording(run)]
     ]  # fmt: skip
 
