@@ -1231,11 +1231,24 @@ def name_head(of_model: Sequence[Sound], first_halves: dict[tuple[str, int], dic
 
 
 def _means_on(cells: Cells, reading: Sound, pictures: Collection[str]) -> dict[str, float]:
-    """The heads' mean scores on some pictures, over the participants who have all of them there."""
+    """The heads' mean scores on some pictures, over the participants who have all of them there.
+
+    Raises DataError where nobody has.
+    """
     columns = [i for i, name in enumerate(cells.pictures) if name in pictures]
     scores = np.stack([cells.at(h.map, reading.sigma)[:, columns] for h in reading.heads], axis=2)
-    means = scores[np.ix_(*complete(scores))].mean(axis=(0, 1)) if len(columns) else np.full(scores.shape[2], np.nan)
-    return {h.map: float(m) for h, m in zip(reading.heads, means, strict=True) if np.isfinite(m)}
+    kept = np.ix_(*complete(scores))
+    if not scores[kept].size:
+        raise DataError(_nobody_on(reading, "chosen"))
+    means = scores[kept].mean(axis=(0, 1))
+    return {h.map: float(m) for h, m in zip(reading.heads, means, strict=True)}
+
+
+def _nobody_on(reading: Sound, what: str) -> str:
+    return (
+        f"{reading.model}, layer {reading.layer}: nobody has a score on every picture of the half that heads are "
+        f'{what} on; set alignment.choose_on = "all" in study.toml, or record again.'
+    )
 
 
 def _choice(
@@ -1298,10 +1311,7 @@ def _on_second_half(at: Fixed, reading: Sound, head: str, pictures: Collection[s
     known = scores if np.isnan(chance).all() else np.stack([scores, chance], axis=2)
     rows, there = complete(known)
     if not rows.size:
-        raise DataError(
-            f"{reading.model}, layer {reading.layer}: nobody has a score on every picture of the half that heads are "
-            'estimated on; set alignment.choose_on = "all" in study.toml, or record again.'
-        )
+        raise DataError(_nobody_on(reading, "estimated"))
     kept = np.ix_(rows, columns[there])
     value = at.cells.at(head, sigma)[kept]
     centre, ceiling = (at.cells.at(name, sigma)[kept] for name in (FITTED_CENTRE, OTHERS))

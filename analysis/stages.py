@@ -1048,10 +1048,10 @@ def _half_of_pictures(study: Study, blocks: Mapping[str, Sequence[str]], kinds: 
     """
     if study.alignment.choose_on == "all":
         return {}
-    if len(kinds) < 4:
+    if len(blocks) < 4:
         raise StudyError(
-            f'study.toml: alignment.choose_on = "half" needs four pictures or more, and there are {len(kinds)}: set it '
-            'to "all".'
+            'study.toml: alignment.choose_on = "half" needs four pictures or more that people looked at, and there are '
+            f'{len(blocks)}: set it to "all".'
         )
     return picture_halves(blocks, kinds, study.study.seed)
 

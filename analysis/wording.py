@@ -234,7 +234,8 @@ def finding(results: Results, inference: Inference) -> Finding:
         who += f", {programmed},"
     subject = f"{who} and {short_label(model)}{weights} on {seen}"
     if choice.chosen_on:
-        comes = f"is the closest on {len(choice.chosen_on)} of them; on the other {choice.reading.value.pictures} it is"
+        chosen_on = plural(len(choice.chosen_on), thing(results))
+        comes = f"is the closest on {chosen_on}; on the other {choice.reading.value.pictures} it is"
     else:
         comes = "comes closest to where they looked," if choice.candidates > 1 else "is the only head,"
     how_far = f"{_above_chance(main, choice)}{_share_of_the_way(main, choice.reading.share)}"
@@ -242,7 +243,7 @@ def finding(results: Results, inference: Inference) -> Finding:
     if few(results):
         if loses_to_even_spread(main):
             found = "no head comes closer to where they looked than an even spread over the picture does"
-        found = f"too few for conclusions about others, which take {FEWEST_LEVELS} participants; of these, {found}"
+        found = f"too few for conclusions about others, which take {FEWEST_LEVELS} participants; among these, {found}"
     return Finding(f"{subject}: {found}.", tuple(_notes(results, inference, main)))
 
 

@@ -148,7 +148,8 @@ def _typed(path: Path, model: type[M]) -> M:
     if problem["type"] == "missing":
         raise DataError(f"{path}: its JSON file does not give {key}, which BIDS requires; add it.")
     file = files[str(problem["loc"][0])]
-    raise DataError(f"{file}: {key} is {_SHORT.repr(problem['input'])}; {_rule(problem['type'], problem['msg'])}.")
+    found = "null" if problem["input"] is None else _SHORT.repr(problem["input"])
+    raise DataError(f"{file}: {key} is {found}; {_rule(problem['type'], problem['msg'])}.")
 
 
 _SHORT = Repr()

@@ -58,7 +58,7 @@ def test_simultaneous_pairs_of_few_do_not_err_more_often_than_claimed(
 
 def test_quality_and_pictures_come_first(make_study: Callable[..., Path]) -> None:
     text = write_report(make_study(participants=5)).read_text("utf-8")
-    assert "too few for conclusions about others, which take 6 participants; of these, head 4" in text
+    assert "too few for conclusions about others, which take 6 participants; among these, head 4" in text
     assert text.index('id="quality"') < text.index('id="look"') < text.index('id="figure-heads"')
     text = write_report(make_study(participants=6)).read_text("utf-8")
     assert "too few" not in text.partition("</h1>")[0]

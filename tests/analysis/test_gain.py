@@ -6,16 +6,20 @@ effects of the attention maps with anybody's gaze; never chance on its own.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis.cells import (
     SAME_KIND,
     SHUFFLED,
     Cells,
+    Equal,
     Fixed,
     at_fixed_sigma,
     attention_effect,
@@ -24,12 +28,22 @@ from analysis.cells import (
 from analysis.inference import (
     Inference,
     crossed_interval,
+    infer,
     quasi_f,
     read_inference,
     sound_reading,
     two_way_bootstrap,
 )
-from analysis.results import EVERYBODY, Results, results_folder
+from analysis.results import (
+    CHANCE_COLUMNS,
+    EVERYBODY,
+    FIXED_COLUMNS,
+    POOLED,
+    Results,
+    read_results,
+    results_folder,
+    write_table,
+)
 
 HEADS = ("head-01", "head-02", "head-03")
 
@@ -208,3 +222,57 @@ def test_models_are_compared_by_their_gains_too(inference: Inference, make_study
     assert gain.difference == pytest.approx(first - second, abs=0.05)
     unknown = read_inference(results_folder(make_study(models=("first", "second"), layers=(12,), shuffled=False)))
     assert [c.of for c in unknown.model_contrasts] == ["score"]
+
+
+# Groups of participants.
+
+
+def test_a_groups_gain_has_the_attention_that_its_own_gaze_met() -> None:
+    scores = scores_of(np.random.default_rng(6), (8, 6), of_map=1.5)
+    groups = {"a": np.arange(3), "b": np.arange(3, 8)}
+    attention = {
+        group: {SHUFFLED + h: attention_effect(scores[rows].mean(axis=0)[..., i]) for i, h in enumerate(HEADS)}
+        for group, rows in groups.items()
+    }
+    equal = Equal(fixed(scores).cells, 20.0, 48, attention)
+    for group, rows in groups.items():
+        for i, head in enumerate(HEADS):
+            gain = equal.gain(head, 1, group, rows, np.arange(6))
+            np.testing.assert_allclose(gain, influence(scores[rows])[:, :, i])
+
+
+def test_groups_of_a_study_are_compared_by_their_gains_where_chance_has_equal_counts(
+    made_up_folder: Path, tmp_path: Path
+) -> None:
+    """The second group is half a nat farther from each picture's own attention, and as it was from the others'."""
+    folder = Path(shutil.copytree(made_up_folder, tmp_path / "study"))
+    second = ["04", "05", "06"]
+    for path in (results_folder(folder) / "fixed").glob("*/*/*.parquet"):
+        rows = pd.read_parquet(path)
+        own = (rows["within"] == "picture") & (rows["participant"] != POOLED) & ~rows["drift_corrected"]
+        heads = rows["map"].str.startswith("head-") | (rows["map"] == "mean")
+        equal = rows[own & heads & (rows["window_end_s"] == 10.0)].assign(counted="equal")
+        equal["kl"] += 0.5 * equal["participant"].isin(second)
+        write_table(pd.concat([rows, equal]), path, FIXED_COLUMNS)
+    for path in (results_folder(folder) / "chance").glob("*/*/*.parquet"):
+        rows = pd.read_parquet(path)
+        equal = rows[~rows["drift_corrected"] & rows["of"].isin(["others", "picture"])].assign(counted="equal")
+        of_groups = [equal[equal["of"] == "picture"].assign(group=group) for group in "ab"]
+        write_table(pd.concat([rows, equal[equal["of"] == "others"], *of_groups]), path, CHANCE_COLUMNS)
+    people = pd.DataFrame({"participant_id": [f"sub-{n:02d}" for n in range(1, 7)], "group": [*"aaabbb"]})
+    people.to_csv(folder / "participants.tsv", sep="\t", index=False)
+    results = read_results(folder)
+    alignment = results.study.alignment.model_copy(update={"groups": "group"})
+    found = infer(replace(results, study=results.study.model_copy(update={"alignment": alignment}))).groups
+    assert found is not None
+    by = {of: {c.map: c for c in found.contrasts if c.of == of and c.model == "first"} for of in ("score", "gain")}
+    assert set(by["gain"]) == set(by["score"]) == {"head-01", "head-02", "head-03", "head-04", "mean"}
+    table = results.comparisons("chance", [("model", "==", "first"), ("drift_corrected", "==", False)])
+    table = table[(table["of"] == "others") & (table["counted"] == "all") & (table["participant"] != "06")]
+    for name, contrast in by["gain"].items():
+        own = table[(table["map"] == name) & (table["layer"] == contrast.layer)]
+        chance = own.groupby(own["participant"].isin(second))["kl"].mean()
+        # What is farther by chance is a gain.
+        expected = by["score"][name].difference + chance[False] - chance[True]
+        assert contrast.difference == pytest.approx(expected, abs=1e-6)
+        assert contrast.low is not None and contrast.low < contrast.difference

@@ -23,7 +23,7 @@ def physio(folder: Path, values: Any) -> Path:
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ({"SamplingFrequency": None}, "SamplingFrequency is None; it must be a number"),
+        ({"SamplingFrequency": None}, "SamplingFrequency is null; it must be a number"),
         ({"SamplingFrequency": "abc"}, "SamplingFrequency is 'abc'; it must be a number"),
         ({"SamplingFrequency": [120]}, "SamplingFrequency is [120]; it must be a number"),
         ({"SamplingFrequency": 0}, "SamplingFrequency is 0; it must be greater than 0"),
