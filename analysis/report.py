@@ -173,7 +173,6 @@ def render(
         study=results.study,
         summary=results.summary,
         finding=wording.finding(results, inference),
-        few=wording.few(results),
         thing=wording.thing(results),
         main=main,
         main_label=layer_label(results, main.model, main.layer),

@@ -51,10 +51,16 @@ REFERENCE_WORDS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found: one sentence, and what must be known with it, each a lead and a text."""
+    """What was found: one sentence, and what must be known with it, each a lead and a text.
+
+    With few participants neither speaks of heads: that is then said in `of_heads` and `notes_on_heads`, which stand
+    where heads are shown.
+    """
 
     sentence: str
     notes: tuple[tuple[str, str], ...]
+    of_heads: str = ""
+    notes_on_heads: tuple[tuple[str, str], ...] = ()
 
 
 # Numbers and lists.
@@ -240,11 +246,16 @@ def finding(results: Results, inference: Inference) -> Finding:
         comes = "comes closest to where they looked," if choice.candidates > 1 else "is the only head,"
     how_far = f"{_above_chance(main, choice)}{_share_of_the_way(main, choice.reading.share)}"
     found = f"{head} {comes} {how_far}{_beside_other_heads(choice)}{_closer_still(main, choice)}"
+    on_heads = tuple(_notes_on_heads(results, inference, main))
     if few(results):
         if loses_to_even_spread(main):
             found = "no head comes closer to where they looked than an even spread over the picture does"
-        found = f"too few for conclusions about others, which take {FEWEST_LEVELS} participants; among these, {found}"
-    return Finding(f"{subject}: {found}.", tuple(_notes(results, inference, main)))
+        too_few = f"too few for conclusions about others, which take {FEWEST_LEVELS} participants"
+        notes = tuple(_notes_on_data(results, main, ""))
+        return Finding(f"{subject}: {too_few}.", notes, f"Among these, {found}.", on_heads)
+    named = f"{head_label(choice.map)} of {layer_label(results, main.model, main.layer)}"
+    *loud, left_out_of_it = _notes_on_data(results, main, named)
+    return Finding(f"{subject}: {found}.", (*loud, *on_heads, left_out_of_it))
 
 
 def few(results: Results) -> bool:
@@ -438,21 +449,25 @@ def _heads_by_layer(choice: Choice) -> str:
     return listed(parts)
 
 
-def _notes(results: Results, inference: Inference, main: Sound) -> Iterable[tuple[str, str]]:
-    choice = inference.choices[0]
-    best = f"{head_label(choice.map)} of {layer_label(results, main.model, main.layer)}"
+def _notes_on_data(results: Results, main: Sound, found: str) -> Iterable[tuple[str, str]]:
+    """Whether people and weights are real, and what was left out; `found`: the head that simulated gaze follows most."""
     if results.summary.simulated:
         programmed = results.summary.observers.rstrip(".") or "not stated in the data"
         yield (
             "Simulated, not people."
             if results.summary.simulated >= results.summary.participants
             else "Partly simulated.",
-            f"How their gaze was made: {programmed}. What was found: {best} is the closest.",
+            f"How their gaze was made: {programmed}.{f' What was found: {found} is the closest.' if found else ''}",
         )
     for model in results.summary.models:
         if model.stand_in:
             used = model.weights.rstrip(".")
             yield "Stand-in weights.", f"{model.label} ({used}). Fit to try the method out, not for a publication."
+    yield "Left out:", left_out(results, main)
+
+
+def _notes_on_heads(results: Results, inference: Inference, main: Sound) -> Iterable[tuple[str, str]]:
+    """What must be known with the head that is named."""
     if main.best.gain is None:
         yield "Chance is not known,", "for no picture's gaze was compared with the attention on other pictures."
     if main.references:
@@ -478,17 +493,16 @@ def _notes(results: Results, inference: Inference, main: Sound) -> Iterable[tupl
             f"{head_label(name)}, {number(most)} closer than its own attention on other pictures. A sharp map gains "
             "more over chance than an even one of the same score.",
         )
-    yield from _how_chosen(results, main, choice)
+    yield from _how_chosen(main, inference.choices[0])
     for other in inference.choices[1:]:
         where = layer_words(results, other.model, other.layer)
         yield (
             f"{short_label(model_of(results, other.model))}:",
             f"{head_label(other.map)} of {where} comes closest, {_above_chance(main, other)}.",
         )
-    yield "Left out:", left_out(results, main)
 
 
-def _how_chosen(results: Results, main: Sound, choice: Choice) -> Iterable[tuple[str, str]]:
+def _how_chosen(main: Sound, choice: Choice) -> Iterable[tuple[str, str]]:
     """On what the head was chosen, and what its figures therefore do and do not allow for."""
     if choice.candidates == 1:
         return

@@ -58,7 +58,10 @@ def test_simultaneous_pairs_of_few_do_not_err_more_often_than_claimed(
 
 def test_quality_and_pictures_come_first(make_study: Callable[..., Path]) -> None:
     text = write_report(make_study(participants=5)).read_text("utf-8")
-    assert "too few for conclusions about others, which take 6 participants; among these, head 4" in text
+    first, rest = text.split("</h1>")
+    assert first.endswith("on 4 objects: too few for conclusions about others, which take 6 participants.")
+    assert "Among these, head 4 of the last layer comes closest to where they looked" in rest
+    assert text.index('id="h-heads"') < text.index("Among these, head 4") < text.index("Between floor and ceiling")
     assert text.index('id="quality"') < text.index('id="look"') < text.index('id="figure-heads"')
     text = write_report(make_study(participants=6)).read_text("utf-8")
     assert "too few" not in text.partition("</h1>")[0]
@@ -75,10 +78,10 @@ def test_no_head_is_named_that_loses_to_an_even_spread(make_study: Callable[...,
             replace(r, lead=replace(r.lead, mean=lead)) if r.map == "uniform" else r for r in main.references
         )
         sound = tuple(replace(s, references=references) if s == main else s for s in inference.sound)
-        return finding(results, replace(inference, sound=sound)).sentence
+        return finding(results, replace(inference, sound=sound)).of_heads
 
     assert "no head comes closer to where they looked than an even spread over the picture does" in with_lead(-0.1)
-    assert "head 4" not in with_lead(-0.1).partition("objects:")[2]
+    assert "head 4" not in with_lead(-0.1)
     assert "head 4 of the last layer comes closest" in with_lead(0.1)
 
 
