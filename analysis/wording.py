@@ -450,7 +450,7 @@ def _heads_by_layer(choice: Choice) -> str:
 
 
 def _notes_on_data(results: Results, main: Sound, found: str) -> Iterable[tuple[str, str]]:
-    """Whether people and weights are real, and what was left out; `found`: the head that simulated gaze follows most."""
+    """Whether people and weights are real, and what was left out; `found`: the closest head."""
     if results.summary.simulated:
         programmed = results.summary.observers.rstrip(".") or "not stated in the data"
         yield (
