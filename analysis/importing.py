@@ -24,7 +24,7 @@ from shared.dataset import IMPORT_REMARKS, create_study, write_fixations
 from shared.errors import DataError, Remark, StudyError
 from shared.parsing import listed, parse_number, shortened
 from shared.screen import FARTHEST_PX
-from shared.stimuli import Stimulus, read_stimuli
+from shared.stimuli import PICTURE_ENDINGS, Stimulus, read_stimuli
 from shared.study import (
     NEW_PRIMARY,
     AlignmentSettings,
@@ -177,10 +177,10 @@ def read_fixation_csv(path: Path) -> tuple[pd.DataFrame, list[Remark]]:
         row = dict(zip(columns, (c.strip() for c in cells), strict=True))
         place = f"{path}, line {number}"
         participant, stimulus = (_text(row, name, place) for name in ("participant", "stimulus"))
-        trial = (participant, stimulus)
+        trial = (participant, _without_ending(stimulus))  # a table may name one picture in both ways
         counts[trial] = counts.get(trial, 0) + 1
         order = _whole(row, order_name, place) if order_name else counts[trial]
-        earlier = seen.setdefault((participant, stimulus, order), number)
+        earlier = seen.setdefault((*trial, order), number)
         if earlier != number:
             raise DataError(
                 f"{place}: participant {participant} has fixation {order} on {stimulus} twice "
@@ -201,6 +201,16 @@ def read_fixation_csv(path: Path) -> tuple[pd.DataFrame, list[Remark]]:
     if ignored:
         remarks.append(Remark(path.name, f"columns that are not used: {', '.join(ignored)}"))
     return table, remarks
+
+
+def _without_ending(picture: str) -> str:
+    """A picture's name without its file's ending.
+
+    >>> _without_ending("bag.01.PNG"), _without_ending("bag.01")
+    ('bag.01', 'bag.01')
+    """
+    stem, dot, ending = picture.rpartition(".")
+    return stem if f"{dot}{ending}".lower() in PICTURE_ENDINGS else picture
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:

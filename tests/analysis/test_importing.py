@@ -38,6 +38,12 @@ def test_a_table_becomes_a_study_with_every_fixation(tmp_path: Path, images: Pat
     assert read_study(tmp_path / "study").alignment.primary == NEW_PRIMARY
 
 
+def test_a_picture_named_with_and_without_its_ending_is_one(tmp_path: Path, images: Path) -> None:
+    import_fixations(table(tmp_path, GOOD.replace("a.png,6", "a,6")), tmp_path / "study", images)
+    first, _ = (read_fixations(fixations_file(run)) for run in beh_runs(tmp_path / "study"))
+    assert list(first["fixation"]) == [1, 2] and set(first["stim_file"]) == {"images/a.png"}
+
+
 def test_degrees_stay_unknown_unless_the_pictures_width_is_given(tmp_path: Path, images: Path) -> None:
     import_fixations(table(tmp_path, GOOD), tmp_path / "without", images)
     study = read_study(tmp_path / "without")
@@ -69,6 +75,10 @@ def test_semicolons_and_tabs_are_understood(tmp_path: Path, separator: str) -> N
         ("", ["line 1", "no column participant"]),
         (
             "participant,stimulus,x_px,y_px,duration_ms,order\n1,a,1,1,100,1\n1,a,2,2,100,1\n",
+            ["line 3", "line 2", "twice"],
+        ),
+        (
+            "participant,stimulus,x_px,y_px,duration_ms,order\n1,a,1,1,100,1\n1,a.png,2,2,100,1\n",
             ["line 3", "line 2", "twice"],
         ),
         ("participant,stimulus,x_px,y_px,duration_ms,order\n1,a,1,1,100,1.5\n", ["line 2", "order", "'1.5'"]),
