@@ -24,8 +24,15 @@ demo: $(VENV)/.analysis
 test: lint types
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(CHECKED)
 
+# Those of the analysis only compute, and run side by side; those of sessions and crashes stand alone.
+ifeq ($(CHECKED),)
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile tests/analysis
+	$(BIN)/python -m pytest -m slow --ignore=tests/analysis
+else
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow $(CHECKED)
+endif
 
 ifeq ($(VERSION),3.10)
 lint types: $(VENV)/.dev
