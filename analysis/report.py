@@ -562,7 +562,8 @@ def _replication_tables(inference: Inference) -> list[Table]:
             ]  # fmt: skip
     best_note = (
         "Over heads: the best sigma of each head's mean curve. Over participants x pictures: that of each participant "
-        "and picture's own curve, the mean over heads. Each with its SD and SE (SD / sqrt(n))."
+        "and picture's own curve, the mean over heads. Each with its SD and SE (SD / sqrt(n)). The end is the sweep's, "
+        "where a sigma is no optimum."
     )
     return [
         replace(_table(inference, "best-sigma", "Replication: best sigma", best, best_note), wraps=True),
@@ -577,10 +578,10 @@ def _best_sigmas(r: Replication) -> dict[str, float | bool | None]:
     chance = r.shuffled_curve
     return (
         {"mean over heads": r.best_sigma_mean, "SD": r.best_sigma_sd, "SE": r.best_sigma_se}
-        | {"heads at the sweep's end": sum(c.at_edge for c in r.curves)} | _over_cells(r.over_cells)
-        | {"mean curve": r.mean_curve.best_sigma, "it at the sweep's end": r.mean_curve.at_edge}
+        | {"heads at the end": sum(c.at_edge for c in r.curves)} | _over_cells(r.over_cells)
+        | {"mean curve": r.mean_curve.best_sigma, "it at the end": r.mean_curve.at_edge}
         | {"shuffled pictures": chance.best_sigma if chance else None}
-        | {"shuffled at the sweep's end": chance.at_edge if chance else None}
+        | {"shuffled at the end": chance.at_edge if chance else None}
     )  # fmt: skip
 
 
@@ -592,7 +593,7 @@ def _over_cells(of: BestSigma | None) -> dict[str, float | None]:
         "its SD",
         "its SE",
         "participants x pictures",
-        "of these at the sweep's end",
+        "of these at the end",
     )
     return dict(zip(names, values, strict=True))
 

@@ -123,7 +123,7 @@ def test_a_simulated_study_that_follows_a_head_ends_in_a_report_that_names_it(he
     create_study(tmp_path / "study", study, tmp_path / "pictures")
     maps = {s.name: m[planted] for s, m in zip(stimuli, attention_maps(), strict=True)}
     np.savez(tmp_path / "study" / "planted.npz", allow_pickle=False, **maps)
-    simulate(tmp_path / "study", 4, seed=head, workers=2)
+    simulate(tmp_path / "study", 6, seed=head, workers=2)  # with fewer no head is named at the top
     report = analyze(tmp_path / "study", workers=2).report
     inference = read_inference(report.parent)
     assert inference.main().best.map == planted

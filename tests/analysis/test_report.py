@@ -787,7 +787,7 @@ def test_a_best_sigma_where_the_sweep_ends_is_said_in_every_table(results: Resul
                     curves=tuple(replace(c, at_edge=True) for c in replication.curves))  # fmt: skip
     tables = make_tables(results, replace(inference, replication=(short,)), stimuli)
     row = tables["best-sigma"].whole.iloc[0]
-    assert row["heads at the sweep's end"] == 4 and row["it at the sweep's end"] and row["shuffled at the sweep's end"]
+    assert row["heads at the end"] == 4 and row["it at the end"] and row["shuffled at the end"]
     units = tables["sigma-units"].whole.set_index("sigma")["which is"]
     assert units["replication: best for each head"] == "mean; 4 of 4 at the sweep's end"
     assert (
