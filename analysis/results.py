@@ -221,8 +221,9 @@ class Results:
             conditions = None if empty else list(where) or None  # a column without a value has no type to compare with
             rows: pd.DataFrame = pyarrow.parquet.read_table(path, columns=wanted, filters=conditions).to_pandas()
         except (OSError, pyarrow.ArrowInvalid) as error:
+            reason = str(error).splitlines()[0]  # the lines behind list every column
             raise DataError(
-                f'{path} cannot be read ({error}): run "beholder analyze {self.study_folder}", which makes it anew.'
+                f'{path} cannot be read ({reason}): run "beholder analyze {self.study_folder}", which makes it anew.'
             ) from None
         return rows
 
