@@ -307,7 +307,7 @@ def _attention(by_picture: Sequence[pd.DataFrame], measure: str, pictures: Seque
 def head_scores(results: Results, model: str, layer: int, measure: str) -> Cells | None:
     """The participants' scores at the fixed sigma, over all viewing time and without chance; None where there are none.
 
-    Less than a tenth of what `at_fixed_sigma` reads.
+    For where one measure is asked of many layers: `at_fixed_sigma` reads every measure and all of chance.
     """
     columns = ["participant", "stimulus", "map", "window_start_s", "window_end_s", measure]
     where: list[Condition] = [

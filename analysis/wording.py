@@ -333,13 +333,17 @@ def _closer_still(main: Sound, choice: Choice) -> str:
     """
     if choice.map != main.best.map:
         return ""
-    leads = [
-        *((f"the {head_label(m.map)}", lead) for m, lead in zip(main.summaries, main.leads_over_summaries, strict=True)
-          if m.map == "mean"),
-        *((REFERENCE_WORDS[r.map], r.lead) for r in main.references if r.map == FITTED_CENTRE),
-    ]  # fmt: skip
-    closer = [name for name, lead in leads if lead.high is not None and lead.high < 0]
+    closer = [name for name, lead in _rivals(main) if lead.high is not None and lead.high < 0]
     return f"; {listed(closer)} {'comes' if len(closer) == 1 else 'come'} closer still" if closer else ""
+
+
+def _rivals(main: Sound) -> list[tuple[str, Estimate]]:
+    """The mean of several heads and the fitted centre bias, and by how much the closest head is closer than each."""
+    of_heads = zip(main.summaries, main.leads_over_summaries, strict=True)
+    return [
+        *((f"the {head_label(m.map)}", lead) for m, lead in of_heads if m.map == "mean" and len(main.heads) > 1),
+        *((REFERENCE_WORDS[r.map], r.lead) for r in main.references if r.map == FITTED_CENTRE),
+    ]
 
 
 def what_beats_the_closest_head(main: Sound) -> tuple[str, str] | None:
@@ -348,11 +352,6 @@ def what_beats_the_closest_head(main: Sound) -> tuple[str, str] | None:
     Only an interval without 0 makes "closer"; the centre's share of the way stands beside the head's.
     """
     unit = f" {MEASURES[main.measure].unit}" if MEASURES[main.measure].unit else ""
-    rivals = [
-        (f"the {head_label(m.map)}", lead, "")
-        for m, lead in zip(main.summaries, main.leads_over_summaries, strict=True)
-        if m.map == "mean" and len(main.heads) > 1
-    ]
     way, own, gone = main.share_of_centre, main.best.share, ""
     if way.ratio is not None and own.ratio is not None:
         why = why_of_share(way, main, "") or why_of_share(own, main, "")
@@ -360,17 +359,17 @@ def what_beats_the_closest_head(main: Sound) -> tuple[str, str] | None:
             f", and has gone {_percent(way)} of the way from the closest head's chance to {other_viewers(main)}"
             f"{_interval_of(way)}, the head {_percent(own)}{f' ({why})' if why else ''}"
         )
-    rivals += [(REFERENCE_WORDS[r.map], r.lead, gone) for r in main.references if r.map == FITTED_CENTRE]
     said = []
-    for name, lead, more in rivals:
+    for name, lead in _rivals(main):
+        more = gone if name == REFERENCE_WORDS[FITTED_CENTRE] else ""
         by = _negated(lead) if lead.mean < 0 else lead
-        amount = f"{number(by.mean)}{unit}"
+        how_much = f"{number(by.mean)}{unit}"
         if lead.high is not None and lead.high < 0:
-            said.append(f"{name} is closer to people, by {amount} ({interval(by)}){more}")
+            said.append(f"{name} is closer to people, by {how_much} ({interval(by)}){more}")
         elif lead.low is None or lead.low <= 0:
             side = "closer" if lead.mean >= 0 else "farther"
             said.append(
-                f"{name} is not shown to be farther from people (the head is {amount} {side}, {interval(by)}){more}"
+                f"{name} is not shown to be farther from people (the head is {how_much} {side}, {interval(by)}){more}"
             )
     return ("What the closest head does not beat:", f"{'; '.join(said)}.") if said else None
 
