@@ -1,0 +1,27 @@
+"""The guard of a study's folder: nothing is written to, or deleted at, a place that a link moves out of the study.
+
+A study may come from anybody, with symbolic links in it that point at other people's folders. Whatever writes or
+deletes within a study asks `inside` for the path first, and uses what it answers. Reading is free: data sets of several
+gigabytes are often links (DataLad's are), and a link that is read harms nobody.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shared.errors import DataError
+
+
+def inside(study_folder: Path, path: Path) -> Path:
+    """`path` again, once it is sure that writing or deleting there changes the study and nothing else.
+
+    The study's own folder may be reached by a link; below it no folder on the way may be one that leads out, nor may
+    the path itself. What does not exist yet is judged by the folders that do. Raises DataError.
+    """
+    root, target = study_folder.resolve(), path.resolve()
+    if not target.is_relative_to(root):
+        raise DataError(
+            f"{path} lies outside of the study, at {target}: Beholder writes and deletes only within {study_folder}; "
+            "remove the link, or put a folder of the study's own in its place."
+        )
+    return path
