@@ -7,6 +7,7 @@ gigabytes are often links (DataLad's are), and a link that is read harms nobody.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from shared.errors import DataError
@@ -18,7 +19,8 @@ def inside(study_folder: Path, path: Path) -> Path:
     The study's own folder may be reached by a link; below it no folder on the way may be one that leads out, nor may
     the path itself. What does not exist yet is judged by the folders that do. Raises DataError.
     """
-    root, target = study_folder.resolve(), path.resolve()
+    # `realpath` rather than `resolve`, which ends in a RuntimeError where links go in a circle.
+    root, target = Path(os.path.realpath(study_folder)), Path(os.path.realpath(path))
     if not target.is_relative_to(root):
         raise DataError(
             f"{path} lies outside of the study, at {target}: Beholder writes and deletes only within {study_folder}; "

@@ -12,6 +12,9 @@ cannot be renamed together with a table. So a change goes in steps, each a singl
 
 After a crash the next change, or `finish_changes`, takes up the log where it stands; what was built without a log is
 thrown away. One lock file a data set lets one process at a time do this. Nothing here knows what the files mean.
+
+A data set that comes from a stranger may hold a log too. It is obeyed only where each step names a place that a change
+of ours would name (`CHANGED`), inside the data set (`shared.inside`): else it is refused before its first step.
 """
 
 from __future__ import annotations
@@ -19,22 +22,36 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from filelock import FileLock
 
 from shared.errors import DataError
+from shared.inside import inside
+from shared.parsing import shortened
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 # For the redo log and a few folders.
 ROOM_BYTES = 256 << 10
 
 Step = tuple[Literal["take", "put"], str]
+
+# What a change may take out and put in: the participants' tables and folders, their journals, the trackers' own files,
+# what was noted of imports, the results. A part of a path is a name, never ".." and never a drive.
+_NAME = r"(?!\.{1,2}(?:/|\Z))[^/\\:\0]+"
+CHANGED = re.compile(
+    r"participants\.(?:tsv|json)"
+    r"|sub-[A-Za-z0-9]+"
+    rf"|sourcedata/(?:imports\.json|sub-[A-Za-z0-9]+(?:/{_NAME})*)"
+    r"|\.beholder/journal/sub-[A-Za-z0-9]+_run-[0-9]+(?:\.lock)?"
+    r"|derivatives/beholder"
+)
 
 
 class Change:
@@ -61,11 +78,17 @@ class Change:
 
     def take(self, relative: str) -> None:
         """Take a file or folder out of the data set; it is deleted when the change is complete."""
-        self.steps.append(("take", relative))
+        self._step("take", relative)
 
     def put(self, relative: str) -> None:
         """Put what lies in `new` under this path into its place, which is free by then."""
-        self.steps.append(("put", relative))
+        self._step("put", relative)
+
+    def _step(self, verb: Literal["take", "put"], relative: str) -> None:
+        # Here a path of another kind is a defect of ours; in a log that is read it is the data set's.
+        assert CHANGED.fullmatch(relative), relative
+        inside(self.study_folder, self.study_folder / relative)
+        self.steps.append((verb, relative))
 
 
 @contextmanager
@@ -106,7 +129,8 @@ def told_in_a_sentence(folder: Path) -> Iterator[None]:
 
 def finish_changes(study_folder: Path) -> bool:
     """Finish the change that a crash left in its midst, if there is one; returns whether there was."""
-    if not _place(study_folder).exists():
+    # A link that leads nowhere does not "exist", and is no place of ours either: the guard refuses it.
+    if not os.path.lexists(_place(study_folder)):
         return False
     with told_in_a_sentence(study_folder), _lock_of(study_folder):
         there = _log(study_folder).exists()
@@ -170,7 +194,7 @@ def write_synced(path: Path, data: bytes) -> None:
 
 
 def _place(study_folder: Path) -> Path:
-    return study_folder / ".beholder" / "publish"
+    return inside(study_folder, study_folder / ".beholder" / "publish")
 
 
 def _log(study_folder: Path) -> Path:
@@ -182,13 +206,14 @@ def _room(study_folder: Path) -> Path:
 
 
 def _lock_of(study_folder: Path) -> FileLock:
-    folder = study_folder / ".beholder"
+    folder = inside(study_folder, study_folder / ".beholder")
     folder.mkdir(exist_ok=True)
-    return FileLock(folder / "publish.lock", thread_local=False)
+    # Taking a lock empties its file, whatever a link makes of it.
+    return FileLock(inside(study_folder, folder / "publish.lock"), thread_local=False)
 
 
 def _write_log(study_folder: Path, steps: Sequence[Step]) -> None:
-    part = _log(study_folder).with_suffix(".part")
+    part = inside(study_folder, _log(study_folder).with_suffix(".part"))
     write_synced(part, json.dumps(list(steps)).encode())
     part.replace(_log(study_folder))
     sync_folder(_place(study_folder))
@@ -199,19 +224,11 @@ def _finish(study_folder: Path, before_step: Callable[[str], None]) -> None:
     place = _place(study_folder)
     _room(study_folder).unlink(missing_ok=True)
     if _log(study_folder).exists():
-        try:
-            steps: list[Step] = [(verb, path) for verb, path in json.loads(_log(study_folder).read_text("utf-8"))]
-        except ValueError as error:
-            raise DataError(
-                f"{_log(study_folder)} cannot be read ({error}): keep the whole study folder and ask for help."
-            ) from None
+        steps = _read_log(study_folder)
         while steps:
             verb, relative = steps[0]
             before_step(f"{verb} {relative}")
-            if verb == "take":
-                _move(study_folder, relative, f"{place.relative_to(study_folder)}/old/{relative}")
-            else:
-                _move(study_folder, f"{place.relative_to(study_folder)}/new/{relative}", relative)
+            _move(study_folder, *_way(study_folder, verb, relative))
             steps = steps[1:]
             before_step(f"strike {verb} {relative}")
             _write_log(study_folder, steps)
@@ -223,10 +240,44 @@ def _finish(study_folder: Path, before_step: Callable[[str], None]) -> None:
         shutil.rmtree(place)
 
 
-def _move(study_folder: Path, from_relative: str, to_relative: str) -> None:
-    source, target = study_folder / from_relative, study_folder / to_relative
+def _read_log(study_folder: Path) -> list[Step]:
+    """The steps that are still to be done. Raises DataError, before any is, where one is not such as ours are."""
+    log = _log(study_folder)
+    try:
+        found: Any = json.loads(log.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{log} cannot be read ({error}): keep the whole study folder and ask for help.") from None
+    steps: list[Step] = []
+    for step in found if isinstance(found, list) else [found]:
+        match step:
+            case [("take" | "put") as verb, str(relative)] if CHANGED.fullmatch(relative):
+                for path in _way(study_folder, verb, relative):
+                    inside(study_folder, path)
+                steps.append((verb, relative))
+            case _:
+                raise DataError(
+                    f"{log} holds the step {shortened(json.dumps(step))}, which no change of Beholder's makes: nothing "
+                    f"was touched; if the study came from somebody else remove {_place(study_folder)}, else keep the "
+                    "whole study folder and ask for help."
+                )
+    return steps
+
+
+def _way(study_folder: Path, verb: Literal["take", "put"], relative: str) -> tuple[Path, Path]:
+    """From where to where a step moves its file or folder."""
+    there = study_folder / relative
+    return (
+        (there, _place(study_folder) / "old" / relative)
+        if verb == "take"
+        else (_place(study_folder) / "new" / relative, there)
+    )
+
+
+def _move(study_folder: Path, source: Path, target: Path) -> None:
     if not source.exists():
         return
+    inside(study_folder, source)
+    inside(study_folder, target)
     have_folder(target.parent, study_folder)
     if target.exists():
         raise DataError(f"{target} is in the way of a change: move it out of the study folder, then try again.")
