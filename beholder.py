@@ -316,21 +316,40 @@ def withdraw(
     study_folder: StudyFolder,
     participant: Annotated[str, typer.Argument(metavar="PARTICIPANT", help='A label, such as "07".')],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    called: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="What else they are called, such as an imported file's name: it is searched "
+            "for too; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """List, then delete, all that is kept of one participant, results that contain their data included.
 
-    Example: beholder withdraw my-study 07
-    """
-    from shared import dataset
+    Afterwards the whole study is searched for what still names them. After a crash the same command completes it.
 
-    held = dataset.withdrawal(study_folder, participant)
-    _say(f"All of participant {participant} in {study_folder}:")
-    for path in held:
-        _say(f"  {path}")
-    if not yes and not typer.confirm("Delete all of this? It cannot be undone"):
+    Examples: beholder withdraw my-study 07   |   beholder withdraw my-study 07 --called "Anna S"
+    """
+    from shared.withdrawal import withdraw as take_out
+    from shared.withdrawal import withdrawal
+
+    if held := withdrawal(study_folder, participant):
+        _say(f"All of participant {participant} in {study_folder}:")
+        for path in held:
+            _say(f"  {path}")
+        if not yes and not typer.confirm("Delete all of this? It cannot be undone"):
+            raise typer.Exit(1)
+    done = take_out(study_folder, participant, called or ())
+    _say(f"Participant {participant} is gone from {study_folder}; {done.searched} files were searched for them.")
+    if done.left:
+        print("beholder: these files still name them, and are not Beholder's to delete: look at each, and remove it:",
+              file=sys.stderr)  # fmt: skip
+        for path in done.left:
+            print(f"  {path}", file=sys.stderr)
         raise typer.Exit(1)
-    dataset.withdraw(study_folder, participant)
-    _say(f'Participant {participant} is gone; "beholder analyze {study_folder}" makes the results of the others.')
+    _say(f'Nothing of them was found; "beholder analyze {study_folder}" makes the results of the others.')
 
 
 def main() -> None:

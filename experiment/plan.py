@@ -17,6 +17,7 @@ from experiment.observer import generator
 from shared.dataset import read_events, runs
 from shared.errors import StudyError
 from shared.journal import journals
+from shared.labels import label
 from shared.screen import Rect, Screen
 from shared.stimuli import Stimulus, read_stimuli
 from shared.study import PictureSettings, Study, read_study
@@ -101,8 +102,7 @@ def plan_from_disk(
     StudyError, with what to type, where the switches do not fit what is there, where a session of this participant is
     running, or where a crash left one that could not be recovered (`shared.dataset.recover` comes before this).
     """
-    if not participant.isalnum() or not participant.isascii():
-        raise StudyError(f'participant "{participant}": a label is made of letters and digits, such as 01.')
+    participant = label(participant)
     for state in journals(study_folder):
         if state.participant == participant and state.running:
             raise StudyError(

@@ -80,6 +80,7 @@ from experiment.screens import (
 from shared.dataset import beholder_version, publish, read_participants
 from shared.errors import BeholderError, StudyError, TrackerError
 from shared.gaze import Eye
+from shared.inside import inside
 from shared.journal import JournalWriter, Record
 from shared.screen import Screen
 from shared.study import Study
@@ -235,7 +236,9 @@ def run_session(
                 ask_form = plan.participant not in read_participants(study_folder).index
             for trial in plan.trials:
                 picture_rect(display.screen, trial.stimulus, study.pictures)
-            leave = [lambda: tracker.close(study_folder / ".beholder"), display.close]
+            # Before a journal is there, a tracker's files go beside it.
+            beside = inside(study_folder, study_folder / ".beholder")
+            leave = [lambda: tracker.close(beside), display.close]
             info = tracker.connect(study.tracker, display.screen)
             writer = JournalWriter(study_folder, _header(study, plan, display.screen, info, preflight))
             leave = [lambda: tracker.close(writer.files), writer.close, display.close]

@@ -27,6 +27,7 @@ from experiment.session import Outcome, run_session
 from experiment.trackers.synthetic import SyntheticTracker
 from shared.dataset import beh_runs, runs
 from shared.errors import StudyError
+from shared.inside import inside
 from shared.journal import exclusive, journals, read_journal
 from shared.processes import deaf_to_interrupts
 from shared.provenance import digest
@@ -222,7 +223,7 @@ def _drop_unfinished(study_folder: Path) -> None:
         if (state.folder / "session.json").exists() and not read_journal(state.folder).header["tracker"]["simulated"]:
             raise StudyError(f"{state.folder} is a person's session that a crash left: recover it first.")
         with exclusive(state.folder):
-            shutil.rmtree(state.folder)
+            shutil.rmtree(inside(study_folder, state.folder))
 
 
 def _simulate_in_parallel(

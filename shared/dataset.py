@@ -1,4 +1,4 @@
-"""The study on disk, a BIDS 1.11 data set: making one, publishing sessions into it, reading it, taking a person out.
+"""The study on disk, a BIDS 1.11 data set: making one, publishing sessions into it, reading it.
 
     dataset_description.json  README  .bidsignore  participants.tsv/.json  study.toml  stimuli/
     sub-01/beh/sub-01_task-viewing_run-1_recording-eye1_physio.tsv.gz/.json        gaze, one file an eye
@@ -17,7 +17,6 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-import re
 import shutil
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -33,17 +32,19 @@ from numpy.typing import NDArray
 
 from shared.errors import DataError, Remark, StudyError
 from shared.gaze import SAMPLE, Eye, Samples
+from shared.inside import inside
 from shared.journal import (
     RESERVE,
     Record,
     exclusive,
     join_saved,
-    journals_folder,
     parse_rows,
     read_journal,
 )
 from shared.journal import JournalState as JournalState
 from shared.journal import journals as journals
+from shared.labels import label, not_a_label
+from shared.parsing import shortened
 from shared.publishing import Change, change, finish_changes, link, told_in_a_sentence, write_synced
 from shared.run_files import PHYSIO_COLUMNS, json_text, link_sourcedata, safe_cell, tsv_bytes, write_run
 from shared.screen import Screen
@@ -154,6 +155,7 @@ def publish(journal_folder: Path, before_step: Callable[[str], None] = lambda st
     called before each step of the change with its name (for tests that fail there).
     """
     study_folder = journal_folder.parents[2]
+    inside(study_folder, journal_folder)
     with exclusive(journal_folder), told_in_a_sentence(journal_folder):
         finish_changes(study_folder)
         if not journal_folder.exists():
@@ -166,8 +168,8 @@ def publish(journal_folder: Path, before_step: Callable[[str], None] = lambda st
         (journal_folder / RESERVE).unlink(missing_ok=True)
         join_saved(journal_folder)
         journal = read_journal(journal_folder)
-        participant = str(journal.header["participant"])
-        with _aside(journal_folder / "built") as built:
+        participant = label(str(journal.header["participant"]), str(journal_folder))
+        with _aside(inside(study_folder, journal_folder / "built")) as built:
             # Formatting and compressing take time: they are done before the data set is locked.
             write_run(journal, built / f"sub-{participant}" / "beh")
             link_sourcedata(journal, built / "sourcedata" / f"sub-{participant}")
@@ -185,7 +187,7 @@ def publish(journal_folder: Path, before_step: Callable[[str], None] = lambda st
                         (new.new / file).parent.mkdir(parents=True, exist_ok=True)
                         link(built / file, new.new / file)
                     rows = _participants_with(study_folder, participant, _answers(journal.records))
-                    _replace_participants(new, rows, folders=[f"sub-{participant}"])
+                    replace_participants(new, rows, folders=[f"sub-{participant}"])
                     for file in files:
                         if file.parts[0] == "sourcedata":
                             new.put(file.as_posix())
@@ -245,14 +247,15 @@ def read_participants(study_folder: Path) -> pd.DataFrame:
 
     An empty table where there is none yet. Raises DataError where it is not readable.
     """
-    rows = _participant_rows(study_folder)
+    rows = participant_rows(study_folder)
     cells = [{name: np.nan if cell == "n/a" else cell for name, cell in row.items()} for row in rows]
     table = pd.DataFrame(cells, columns=list(rows[0]) if rows else ["participant_id"], dtype=object)
     table.insert(0, "participant", [row["participant_id"].removeprefix("sub-") for row in rows])
     return table.set_index("participant")
 
 
-def _participant_rows(study_folder: Path) -> list[dict[str, str]]:
+def participant_rows(study_folder: Path) -> list[dict[str, str]]:
+    """The rows of participants.tsv as written, none where there is no table. Raises DataError."""
     path = study_folder / "participants.tsv"
     if not path.is_file():
         return []
@@ -272,10 +275,10 @@ def _participant_rows(study_folder: Path) -> list[dict[str, str]]:
         # DictReader gives None for cells that a line lacks, and a list under None for those it has too many.
         if None in row or None in row.values():
             raise DataError(f"{path}, line {line} does not have {len(names)} columns: mend that line.")
-        if not re.fullmatch(r"sub-[A-Za-z0-9]+", row["participant_id"]):
-            raise DataError(
-                f'{path}, line {line}: participant_id {row["participant_id"]!r} must be "sub-" and a label.'
-            )
+        name = row["participant_id"]
+        if not name.startswith("sub-") or (why := not_a_label(name.removeprefix("sub-"))):
+            why = why if name.startswith("sub-") else 'it must be "sub-" and a label'
+            raise DataError(f"{path}, line {line}: participant_id {shortened(name)}: {why}: mend that line.")
         first = lines.setdefault(row["participant_id"], line)
         if first != line:
             raise DataError(f"{path}, lines {first} and {line} are both {row['participant_id']}: remove one of them.")
@@ -292,7 +295,7 @@ def _answers(records: Iterable[Record]) -> dict[str, str]:
 
 def _participants_with(study_folder: Path, participant: str, answers: Mapping[str, str]) -> list[dict[str, str]]:
     """The rows of participants.tsv with this one among them, sorted; answers that are there already stay."""
-    rows = {row["participant_id"]: row for row in _participant_rows(study_folder)}
+    rows = {row["participant_id"]: row for row in participant_rows(study_folder)}
     # A table that begins now has a row for each participant who is there already: the validator compares the two.
     there = [folder.name for folder in study_folder.glob("sub-*") if folder.is_dir()]
     for name in (*there, f"sub-{participant}"):
@@ -311,7 +314,7 @@ def _above_oldest(age: str) -> bool:
         return False
 
 
-def _replace_participants(new: Change, rows: Sequence[Mapping[str, str]], folders: Sequence[str]) -> None:
+def replace_participants(new: Change, rows: Sequence[Mapping[str, str]], folders: Sequence[str]) -> None:
     """Steps that swap `folders` (those that exist in `new`; others only go) and the two tables of participants."""
     # Tables out first, in last: the validator compares them with the folders. JSON never stands without its table.
     new.take("participants.json")
@@ -335,52 +338,6 @@ def _replace_participants(new: Change, rows: Sequence[Mapping[str, str]], folder
     write_synced(new.new / "participants.json", json_text(described).encode())
     new.put("participants.tsv")
     new.put("participants.json")
-
-
-def withdrawal(study_folder: Path, participant: str) -> list[Path]:
-    """Everything in a study that holds this participant's data, sorted; participants.tsv stands for their row.
-
-    The whole of derivatives/beholder is among them: what was pooled over participants contains this one.
-    """
-    label = participant.removeprefix("sub-")
-    own = [
-        *(study_folder / part / f"sub-{label}" for part in ("", "sourcedata")),
-        *(state.folder for state in journals(study_folder) if state.participant == label),
-        *journals_folder(study_folder).glob(f"sub-{label}_run-*.lock"),
-    ]
-    found = [path for path in own if path.exists()]
-    if any(row["participant_id"] == f"sub-{label}" for row in _participant_rows(study_folder)):
-        found.append(study_folder / "participants.tsv")
-    pooled = study_folder / "derivatives" / "beholder"
-    if found and pooled.exists():
-        found.append(pooled)
-    return sorted(found)
-
-
-def withdraw(
-    study_folder: Path, participant: str, before_step: Callable[[str], None] = lambda step: None
-) -> list[Path]:
-    """Delete a participant everywhere in a study, derivatives included; returns what was deleted or changed.
-
-    After a crash in its midst the deletion is completed by `recover`, or by the next change. Raises DataError where
-    there is no such participant, or where their session is running.
-    """
-    finish_changes(study_folder)
-    label = participant.removeprefix("sub-")
-    found = withdrawal(study_folder, label)
-    if not found:
-        raise DataError(f'{study_folder} holds nothing of a participant "{label}": check the label.')
-    if running := [state for state in journals(study_folder) if state.participant == label and state.running]:
-        raise DataError(f"{running[0].folder} is being recorded now: end that session first.")
-    with change(study_folder, before_step) as new:
-        rows = [row for row in _participant_rows(study_folder) if row["participant_id"] != f"sub-{label}"]
-        folders = [f"sub-{label}"]
-        _replace_participants(new, rows, folders)
-        for path in found:
-            relative = path.relative_to(study_folder).as_posix()
-            if relative not in (*folders, "participants.tsv"):
-                new.take(relative)
-    return found
 
 
 # ------------------------------------------------------------------------------------------------------- reading
@@ -486,11 +443,12 @@ def _run_of(path: Path, after_prefix: str) -> Run:
     folder = next(name for name in reversed(path.parts[:-1]) if name.startswith("sub-"))
     if f"sub-{named.get('sub')}" != folder or "task" not in named:
         raise DataError(f"{path}: its name must begin with {folder}_ and have a task-: rename it, or move it away.")
+    who = label(named["sub"], str(path))
     try:
         run = int(named.get("run", "1"))
     except ValueError:
         raise DataError(f"{path}: run-{named['run']} must be a number: rename the file.") from None
-    return Run(named["sub"], named.get("ses", ""), named["task"], run, path.parent, prefix)
+    return Run(who, named.get("ses", ""), named["task"], run, path.parent, prefix)
 
 
 def read_recording(run: Run, meant: Collection[Meant] = ()) -> Recording:
@@ -650,19 +608,17 @@ def write_fixations(
     duration (seconds), x_px and y_px (of the picture, from its upper left); others are kept. Raises DataError where a
     column lacks, or where that run is there already.
     """
-    label = participant.removeprefix("sub-")
-    if not re.fullmatch(r"[A-Za-z0-9]+", label):
-        raise DataError(f"participant {participant!r}: a label is made of letters and digits; rename it.")
+    who = label(participant)
     if lacking := [name for name in FIXATION_COLUMNS if name not in table]:
-        raise DataError(f"the fixations of participant {label} have no column {lacking[0]}; add it.")
+        raise DataError(f"the fixations of participant {who} have no column {lacking[0]}; add it.")
     if table.empty:
-        raise DataError(f"participant {label} has no fixation: leave them out.")
+        raise DataError(f"participant {who} has no fixation: leave them out.")
     task = read_study(study_folder).study.task
-    relative = Path(f"sub-{label}") / "beh" / f"sub-{label}_task-{task}_run-{run}_beh.tsv"
+    relative = Path(f"sub-{who}") / "beh" / f"sub-{who}_task-{task}_run-{run}_beh.tsv"
     with change(study_folder) as new:
         if (study_folder / relative).exists():
             raise DataError(f"{study_folder / relative} exists already, and nothing recorded is overwritten.")
-        new.carry_over(f"sub-{label}")
+        new.carry_over(f"sub-{who}")
         file = new.new / relative
         file.parent.mkdir(parents=True, exist_ok=True)
         columns = [*FIXATION_COLUMNS, *(str(name) for name in table if name not in FIXATION_COLUMNS)]
@@ -672,5 +628,5 @@ def write_fixations(
         )
         described = {name: FIXATION_COLUMNS.get(name, {"Description": "As imported."}) for name in columns}
         write_synced(file.with_suffix(".json"), json_text({"TaskName": task, **described}).encode())
-        _replace_participants(new, _participants_with(study_folder, label, answers or {}), folders=[f"sub-{label}"])
+        replace_participants(new, _participants_with(study_folder, who, answers or {}), folders=[f"sub-{who}"])
     return study_folder / relative

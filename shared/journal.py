@@ -19,6 +19,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -35,6 +36,7 @@ from numpy.typing import NDArray
 
 from shared.errors import DataError, Remark
 from shared.gaze import SAMPLE, Samples
+from shared.inside import inside
 from shared.publishing import NO_ROOM, have_folder, hold_room, sync_folder, write_synced
 
 FORMAT = 1
@@ -259,23 +261,40 @@ def _saved_place(key: str) -> Path:
     return Path(tempfile.gettempdir()) / f"beholder-unsaved-{key}"
 
 
+def saved_elsewhere(folder: Path) -> Path | None:
+    """Where the session of a journal saved what its disk refused; None where it did not.
+
+    The key of a journal that came from a stranger is no path: it is as many hexadecimal digits as ours are.
+    """
+    try:
+        key = json.loads((folder / HEADER).read_text("utf-8"))["key"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    if not isinstance(key, str) or not re.fullmatch(r"[0-9a-f]{16}", key):
+        return None
+    place = _saved_place(key)
+    # In a folder for everybody, another user's is not ours, and neither is a link.
+    if place.is_symlink() or not place.is_dir():
+        return None
+    return place if sys.platform == "win32" or place.stat().st_uid == os.getuid() else None
+
+
 def join_saved(folder: Path) -> int:
     """Join to a journal what its session had to save elsewhere; returns how many bytes of rows that were.
 
     The caller holds the journal `exclusive`. Joined twice it is the same; nothing is deleted before it is on the disk.
     """
+    place = saved_elsewhere(folder)
+    if place is None:
+        return 0
     try:
-        place = _saved_place(json.loads((folder / HEADER).read_text("utf-8"))["key"])
-        # In a folder for everybody, another user's is not ours.
-        if not place.is_dir() or (sys.platform != "win32" and place.stat().st_uid != os.getuid()):
-            return 0
         follows = json.loads((place / HEADER).read_text("utf-8"))["follows"]
     except (OSError, ValueError, KeyError, TypeError):
         return 0
     joined = 0
     for name in (SAMPLES, LOG):
         rows = (place / name).read_bytes()
-        with (folder / name).open("r+b") as file:
+        with inside(folder.parents[2], folder / name).open("r+b") as file:
             file.truncate(follows[name])
             file.seek(follows[name])
             file.write(rows)
@@ -376,8 +395,12 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 def _lock_of(folder: Path) -> FileLock:
-    # Beside the folder, not in it: the folder is removed when it is published. Any thread may release it.
-    return FileLock(folder.with_name(folder.name + ".lock"), thread_local=False)
+    # Beside the folder, not in it: the folder is removed when it is published. Any thread may release it. Taking a
+    # lock empties its file, so a link must not lead it, or the journal, out of the study.
+    file = folder.with_name(folder.name + ".lock")
+    for path in (folder, file):
+        inside(folder.parents[2], path)
+    return FileLock(file, thread_local=False)
 
 
 def _running(folder: Path) -> bool:

@@ -30,9 +30,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from shared.errors import DataError
+from shared.errors import DataError, StudyError
 from shared.inside import inside
 from shared.parsing import shortened
 
@@ -125,6 +125,23 @@ def told_in_a_sentence(folder: Path) -> Iterator[None]:
             f"{folder} could not be changed ({error}): nothing is lost; make room on the disk and the folder writable, "
             "then start Beholder again, which completes it."
         ) from error
+
+
+@contextmanager
+def no_analysis(study_folder: Path) -> Iterator[None]:
+    """No analysis of the study meanwhile, in any process: two would remove each other's files. Raises StudyError."""
+    folder = inside(study_folder, study_folder / ".beholder")
+    with told_in_a_sentence(study_folder):
+        folder.mkdir(exist_ok=True)
+    lock = FileLock(inside(study_folder, folder / "analysis.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StudyError(f"{study_folder} is being analysed by another process: wait until that is done.") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def finish_changes(study_folder: Path) -> bool:

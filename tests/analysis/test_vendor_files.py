@@ -33,7 +33,7 @@ from analysis.importing_gaze import ImportedGaze, NewStudy, import_asc, import_e
 from analysis.tobii_files import read_tobii
 from experiment.calibration import point_quality
 from experiment.devices import Point
-from shared import dataset
+from shared import dataset, withdrawal
 from shared.dataset import Recording, read_recording, runs
 from shared.errors import DataError, StudyError
 from shared.gaze import Eye, Samples, no_samples
@@ -784,7 +784,7 @@ def test_participants_of_one_export_are_kept_apart(tmp_path: Path, images: Path)
     (bo,) = [text for name, text in kept.items() if name.startswith("sub-Bo")]
     (tmp_path / "own.tsv").write_text(bo)
     assert len(read_tobii(tmp_path / "own.tsv")[0].samples) == 900
-    dataset.withdraw(study, "Bo")
+    withdrawal.withdraw(study, "Bo")
     assert not [f for f in study.rglob("*") if f.is_file() and b"\tBo\t" in f.read_bytes()] and errors_of(study) == []
 
 

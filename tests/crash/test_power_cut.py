@@ -28,7 +28,7 @@ import numpy as np
 import pytest
 from numpy.lib.recfunctions import structured_to_unstructured
 
-from shared import dataset
+from shared import dataset, withdrawal
 from shared.gaze import SAMPLE
 from shared.journal import SAMPLES, JournalWriter, Record, read_journal
 
@@ -343,7 +343,7 @@ def test_a_power_cut_while_withdrawing_takes_all_or_nothing(
     before = visible(study)
 
     def act(study: Path, promise: Callable[[Any], None]) -> None:
-        dataset.withdraw(study, "01")
+        withdrawal.withdraw(study, "01")
         promise("withdrawn")
 
     outcomes = set()

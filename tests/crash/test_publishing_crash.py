@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shared import dataset
+from shared import dataset, withdrawal
 
 ROOT = Path(__file__).parents[2]
 Visible = Callable[[Path], dict[str, bytes]]
@@ -94,7 +94,7 @@ def test_withdrawing_killed_between_any_two_steps_is_completed_by_recovery(
         '{"Name": "x", "BIDSVersion": "1.11.0", "DatasetType": "derivative", "GeneratedBy": [{"Name": "Beholder"}]}'
     )
     killed = 0
-    for copy, step in killed_at_every_step(study, lambda copy, hook: dataset.withdraw(copy, "01", hook)):
+    for copy, step in killed_at_every_step(study, lambda copy, hook: withdrawal.withdraw(copy, "01", before_step=hook)):
         killed += 1
         assert_valid(copy)
         dataset.recover(copy)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from experiment.plan import picture_order, picture_rect, plan_from_disk, plan_session
 from experiment.session import Command
-from shared.errors import StudyError
+from shared.errors import DataError, StudyError
 from shared.journal import JournalWriter
 from shared.screen import Screen
 from shared.stimuli import Stimulus
@@ -139,7 +139,7 @@ def test_a_first_session_needs_no_switch_and_takes_no_other(make_study: Callable
     for switches in wrong:
         with pytest.raises(StudyError, match=begin):
             plan_from_disk(folder, "01", **switches)
-    with pytest.raises(StudyError, match="letters and digits"):
+    with pytest.raises(DataError, match="letters and digits"):
         plan_from_disk(folder, "P 1")
 
 

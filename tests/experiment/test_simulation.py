@@ -18,7 +18,7 @@ import pytest
 from scipy import stats
 
 from experiment.simulation import simulate
-from shared import dataset
+from shared import dataset, withdrawal
 from shared.errors import StudyError
 from shared.journal import JournalWriter
 
@@ -49,7 +49,7 @@ def test_a_simulated_study_is_valid_with_two_participants_and_after_withdrawing_
     assert told == [("sub-01", 0.5), ("sub-02", 1.0)]
     assert_valid(folder)
     for label in ("01", "02"):
-        dataset.withdraw(folder, label)
+        withdrawal.withdraw(folder, label)
         assert_valid(folder)
     assert dataset.runs(folder) == ()
 

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from numpy.lib.recfunctions import structured_to_unstructured
 from PIL import Image
 
-from shared import dataset
+from shared import dataset, withdrawal
 from shared.errors import DataError, StudyError
 from shared.gaze import SAMPLE, Samples
 from shared.journal import JournalWriter, Record
@@ -313,10 +313,10 @@ def test_withdrawing_removes_one_participant_everywhere_and_leaves_a_valid_data_
     journal_of(study, "01", 2).close()
     (study / "derivatives" / "beholder").mkdir(parents=True)
     (study / "derivatives" / "beholder" / "report.html").write_text("pooled")
-    listed = {path.relative_to(study).as_posix() for path in dataset.withdrawal(study, "01")}
+    listed = {path.relative_to(study).as_posix() for path in withdrawal.withdrawal(study, "01")}
     assert {"sub-01", "sourcedata/sub-01", "participants.tsv", "derivatives/beholder"} <= listed
     assert ".beholder/journal/sub-01_run-2" in listed
-    dataset.withdraw(study, "sub-01")
+    withdrawal.withdraw(study, "sub-01")
     assert [path for path in study.rglob("*") if "sub-01" in path.name] == []
     assert not (study / "derivatives" / "beholder").exists()
     assert list(dataset.read_participants(study).index) == ["02"]
@@ -326,7 +326,7 @@ def test_withdrawing_removes_one_participant_everywhere_and_leaves_a_valid_data_
 
 def test_withdrawing_the_last_participant_leaves_no_table_of_a_header_alone(study: Path) -> None:
     published(study)
-    dataset.withdraw(study, "01")
+    withdrawal.withdraw(study, "01")
     assert not (study / "participants.tsv").exists()
     assert not (study / "participants.json").exists()
     assert errors_of(study) == []
@@ -334,10 +334,10 @@ def test_withdrawing_the_last_participant_leaves_no_table_of_a_header_alone(stud
 
 def test_a_participant_who_is_not_there_or_is_being_recorded_is_not_withdrawn(study: Path) -> None:
     with pytest.raises(DataError, match='nothing of a participant "07"'):
-        dataset.withdraw(study, "07")
+        withdrawal.withdraw(study, "07")
     writer = journal_of(study)
     with pytest.raises(DataError, match="being recorded"):
-        dataset.withdraw(study, "01")
+        withdrawal.withdraw(study, "01")
     assert writer.folder.exists()
     writer.close()
 
@@ -360,7 +360,7 @@ def test_imported_fixations_are_valid_and_read_back(study: Path) -> None:
     pd.testing.assert_frame_equal(dataset.read_fixations(path), table, check_dtype=False)
     with pytest.raises(DataError, match="nothing recorded is overwritten"):
         dataset.write_fixations(study, "07", table)
-    dataset.withdraw(study, "07")
+    withdrawal.withdraw(study, "07")
     assert errors_of(study) == []
 
 
