@@ -151,6 +151,7 @@ def publish(journal_folder: Path, before_step: Callable[[str], None] = lambda st
     """Make a session's journal part of the data set, and remove it; returns the files that were added, sorted.
 
     Nothing is returned where the journal holds neither samples nor events, or another process has just published it.
+    A file of it with rows that cannot be read is kept as it is in sourcedata.
     Raises DataError where its session is still running, or where files of that run are there already. `before_step` is
     called before each step of the change with its name (for tests that fail there).
     """
@@ -171,11 +172,18 @@ def publish(journal_folder: Path, before_step: Callable[[str], None] = lambda st
         participant = label(str(journal.header["participant"]), str(journal_folder))
         with _aside(inside(study_folder, journal_folder / "built")) as built:
             # Formatting and compressing take time: they are done before the data set is locked.
-            write_run(journal, built / f"sub-{participant}" / "beh")
+            try:
+                write_run(journal, built / f"sub-{participant}" / "beh")
+            except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+                raise DataError(
+                    f"{journal_folder} says what no session writes ({error!r}): it was damaged; it is kept as it is, "
+                    "move it out of the study folder and ask for help."
+                ) from None
             link_sourcedata(journal, built / "sourcedata" / f"sub-{participant}")
+            recorded = any((built / f"sub-{participant}").rglob("*"))
             files = sorted(path.relative_to(built) for path in built.rglob("*") if path.is_file())
             with change(study_folder, before_step) as new:
-                if any(file.parts[0] != "sourcedata" for file in files):
+                if recorded or journal.damaged:
                     for file in files:
                         if (study_folder / file).exists():
                             raise DataError(
@@ -186,8 +194,9 @@ def publish(journal_folder: Path, before_step: Callable[[str], None] = lambda st
                     for file in files:
                         (new.new / file).parent.mkdir(parents=True, exist_ok=True)
                         link(built / file, new.new / file)
-                    rows = _participants_with(study_folder, participant, _answers(journal.records))
-                    replace_participants(new, rows, folders=[f"sub-{participant}"])
+                    if recorded:
+                        rows = _participants_with(study_folder, participant, _answers(journal.records))
+                        replace_participants(new, rows, folders=[f"sub-{participant}"])
                     for file in files:
                         if file.parts[0] == "sourcedata":
                             new.put(file.as_posix())

@@ -4,13 +4,14 @@ A journal is a folder `.beholder/journal/sub-01_run-1/` of the study:
 
     session.json    what held from the start: participant, run, screen, tracker, settings; written once
     samples.tsv     one row a gaze sample (`shared.gaze.SAMPLE`), appended
-    log.tsv         one row a record: time on the session's clock, kind, and a JSON object; appended
+    log.tsv         one row a record: time on the session's clock, kind, a JSON object, and their CRC-32; appended
     files/          what the tracker hands over at its end (the vendor's own file)
     reserve         room on the disk, held to be let go when everything else has filled up
 
 and, beside it, `sub-01_run-1.lock`, which the running session holds through the operating system: the lock vanishes
 with the process, however that ends. Rows are only ever appended, so what was synced before a crash is whole; a last
-row that was cut short is recognised by its missing line end, and left out. Nothing here knows of BIDS: `shared.dataset`
+row that was cut short is recognised by its missing line end, and left out. A row that a disk has damaged is left out
+too, and the file then kept as it is. Nothing here knows of BIDS: `shared.dataset`
 makes the data set of it.
 """
 
@@ -24,11 +25,13 @@ import secrets
 import shutil
 import sys
 import tempfile
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -37,9 +40,12 @@ from numpy.typing import NDArray
 from shared.errors import DataError, Remark
 from shared.gaze import SAMPLE, Samples
 from shared.inside import inside
+from shared.labels import not_a_label
+from shared.parsing import shortened
 from shared.publishing import NO_ROOM, have_folder, hold_room, sync_folder, write_synced
 
-FORMAT = 1
+# Until 1 the rows of log.tsv had no checksum.
+FORMAT = 2
 HEADER, SAMPLES, LOG, FILES, RESERVE = "session.json", "samples.tsv", "log.tsv", "files", "reserve"
 # Two minutes of 2,000 Hz with both eyes; of a small disk no more than its 8th part.
 RESERVE_BYTES, RESERVE_SHARE = 16 << 20, 8
@@ -47,6 +53,14 @@ RESERVE_BYTES, RESERVE_SHARE = 16 << 20, 8
 MOST_UNSYNCED_BYTES = 1 << 20
 # Microseconds, hundredths of a px, thousandths of the pupil's unit: finer than any tracker, and what is published.
 _COLUMNS = len(SAMPLE.names or ())
+# What a record cannot be understood without, by its kind.
+_NEEDED = {
+    "begin": {"id", "trial_type"}, "end": {"id", "status"}, "drift": {"id"}, "message": {"text"}, "notice": {"text"},
+    "clock": {"before_s", "tracker_s", "after_s"}, "validation": {"begun_s", "accepted", "overridden_by", "eyes"},
+    "tracker": {"eye", "time_s", "duration_s", "kind", "text", "x_px", "y_px"},
+}  # fmt: skip
+# A time and a kind as they are written: seconds of a clock that may have begun at any time, a word.
+_SECONDS, _KIND = re.compile(r"-?[0-9]{1,12}\.[0-9]{6}"), re.compile(r"[a-z_]{1,40}")
 _SAMPLE_ROW = "%.6f\t%.2f\t%.2f\t%.3f\t%.2f\t%.2f\t%.3f\n"
 
 
@@ -68,6 +82,7 @@ class Journal:
     samples: Samples
     records: tuple[Record, ...]
     remarks: tuple[Remark, ...]
+    damaged: tuple[str, ...] = ()  # its files that hold rows which could not be read
 
 
 @dataclass(frozen=True)
@@ -289,20 +304,23 @@ def join_saved(folder: Path) -> int:
         return 0
     try:
         follows = json.loads((place / HEADER).read_text("utf-8"))["follows"]
-    except (OSError, ValueError, KeyError, TypeError):
+        rows = {name: (place / name).read_bytes() for name in (SAMPLES, LOG)}
+        sizes = {name: inside(folder.parents[2], folder / name).stat().st_size for name in rows}
+        starts = {name: int(follows[name]) for name in rows}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return 0
-    joined = 0
-    for name in (SAMPLES, LOG):
-        rows = (place / name).read_bytes()
-        with inside(folder.parents[2], folder / name).open("r+b") as file:
-            file.truncate(follows[name])
-            file.seek(follows[name])
-            file.write(rows)
+    # What is on the disk is cut only where the saved rows replace at least what is cut: a damaged header joins nothing.
+    if any(not 0 <= starts[name] <= sizes[name] <= starts[name] + len(rows[name]) for name in rows):
+        return 0
+    for name, data in rows.items():
+        with (folder / name).open("r+b") as file:
+            file.truncate(starts[name])
+            file.seek(starts[name])
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        joined += len(rows)
     shutil.rmtree(place)
-    return joined
+    return sum(len(data) for data in rows.values())
 
 
 def format_samples(samples: Samples) -> bytes:
@@ -343,25 +361,49 @@ def parse_rows(data: bytes, columns: int, wanted: Sequence[int] | None = None) -
 
 
 def read_journal(folder: Path) -> Journal:
-    """What a journal holds: every row that was written whole, and a remark where one was not.
+    """What a journal holds: every row that can be read, wherever others were damaged, and a remark on what cannot.
 
-    Raises DataError where the header cannot be read or is of a later format.
+    Raises DataError where the header cannot be read, is another session's, or is of a later format.
     """
     path = folder / HEADER
     try:
         header = json.loads(path.read_text("utf-8"))
         if header["format"] > FORMAT:
             raise DataError(f"{path} was written by a later Beholder: recover it with that one.")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        _check_header(header)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path} cannot be read ({error}): move {folder} away, keep it, and ask for help.") from None
+    if (found := f"sub-{header['participant']}_run-{header['run']}") != folder.name:
+        raise DataError(
+            f"{path} is of {shortened(found)}, and its folder is called {folder.name}: give the folder the name that "
+            "the session had, or keep it elsewhere and ask for help."
+        )
     samples, lost_samples = _read_samples(folder / SAMPLES)
-    records, lost_records = _read_records(folder / LOG)
-    remarks = tuple(
-        Remark(f"{folder.name}/{name}", f"its last {lost} bytes were not whole rows and are left out")
-        for name, lost in ((SAMPLES, lost_samples), (LOG, lost_records))
-        if lost
-    )
-    return Journal(folder, header, samples, records, remarks)
+    records, lost_records = _read_records(folder / LOG, sealed=header["format"] > 1)
+    lost = {SAMPLES: lost_samples, LOG: lost_records}
+    remarks = [
+        Remark(f"{folder.name}/{name}", f"its last {of.cut_bytes} bytes were not whole rows and are left out")
+        for name, of in lost.items() if of.cut_bytes
+    ] + [
+        Remark(
+            f"{folder.name}/{name}",
+            f"{of.rows} of its {of.of_rows} rows could not be read and are left out; the file is kept as it is in "
+            "sourcedata, beside the tracker's own",
+        )
+        for name, of in lost.items() if of.rows
+    ]  # fmt: skip
+    damaged = tuple(name for name, of in lost.items() if of.rows)
+    return Journal(folder, header, samples, records, tuple(remarks), damaged)
+
+
+def _check_header(header: Mapping[str, Any]) -> None:
+    """Raises ValueError, KeyError or TypeError where it says what becomes part of a file's name, and is none."""
+    if why := not_a_label(header["participant"]):
+        raise ValueError(f"participant: {why}")
+    if not isinstance(header["run"], int) or header["run"] < 1:
+        raise ValueError("run must be a whole number from 1")
+    if not re.fullmatch("[A-Za-z0-9]+", header.get("task", "viewing")):
+        raise ValueError("task must be of letters and digits")
 
 
 def journals(study_folder: Path) -> tuple[JournalState, ...]:
@@ -423,55 +465,106 @@ def _format_records(records: Sequence[Record]) -> bytes:
 def _format_record(record: Record) -> str:
     # JSON escapes tabs and line ends within strings, so a row stays a row.
     value = json.dumps(record.value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return f"{record.at_s:.6f}\t{record.kind}\t{value}\n"
+    row = f"{record.at_s:.6f}\t{record.kind}\t{value}"
+    return f"{row}\t{crc32(row.encode()):08x}\n"
 
 
-def _whole_lines(path: Path) -> tuple[bytes, int]:
+# --------------------------------------------------------------------------------------- rows, some of them damaged
+
+
+@dataclass(frozen=True)
+class _Lost:
+    """What of a file could not be read: bytes of a last row that was cut short, and whole rows of how many."""
+
+    cut_bytes: int = 0
+    rows: int = 0
+    of_rows: int = 0
+
+
+def _whole_lines(path: Path) -> tuple[list[bytes], int]:
+    """The rows that were written to their end, with it, and how many bytes follow the last of them."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        return b"", 0
+        return [], 0
     end = data.rfind(b"\n") + 1
-    return data[:end], len(data) - end
+    return [line + b"\n" for line in data[:end].split(b"\n")[:-1]], len(data) - end
 
 
-def _read_samples(path: Path) -> tuple[Samples, int]:
-    data, lost = _whole_lines(path)
-    if not data:
-        return np.zeros(0, SAMPLE), lost
-    try:
-        values = parse_rows(data, _COLUMNS)
-    except ValueError:
-        # A disk may hold garbage where the power failed; what stands before it was synced and is whole.
-        good = _good_prefix(data)
-        values, lost = parse_rows(data[:good], _COLUMNS), lost + len(data) - good
+def _read_samples(path: Path) -> tuple[Samples, _Lost]:
+    """Every row that can be read; a disk may hold garbage anywhere, where the power failed or a byte went bad."""
+    lines, cut_bytes = _whole_lines(path)
+    values = _readable(lines)
+    values = values[np.isfinite(values[:, 0])]
+    if not (np.diff(values[:, 0]) > 0).all():
+        values = values[_longest_rise(values[:, 0])]
     samples = np.zeros(len(values), SAMPLE)
     for column, name in enumerate(SAMPLE.names or ()):
         samples[name] = values[:, column]
-    return samples, lost
+    return samples, _Lost(cut_bytes, len(lines) - len(values), len(lines))
 
 
-def _good_prefix(data: bytes) -> int:
-    end = 0
-    for line in data.splitlines(keepends=True):
-        try:
-            parse_rows(line, _COLUMNS)
-        except ValueError:
-            break
-        end += len(line)
-    return end
+def _readable(lines: list[bytes]) -> NDArray[np.float64]:
+    """The values of the rows that are such as `format_samples` writes, (n, columns); the others are skipped.
+
+    Halves are parsed as a whole: where one row of many is bad, the time is twice that of parsing them once.
+    """
+    data = b"".join(lines)
+    # Python takes more for a number than was ever written: 1_000, inf, 1e5, blanks.
+    if lines and not data.translate(None, b"0123456789.-n/a\t\n"):
+        with suppress(ValueError):
+            return parse_rows(data, _COLUMNS)
+    if len(lines) <= 1:
+        return np.zeros((0, _COLUMNS))
+    half = len(lines) // 2
+    return np.concatenate([_readable(lines[:half]), _readable(lines[half:])])
 
 
-def _read_records(path: Path) -> tuple[tuple[Record, ...], int]:
-    data, lost = _whole_lines(path)
-    records: list[Record] = []
-    read = 0
-    for line in data.splitlines(keepends=True):
-        try:
-            at_s, kind, value = line.decode().split("\t")
-            records.append(Record(float(at_s), kind, json.loads(value)))
-        except ValueError:
-            lost += len(data) - read
-            break
-        read += len(line)
-    return tuple(records), lost
+def _longest_rise(times: NDArray[np.float64]) -> list[int]:
+    """Which of the times to keep so that they rise and as few as possible are left out: damage to a digit moves a time.
+
+    >>> import numpy as np
+    >>> _longest_rise(np.array([1.0, 2.0, 9.0, 3.0, 4.0, 4.0]))
+    [0, 1, 3, 4]
+    """
+    # Patience sorting: `ends[k]` is where the rise of k + 1 times with the lowest end ends.
+    tops: list[float] = []
+    ends: list[int] = []
+    before: list[int] = []
+    for index, time in enumerate(times.tolist()):
+        place = bisect_left(tops, time)
+        before.append(ends[place - 1] if place else -1)
+        if place == len(tops) or time < tops[place]:
+            tops[place : place + 1] = [time]
+            ends[place : place + 1] = [index]
+    kept = []
+    index = ends[-1] if ends else -1
+    while index >= 0:
+        kept.append(index)
+        index = before[index]
+    return kept[::-1]
+
+
+def _read_records(path: Path, *, sealed: bool) -> tuple[tuple[Record, ...], _Lost]:
+    lines, cut_bytes = _whole_lines(path)
+    rows = map(_unsealed, lines) if sealed else lines
+    found = [record for record in map(_record, rows) if record is not None]
+    return tuple(found), _Lost(cut_bytes, len(lines) - len(found), len(lines))
+
+
+def _unsealed(line: bytes) -> bytes:
+    """A row without its checksum; empty where that is not its own, since a byte of it is not as it was written."""
+    row, _, seal = line.rstrip(b"\n").rpartition(b"\t")
+    return row if seal == b"%08x" % crc32(row) else b""
+
+
+def _record(line: bytes) -> Record | None:
+    """The record of a row; None where it cannot be read."""
+    try:
+        at_s, kind, text = line.decode().split("\t")
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not _SECONDS.fullmatch(at_s) or not _KIND.fullmatch(kind) or not isinstance(value, dict):
+        return None
+    return Record(float(at_s), kind, value) if value.keys() >= _NEEDED.get(kind, set()) else None

@@ -111,7 +111,13 @@ def write_run(journal: Journal, folder: Path) -> None:
 
 
 def link_sourcedata(journal: Journal, folder: Path) -> None:
-    """Have the tracker's own files in `folder` too, under the run's name: a vendor's says neither who nor which run."""
+    """Have the tracker's own files in `folder` too, under the run's name: a vendor's says neither who nor which run.
+
+    So are the journal's own where rows of them could not be read: whoever can read more of them finds them there.
+    """
+    for name in journal.damaged:
+        folder.mkdir(parents=True, exist_ok=True)
+        link(journal.folder / name, folder / f"{_prefix(journal.header)}_damaged-{name}")
     handed_over = journal.folder / FILES
     for file in sorted(handed_over.rglob("*")):
         if file.is_file():

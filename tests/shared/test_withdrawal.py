@@ -1,4 +1,4 @@
-"""Claims of `shared.withdrawal`: everything of a participant goes, it is looked for again, and a crash loses nothing."""
+"""Claims of `shared.withdrawal`: everything of a participant goes, and is looked for again, whatever cuts it short."""
 
 from __future__ import annotations
 
