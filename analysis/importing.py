@@ -8,20 +8,21 @@ what is only doubtful becomes a remark.
 from __future__ import annotations
 
 import csv
-import json
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.one_import import ALL_THERE, add, alone, make
 from analysis.plausibility import check_fixations, meant_of
-from shared.dataset import IMPORT_REMARKS, create_study, write_fixations
+from shared.dataset import write_fixation_table
 from shared.errors import DataError, Remark, StudyError
+from shared.labels import Label, not_a_label
 from shared.parsing import listed, parse_number, shortened
 from shared.screen import FARTHEST_PX
 from shared.stimuli import PICTURE_ENDINGS, Stimulus, read_stimuli
@@ -40,7 +41,6 @@ FloatArray = NDArray[np.float64]
 
 REQUIRED = ("participant", "stimulus", "x_px", "y_px", "duration_ms")
 OPTIONAL = ("order", "onset_s")
-LONGEST_LABEL = 50
 # A table that counts fixations under another name is as good.
 ORDER_NAMES = ("order", "fixation")
 
@@ -68,9 +68,20 @@ def import_fixations(
     `meant` names what is unusual in the table and meant so (see `shared.study.CheckSettings`); a new study keeps it.
     Raises DataError or StudyError, and writes nothing, where anything is not as it should be.
     """
+    with alone(study_folder):
+        return _import_fixations(table, study_folder, images, picture_width_deg, meant)
+
+
+def _import_fixations(
+    table: Path, study_folder: Path, images: Path | None, picture_width_deg: float | None, meant: Sequence[str]
+) -> Imported:
     checks = CheckSettings(meant=list(meant_of(meant)))
     fixations, remarks = read_fixation_csv(table)
-    new = not (study_folder / "study.toml").exists()
+    there = (study_folder / "study.toml").exists()
+    people = participant_labels(sorted(fixations["participant"].unique()), table)[0].values()
+    # Who is there already may be so by this very command, which was cut short after its last step.
+    known = there and all((study_folder / f"sub-{label}").exists() for label in people)
+    new = not there or (known and images is not None)
     if new:
         if images is None:
             raise StudyError(f"{study_folder} is not a study yet: name the folder of its pictures with --images.")
@@ -93,9 +104,8 @@ def import_fixations(
         )
     fixations["stim_file"] = [by_name[n].stim_file for n in fixations["stimulus"]]
     unseen = sorted({s.file.name for s in stimuli} - {by_name[n].file.name for n in fixations["stimulus"].unique()})
-    remarks += [Remark(name, f"nobody's fixations on it are in {table.name}") for name in unseen]
+    remarks += [Remark(name, "nobody's fixations on it were imported") for name in unseen]
     labels, renamed = participant_labels(sorted(fixations["participant"].unique()), table)
-    remarks += renamed
     width_px, height_px = _sizes(fixations, by_name)
     check_fixations(table, fixations, width_px, height_px, checks.meant)
     x, y = fixations["x_px"].to_numpy(), fixations["y_px"].to_numpy()
@@ -105,31 +115,38 @@ def import_fixations(
             Remark(table.name, f"{int(outside.sum())} of {len(fixations)} fixations lie outside their picture; "
                    "they are kept, counted and not mapped")
         )  # fmt: skip
-    if not new:
-        taken = sorted(label for label in labels.values() if (study_folder / f"sub-{label}").exists())
-        if taken:
-            raise StudyError(
-                f"participant {taken[0]} is in {study_folder} already: rename the participant in {table}, or "
-                f'remove the one there with "beholder withdraw {study_folder} {taken[0]}".'
-            )
-    else:
-        settings = settings_for_import(study_folder.name, picture_width_deg)
-        create_study(study_folder, settings.model_copy(update={"checks": checks}), images or Path())
-    for participant, rows in fixations.groupby("participant", sort=True):
-        write_fixations(study_folder, labels[str(participant)], _as_recorded(rows))
-    keep_remarks(remarks, study_folder)
+    taken = sorted(label for label in labels.values() if (study_folder / f"sub-{label}").exists())
+    refusal = taken and (
+        f"participant {taken[0]} is in {study_folder} already: rename the participant in {table}, or "
+        f'remove the one there with "beholder withdraw {study_folder} {taken[0]}".'
+    )
+    if refusal and not known:
+        raise StudyError(refusal)
+    settings = settings_for_import(study_folder.resolve().name, picture_width_deg)
+    settings = settings if not there or new else read_study(study_folder)
+
+    def build(folder: Path) -> None:
+        for participant, rows in fixations.groupby("participant", sort=True):
+            write_fixation_table(folder, settings.study.task, labels[str(participant)], _as_recorded(rows))
+
+    # What the study keeps for the analysis to repeat names no file, and nobody but by their label.
+    kept = [replace(remark, about="imported fixations") if remark.about == table.name else remark for remark in remarks]
+    remarks += renamed
+    try:
+        if new:
+            settings = settings.model_copy(update={"checks": checks})
+            added = make(study_folder, settings, images or Path(), build, labels.values(), kept)
+        else:
+            added = add(study_folder, build, labels.values(), kept)
+    except (DataError, StudyError):
+        if refusal and not new:
+            raise StudyError(refusal) from None
+        raise
+    if not added:
+        remarks.append(ALL_THERE)
     return Imported(
         study_folder, tuple(sorted(labels.values())), len(stimuli), len(fixations), int(outside.sum()), tuple(remarks)
     )
-
-
-def keep_remarks(remarks: list[Remark], study_folder: Path) -> None:
-    """Add what was noted while importing to the study, for the analysis to repeat."""
-    file = study_folder / IMPORT_REMARKS
-    kept = json.loads(file.read_text("utf-8")) if file.exists() else []
-    kept += [asdict(remark) for remark in remarks if asdict(remark) not in kept]
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def settings_for_import(name: str, picture_width_deg: float | None) -> Study:
@@ -269,20 +286,17 @@ def _whole(row: dict[str, str], name: str, place: str) -> int:
     return int(value)
 
 
-def participant_labels(names: Sequence[str], source: Path) -> tuple[dict[str, str], list[Remark]]:
+def participant_labels(names: Sequence[str], source: Path) -> tuple[dict[str, Label], list[Remark]]:
     """BIDS labels, letters and digits only, for participants' names in `source`; a remark for each that changed.
 
     >>> participant_labels(["P-1", "02"], Path("gaze.csv"))[0]
     {'P-1': 'P1', '02': '02'}
     """
-    labels = {name: re.sub(r"[^A-Za-z0-9]", "", name) for name in names}
+    labels = {name: Label(re.sub(r"[^A-Za-z0-9]", "", name)) for name in names}
     for name, label in labels.items():
         others = [other for other in names if other != name and labels[other].casefold() == label.casefold()]
-        if len(label) > LONGEST_LABEL or label.casefold() == "pooled":
-            raise DataError(
-                f"{source}: participant {shortened(name)}: a label has at most {LONGEST_LABEL} letters and digits, and "
-                'is not "pooled", which stands for all participants: rename it in the table.'
-            )
+        if label and (why := not_a_label(label)):
+            raise DataError(f"{source}: participant {shortened(name)}: {why}: rename it in the table.")
         if not label or others:
             reason = (
                 f"{shortened(name)} and {shortened(others[0])} would be the same" if others else f"{name!r} has none"

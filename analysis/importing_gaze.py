@@ -18,14 +18,17 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import ValidationError
 
-from analysis.importing import keep_remarks, participant_labels, settings_for_import
+from analysis.importing import participant_labels, settings_for_import
+from analysis.one_import import ALL_THERE, add, alone, make
 from analysis.plausibility import check_gaze, meant_of
 from analysis.vendor_files import Message, VendorRecording
-from shared.dataset import beholder_version, create_study, publish
+from shared.dataset import beholder_version
 from shared.errors import DataError, Remark, StudyError
 from shared.gaze import Samples
-from shared.journal import JournalWriter, Record, journals_folder
+from shared.journal import JournalWriter, Record, journals_folder, read_journal
+from shared.labels import Label
 from shared.parsing import parse_number, shortened
+from shared.run_files import link_sourcedata, write_run
 from shared.screen import FARTHEST_PX, Rect
 from shared.stimuli import Stimulus, read_stimuli
 from shared.study import (
@@ -89,7 +92,7 @@ class _ShownPicture:
 class _Plan:
     """A recording that was checked, and what will be written beside its samples."""
 
-    label: str
+    label: Label
     run: int
     header: dict[str, Any]
     pictures: tuple[_ShownPicture, ...]
@@ -138,6 +141,14 @@ def _import(
     read: Reader, endings: tuple[str, ...], source: Path, study_folder: Path, new: NewStudy | None,
     participant: str | None, run: int, meant: Sequence[str],
 ) -> ImportedGaze:  # fmt: skip
+    with alone(study_folder):
+        return _import_alone(read, endings, source, study_folder, new, participant, run, meant)
+
+
+def _import_alone(
+    read: Reader, endings: tuple[str, ...], source: Path, study_folder: Path, new: NewStudy | None,
+    participant: str | None, run: int, meant: Sequence[str],
+) -> ImportedGaze:  # fmt: skip
     checks = CheckSettings(meant=list(meant_of(meant)))
     files = _files(source, endings)
     # Files are read twice, to be checked and to be written; a single one is kept, many may not fit into the memory.
@@ -147,16 +158,21 @@ def _import(
         for file in files:
             yield from kept if kept is not None else read(file)
 
-    is_new = not (study_folder / "study.toml").exists()
+    there = (study_folder / "study.toml").exists()
     new = new or NewStudy()
+    names = [_name(recording, participant) for recording in recordings()]
+    # Who is there already may be so by this very command, which was cut short after its last step.
+    people = participant_labels(list(dict.fromkeys(names)), source)[0].values()
+    is_new = not there or (new.images is not None and all((study_folder / f"sub-{who}").exists() for who in people))
     images = _images(study_folder, is_new, new)
     stimuli, found = read_stimuli(images)
     remarks = list(found)
-    names = [_name(recording, participant) for recording in recordings()]
     if participant is not None and len(names) > 1:
         raise DataError(f"{source} holds {len(names)} recordings: leave --participant out, their names are the labels.")
     labels, renamed = participant_labels(list(dict.fromkeys(names)), source)
     remarks += renamed
+    # What the study keeps for the analysis to repeat names no file, and nobody but by their label.
+    noted = list(found)
     study: Study | None = None if is_new else read_study(study_folder)
     plans: list[_Plan] = []
     for recording, name in zip(recordings(), names, strict=True):
@@ -165,17 +181,42 @@ def _import(
         shown = [(picture.onset_s, picture.end_s, picture.rect) for picture in plan.pictures]
         px = plan.header["screen"]["width_px"], plan.header["screen"]["height_px"]
         check_gaze(recording, px, shown, {*checks.meant, *study.checks.meant})
-        _refuse_taken(study_folder, study, plan)
         plans.append(plan)
         remarks += plan.remarks
+        noted += [
+            replace(remark, about=f"sub-{plan.label}_run-{plan.run}") if remark.about == recording.file.name else remark
+            for remark in plan.remarks
+        ]
     assert study is not None
+    taken = [plan for plan in plans if _is_there(study_folder, study, plan)]
+    refusal = taken and (
+        f"participant {taken[0].label} has a run {taken[0].run} in {study_folder} already, and nothing recorded is "
+        f"overwritten: name another with --run or --participant, or remove the participant with "
+        f'"beholder withdraw {study_folder} {taken[0].label}".'
+    )
+    if refusal and len(taken) < len(plans):
+        raise StudyError(refusal)
     seen = {picture.stimulus.name for plan in plans for picture in plan.pictures}
-    remarks += [Remark(s.file.name, f"it was shown to nobody in {source.name}") for s in stimuli if s.name not in seen]
-    if is_new:
-        create_study(study_folder, study, images)
-    for recording, plan in zip(recordings(), plans, strict=True):
-        _write(study_folder, recording, plan)
-    keep_remarks(remarks, study_folder)
+    unseen = [Remark(s.file.name, "it was shown to nobody who was imported") for s in stimuli if s.name not in seen]
+    remarks += unseen
+    noted += unseen
+
+    def build(folder: Path) -> None:
+        for recording, plan in zip(recordings(), plans, strict=True):
+            _write(folder, recording, plan)
+
+    everybody = {plan.label for plan in plans}
+    try:
+        if is_new:
+            added = make(study_folder, study, images, build, everybody, noted)
+        else:
+            added = add(study_folder, build, everybody, noted)
+    except (DataError, StudyError):
+        if refusal and not is_new:
+            raise StudyError(refusal) from None
+        raise
+    if not added:
+        remarks.append(ALL_THERE)
     return ImportedGaze(
         study_folder, tuple(sorted({plan.label for plan in plans})), sum(plan.samples for plan in plans),
         sum(len(plan.pictures) for plan in plans), tuple(remarks),
@@ -280,19 +321,14 @@ def _screen_px(recording: VendorRecording, screen: ScreenSettings | None, new: N
     return told or recording.screen_px[0]
 
 
-def _refuse_taken(study_folder: Path, study: Study, plan: _Plan) -> None:
+def _is_there(study_folder: Path, study: Study, plan: _Plan) -> bool:
     folder = study_folder / f"sub-{plan.label}" / "beh"
-    there = any(folder.glob(f"sub-{plan.label}_task-{study.study.task}_run-{plan.run}_*"))
-    if there or (journals_folder(study_folder) / f"sub-{plan.label}_run-{plan.run}").exists():
-        raise StudyError(
-            f"participant {plan.label} has a run {plan.run} in {study_folder} already, and nothing recorded is "
-            f"overwritten: name another with --run or --participant, or remove the participant with "
-            f'"beholder withdraw {study_folder} {plan.label}".'
-        )
+    recorded = any(folder.glob(f"sub-{plan.label}_task-{study.study.task}_run-{plan.run}_*"))
+    return recorded or (journals_folder(study_folder) / f"sub-{plan.label}_run-{plan.run}").exists()
 
 
 def _plan(
-    recording: VendorRecording, label: str, run: int, study: Study, stimuli: Sequence[Stimulus], images: Path,
+    recording: VendorRecording, label: Label, run: int, study: Study, stimuli: Sequence[Stimulus], images: Path,
     new: NewStudy | None,
 ) -> _Plan:  # fmt: skip
     width_px, height_px = _screen_px(recording, study.screen, new)
@@ -562,9 +598,9 @@ class _Pictures:
 # Writing.
 
 
-def _write(study_folder: Path, recording: VendorRecording, plan: _Plan) -> None:
-    """Into the data set by the way of a session; its journal is made aside, so that half of it is never recovered."""
-    aside = study_folder / ".beholder" / "import"
+def _write(folder: Path, recording: VendorRecording, plan: _Plan) -> None:
+    """Build a recording's files below `folder` by the way of a session: into a journal, and from there."""
+    aside = folder.with_name("import-journal")
     shutil.rmtree(aside, ignore_errors=True)
     try:
         writer = JournalWriter(aside, plan.header)
@@ -574,25 +610,35 @@ def _write(study_folder: Path, recording: VendorRecording, plan: _Plan) -> None:
                 writer.append_samples(samples[first : first + _CHUNK])
                 writer.flush()
             writer.append_records(_records(recording, plan))
+            # What the file was called may be a person's name: it is kept under the participant's label alone.
+            own = writer.files / f"recording{recording.file.suffix.lower()}"
             if recording.own_file is None:
-                shutil.copyfile(recording.file, writer.files / recording.file.name)
+                shutil.copyfile(recording.file, own)
             else:
                 # Another participant's rows have no business here: each can be withdrawn alone.
-                (writer.files / recording.file.name).write_bytes(recording.own_file)
+                own.write_bytes(recording.own_file)
         finally:
             writer.close()
-        journal = journals_folder(study_folder) / writer.folder.name
-        journal.parent.mkdir(parents=True, exist_ok=True)
-        writer.folder.rename(journal)
+        journal = read_journal(writer.folder)
+        # A participant may have several runs, which the writer of a run does not expect in one folder.
+        run = folder / "run"
+        write_run(journal, run)
+        of_participant = folder / f"sub-{plan.label}" / "beh"
+        of_participant.mkdir(parents=True, exist_ok=True)
+        for file in run.iterdir():
+            file.rename(of_participant / file.name)
+        run.rmdir()
+        link_sourcedata(journal, folder / "sourcedata" / f"sub-{plan.label}")
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    publish(journal)
 
 
 def _on_screen(recording: VendorRecording, plan: _Plan) -> Samples:
-    if recording.unit == "px":
-        return recording.samples
     samples = recording.samples.copy()
+    # From 0: a clock that counts since 1970, or since its computer was started, says when somebody was recorded.
+    samples["time_s"] -= samples["time_s"][0]
+    if recording.unit == "px":
+        return samples
     for eye in ("left", "right"):
         samples[f"{eye}_x_px"] *= plan.header["screen"]["width_px"]
         samples[f"{eye}_y_px"] *= plan.header["screen"]["height_px"]
@@ -600,17 +646,17 @@ def _on_screen(recording: VendorRecording, plan: _Plan) -> Samples:
 
 
 def _records(recording: VendorRecording, plan: _Plan) -> list[Record]:
-    first_s = float(recording.samples["time_s"][0])
-    # One clock: the file's own.
-    records = [Record(first_s, "clock", {"before_s": first_s, "tracker_s": first_s, "after_s": first_s})]
+    zero_s = float(recording.samples["time_s"][0])
+    # One clock: the file's own, from 0.
+    records = [Record(0.0, "clock", {"before_s": 0.0, "tracker_s": 0.0, "after_s": 0.0})]
     for calibration in recording.calibrations:
         points = [{"number": i, "x_px": x, "y_px": y} for i, (x, y) in enumerate(calibration.targets_px, start=1)]
-        records.append(Record(calibration.time_s, "calibration", {"success": True, "points": points}))
+        records.append(Record(calibration.time_s - zero_s, "calibration", {"success": True, "points": points}))
     for validation in recording.validations:
         unknown = {"accuracy_deg": None, "accuracy_worst_deg": None, "passed": None}
         eyes = {eye: dict(validation.eyes.get(eye, unknown)) for eye in recording.eyes}
-        value = {"begun_s": validation.time_s, "eyes": eyes, "accepted": True, "overridden_by": None}
-        records.append(Record(validation.time_s, "validation", value))
+        value = {"begun_s": validation.time_s - zero_s, "eyes": eyes, "accepted": True, "overridden_by": None}
+        records.append(Record(validation.time_s - zero_s, "validation", value))
     seen: set[str] = set()
     for number, shown in enumerate(plan.pictures, start=1):
         name, rect = shown.stimulus.name, shown.rect
@@ -619,21 +665,60 @@ def _records(recording: VendorRecording, plan: _Plan) -> list[Record]:
         seen.add(name)
         begin = {"id": number, "trial_type": "picture", "trial": shown.trial, "stim_file": shown.stimulus.stim_file,
                  "exposure": exposure, **place}  # fmt: skip
-        records.append(Record(shown.onset_s, "begin", begin))
+        records.append(Record(shown.onset_s - zero_s, "begin", begin))
         records.append(
-            Record(shown.end_s, "end", {"id": number, "status": "complete" if shown.complete else "aborted"})
+            Record(shown.end_s - zero_s, "end", {"id": number, "status": "complete" if shown.complete else "aborted"})
         )
     for message in recording.messages:
-        records.append(Record(message.time_s, "message", {"text": without_folders(message.text)}))
+        records.append(
+            Record(message.time_s - zero_s, "message", {"text": without_dates(without_folders(message.text))})
+        )
     for event in recording.detected:
-        records.append(Record(event.time_s, "tracker", {**asdict(event), "time_s": round(event.time_s, 6)}))
+        records.append(
+            Record(event.time_s - zero_s, "tracker", {**asdict(event), "time_s": round(event.time_s - zero_s, 6)})
+        )
     return records
 
 
+# A folder's name may hold blanks ("Documents and Settings"), and ends where a file's ending does.
+_FOLDER = r"(?:(?!\.\w{2,4}\s)[^\\/\n\t\"'<>|])+[\\/]"
+_FOLDERS = re.compile(
+    r"(?i)(?<![\w.\\/])(?:"
+    rf"file:/*(?:[a-z]:/)?(?:{_FOLDER})*"  # file:///home/jane/, file:///C:/Users/jane/
+    rf"|(?:[a-z]:[\\/]|\\\\|~[\\/]|(?:\.\.?[\\/])+)(?:{_FOLDER})*"  # C:\\, \\\\server\\, ~/, ..\\
+    rf"|/(?:{_FOLDER})+)"  # /home/jane/
+)
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+_CLOCK = r"(?:[T ,]*\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?(?: ?[ap]m)?(?:Z|[+-]\d\d:?\d\d)?)?"
+_DATES = re.compile(
+    r"(?i)(?<![\w.])(?:"
+    rf"(?:19|20)\d\d([-/.])\d{{1,2}}\1\d{{1,2}}{_CLOCK}"  # 2014-08-20T07:17:25
+    rf"|\d{{1,2}}([-/.])\d{{1,2}}\2(?:19|20)\d\d{_CLOCK}"  # 20.08.2014 07:17
+    rf"|(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,? +)?{_MONTH} +\d{{1,2}},?{_CLOCK} +(?:19|20)\d\d{_CLOCK}"
+    rf"|(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,? +)?\d{{1,2}} +{_MONTH} +(?:19|20)\d\d{_CLOCK}"
+    r"|(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:[T_-]?\d{4,6})?"  # 20140820_071725
+    r"|1[4-9]\d{8}(?:\d{3}|\d{6})?(?:\.\d+)?"  # since 1970, from 2014 to 2033: in s, ms or us
+    r")(?![\w])"
+)
+
+
 def without_folders(text: str) -> str:
-    r"""A message without the folders of absolute paths, which may name a person or a computer.
+    r"""A message without folders that lead from a computer's, a person's or a share's place; file names stay.
 
     >>> without_folders(r"!V IMGLOAD FILL C:\Users\jane\study\a.png"), without_folders("/home/jane/a b.png onset")
     ('!V IMGLOAD FILL a.png', 'a b.png onset')
+    >>> without_folders("show file:///home/jane/a.png 3/4"), without_folders(r"x=..\jane\a.png 10/20 images/b.png")
+    ('show a.png 3/4', 'x=a.png 10/20 images/b.png')
     """
-    return re.sub(r"(?<!\S)(?:[A-Za-z]:[\\/]|\\\\|/)(?:[^\\/\n]+[\\/])+", "", text)
+    return _FOLDERS.sub("", text)
+
+
+def without_dates(text: str) -> str:
+    """A message without days and stamps that count since 1970; numbers that cannot be one stay.
+
+    >>> without_dates("start 2014-08-20 07:17:25, block 12"), without_dates("t=1408519045.25 trial 20 of 400")
+    ('start [date], block 12', 't=[date] trial 20 of 400')
+    >>> without_dates("20/08/2014 at 512 384"), without_dates("Wed Aug 20 07:17:25 2014"), without_dates("v1.2.2014.3")
+    ('[date] at 512 384', '[date]', 'v1.2.2014.3')
+    """
+    return _DATES.sub("[date]", text)

@@ -21,7 +21,7 @@ import shutil
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ from shared.journal import (
 )
 from shared.journal import JournalState as JournalState
 from shared.journal import journals as journals
-from shared.labels import label, not_a_label
+from shared.labels import Label, label, not_a_label
 from shared.parsing import shortened
 from shared.publishing import Change, change, finish_changes, link, told_in_a_sentence, write_synced
 from shared.run_files import PHYSIO_COLUMNS, json_text, link_sourcedata, safe_cell, tsv_bytes, write_run
@@ -184,26 +184,80 @@ def publish(journal_folder: Path, before_step: Callable[[str], None] = lambda st
             files = sorted(path.relative_to(built) for path in built.rglob("*") if path.is_file())
             with change(study_folder, before_step) as new:
                 if recorded or journal.damaged:
-                    for file in files:
-                        if (study_folder / file).exists():
-                            raise DataError(
-                                f"{study_folder / file} exists already, and nothing recorded is overwritten: move "
-                                f"{journal_folder} out of the study folder and keep it."
-                            )
-                    new.carry_over(f"sub-{participant}")
-                    for file in files:
-                        (new.new / file).parent.mkdir(parents=True, exist_ok=True)
-                        link(built / file, new.new / file)
-                    if recorded:
-                        rows = _participants_with(study_folder, participant, _answers(journal.records))
-                        replace_participants(new, rows, folders=[f"sub-{participant}"])
-                    for file in files:
-                        if file.parts[0] == "sourcedata":
-                            new.put(file.as_posix())
+                    if there := [file for file in files if (study_folder / file).exists()]:
+                        raise DataError(
+                            f"{study_folder / there[0]} exists already, and nothing recorded is overwritten: move "
+                            f"{journal_folder} out of the study folder and keep it."
+                        )
+                    _add(new, built, files, {participant: _answers(journal.records)} if recorded else {})
                 else:
                     files = []
                 new.take(journal_folder.relative_to(study_folder).as_posix())
             return tuple(study_folder / file for file in files)
+
+
+def _add(new: Change, built: Path, files: Sequence[Path], answers: Mapping[Label, Mapping[str, str]]) -> None:
+    """Steps that bring what was built aside into the data set, with a row of participants.tsv for each of `answers`."""
+    for who in answers:
+        new.carry_over(f"sub-{who}")
+    for file in files:
+        (new.new / file).parent.mkdir(parents=True, exist_ok=True)
+        link(built / file, new.new / file)
+    if answers:
+        rows = _participants_with(new.study_folder, answers)
+        replace_participants(new, rows, folders=[f"sub-{who}" for who in answers])
+    for file in files:
+        if file.parts[0] == "sourcedata":
+            new.put(file.as_posix())
+
+
+def add_imported(
+    study_folder: Path, built: Path, participants: Collection[Label], remarks: Sequence[Remark],
+    before_step: Callable[[str], None] = lambda step: None,
+) -> bool:  # fmt: skip
+    """Make what an import built aside part of the data set, all participants at once; returns whether it was not yet.
+
+    built: files of `write_run` and `write_fixation_table` below `sub-*` and `sourcedata`. remarks: what was noted, for
+    the analysis to repeat. Where all of it is there already, byte for byte, because an import was cut short after its
+    last step, nothing is done. Raises DataError where some of it is there, or is there with another content.
+    """
+    files = sorted(path.relative_to(built) for path in built.rglob("*") if path.is_file())
+    there = [file for file in files if (study_folder / file).exists()]
+    other = [file for file in there if (study_folder / file).read_bytes() != (built / file).read_bytes()]
+    if other or 0 < len(there) < len(files):
+        raise DataError(
+            f"{study_folder / (other or there)[0]} exists already, and nothing recorded is overwritten: name another "
+            "run or participant."
+        )
+    if there:
+        return False
+    with change(study_folder, before_step) as new:
+        _add(new, built, files, {who: {} for who in sorted(participants)})
+        kept = read_import_remarks(study_folder)
+        more = [remark for remark in map(asdict, remarks) if remark not in kept]
+        if more:
+            new.take(IMPORT_REMARKS)
+            (new.new / "sourcedata").mkdir(exist_ok=True)
+            write_synced(new.new / IMPORT_REMARKS, import_remarks_text([*kept, *more]))
+            new.put(IMPORT_REMARKS)
+    return True
+
+
+def read_import_remarks(study_folder: Path) -> list[dict[str, Any]]:
+    """What was noted while importing, each with `about` and `text`. Raises DataError where it cannot be read."""
+    path = study_folder / IMPORT_REMARKS
+    try:
+        kept = json.loads(path.read_text("utf-8")) if path.is_file() else []
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not JSON ({error}): mend it, or remove it.") from None
+    if not isinstance(kept, list) or not all(isinstance(remark, dict) for remark in kept):
+        raise DataError(f"{path} must be a JSON list of objects: mend it, or remove it.")
+    return kept
+
+
+def import_remarks_text(remarks: Sequence[Mapping[str, Any]]) -> bytes:
+    """The file of what was noted while importing."""
+    return (json.dumps(list(remarks), indent=1, ensure_ascii=False) + "\n").encode()
 
 
 @contextmanager
@@ -302,17 +356,18 @@ def _answers(records: Iterable[Record]) -> dict[str, str]:
     return answers
 
 
-def _participants_with(study_folder: Path, participant: str, answers: Mapping[str, str]) -> list[dict[str, str]]:
-    """The rows of participants.tsv with this one among them, sorted; answers that are there already stay."""
+def _participants_with(study_folder: Path, answers: Mapping[Label, Mapping[str, str]]) -> list[dict[str, str]]:
+    """The rows of participants.tsv with these among them, sorted; answers that are there already stay."""
     rows = {row["participant_id"]: row for row in participant_rows(study_folder)}
     # A table that begins now has a row for each participant who is there already: the validator compares the two.
     there = [folder.name for folder in study_folder.glob("sub-*") if folder.is_dir()]
-    for name in (*there, f"sub-{participant}"):
+    for name in (*there, *(f"sub-{who}" for who in answers)):
         rows.setdefault(name, {"participant_id": name})
-    row = rows[f"sub-{participant}"]
-    for name, answer in answers.items():
-        if row.get(name, "n/a") == "n/a":
-            row[name] = str(OLDEST_AGE) if name == "age" and _above_oldest(answer) else safe_cell(answer)
+    for who, of_one in answers.items():
+        row = rows[f"sub-{who}"]
+        for name, answer in of_one.items():
+            if row.get(name, "n/a") == "n/a":
+                row[name] = str(OLDEST_AGE) if name == "age" and _above_oldest(answer) else safe_cell(answer)
     return [rows[name] for name in sorted(rows)]
 
 
@@ -618,24 +673,32 @@ def write_fixations(
     column lacks, or where that run is there already.
     """
     who = label(participant)
+    task = read_study(study_folder).study.task
+    with change(study_folder) as new:
+        relative = write_fixation_table(new.new, task, who, table, run)
+        if (study_folder / relative).exists():
+            raise DataError(f"{study_folder / relative} exists already, and nothing recorded is overwritten.")
+        new.carry_over(f"sub-{who}")
+        rows = _participants_with(study_folder, {who: answers or {}})
+        replace_participants(new, rows, folders=[f"sub-{who}"])
+    return study_folder / relative
+
+
+def write_fixation_table(folder: Path, task: str, who: Label, table: pd.DataFrame, run: int = 1) -> Path:
+    """The files of a participant's imported fixations, below `folder`; returns the table's path from there.
+
+    `table` and errors as in `write_fixations`.
+    """
     if lacking := [name for name in FIXATION_COLUMNS if name not in table]:
         raise DataError(f"the fixations of participant {who} have no column {lacking[0]}; add it.")
     if table.empty:
         raise DataError(f"participant {who} has no fixation: leave them out.")
-    task = read_study(study_folder).study.task
     relative = Path(f"sub-{who}") / "beh" / f"sub-{who}_task-{task}_run-{run}_beh.tsv"
-    with change(study_folder) as new:
-        if (study_folder / relative).exists():
-            raise DataError(f"{study_folder / relative} exists already, and nothing recorded is overwritten.")
-        new.carry_over(f"sub-{who}")
-        file = new.new / relative
-        file.parent.mkdir(parents=True, exist_ok=True)
-        columns = [*FIXATION_COLUMNS, *(str(name) for name in table if name not in FIXATION_COLUMNS)]
-        cells = (table[name].tolist() for name in columns)
-        write_synced(
-            file, tsv_bytes(columns, (dict(zip(columns, row, strict=True)) for row in zip(*cells, strict=True)))
-        )
-        described = {name: FIXATION_COLUMNS.get(name, {"Description": "As imported."}) for name in columns}
-        write_synced(file.with_suffix(".json"), json_text({"TaskName": task, **described}).encode())
-        replace_participants(new, _participants_with(study_folder, who, answers or {}), folders=[f"sub-{who}"])
-    return study_folder / relative
+    file = folder / relative
+    file.parent.mkdir(parents=True, exist_ok=True)
+    columns = [*FIXATION_COLUMNS, *(str(name) for name in table if name not in FIXATION_COLUMNS)]
+    cells = (table[name].tolist() for name in columns)
+    write_synced(file, tsv_bytes(columns, (dict(zip(columns, row, strict=True)) for row in zip(*cells, strict=True))))
+    described = {name: FIXATION_COLUMNS.get(name, {"Description": "As imported."}) for name in columns}
+    write_synced(file.with_suffix(".json"), json_text({"TaskName": task, **described}).encode())
+    return relative

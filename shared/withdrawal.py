@@ -13,7 +13,6 @@ who looked at them. Copies elsewhere (backups, another computer) are beyond reac
 from __future__ import annotations
 
 import gzip
-import json
 import re
 import shutil
 import zlib
@@ -22,7 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared.dataset import IMPORT_REMARKS, participant_rows, replace_participants
+from shared.dataset import (
+    IMPORT_REMARKS,
+    import_remarks_text,
+    participant_rows,
+    read_import_remarks,
+    replace_participants,
+)
 from shared.errors import DataError
 from shared.inside import inside
 from shared.journal import journals, journals_folder, saved_elsewhere
@@ -118,7 +123,7 @@ def _take_out(study_folder: Path, who: Label, found: Sequence[Path], before_step
             if remarks:
                 kept = new.new / IMPORT_REMARKS
                 kept.parent.mkdir(exist_ok=True)
-                write_synced(kept, (json.dumps(remarks, indent=1, ensure_ascii=False) + "\n").encode())
+                write_synced(kept, import_remarks_text(remarks))
                 new.put(IMPORT_REMARKS)
 
 
@@ -131,20 +136,9 @@ def _saved(study_folder: Path, who: Label) -> list[Path]:
 # What was noted of imports.
 
 
-def _imports(study_folder: Path) -> list[dict[str, Any]]:
-    path = study_folder / IMPORT_REMARKS
-    try:
-        kept = json.loads(path.read_text("utf-8")) if path.is_file() else []
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not JSON ({error}): mend it, or remove it.") from None
-    if not isinstance(kept, list) or not all(isinstance(remark, dict) for remark in kept):
-        raise DataError(f"{path} must be a JSON list of objects: mend it, or remove it.")
-    return kept
-
-
 def _imports_without(study_folder: Path, who: Label) -> list[dict[str, Any]] | None:
     """The remarks of imports without those on the participant; None where there are none on them."""
-    kept = _imports(study_folder)
+    kept = read_import_remarks(study_folder)
     named = [re.escape(name) for name in _imported_names(study_folder, who)]
     theirs = re.compile(rf"(?i)(?<!\w)(?:{'|'.join([_of(who), *named])})(?!\w)")
     others = [remark for remark in kept if not any(theirs.search(str(text)) for text in remark.values())]
@@ -153,7 +147,9 @@ def _imports_without(study_folder: Path, who: Label) -> list[dict[str, Any]] | N
 
 def _imported_names(study_folder: Path, who: Label) -> list[str]:
     """What the participant was called where they were imported from, if that was noted (it was until version 0.1)."""
-    noted = ((str(remark.get("about", "")), str(remark.get("text", ""))) for remark in _imports(study_folder))
+    noted = (
+        (str(remark.get("about", "")), str(remark.get("text", ""))) for remark in read_import_remarks(study_folder)
+    )
     names = (about.removeprefix("participant ") for about, text in noted if text == f"is called {who} in the study")
     return [name for name in names if len(name) >= SHORTEST_NAME]
 

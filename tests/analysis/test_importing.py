@@ -97,8 +97,14 @@ def test_a_wrong_cell_is_refused_by_line_and_column_and_nothing_is_made(
 def test_the_same_participant_is_not_imported_twice(tmp_path: Path, images: Path) -> None:
     path = table(tmp_path, GOOD)
     import_fixations(path, tmp_path / "study", images)
+    # The same again may be what was cut short after its last step: it is whole, and that is said.
+    for again in (images, None):
+        assert "was there already" in import_fixations(path, tmp_path / "study", again).remarks[-1].text
+    other = table(tmp_path, GOOD.replace("6,5,150", "6,5,151"))
     with pytest.raises(StudyError, match=r"participant 01 is in .* already: .*beholder withdraw"):
-        import_fixations(path, tmp_path / "study")
+        import_fixations(other, tmp_path / "study")
+    with pytest.raises(StudyError, match=r"is there already, and not as this import makes it"):
+        import_fixations(other, tmp_path / "study", images)
     more = import_fixations(table(tmp_path, GOOD.replace("02,b", "03,b").replace("01,a", "04,a")), tmp_path / "study")
     assert more.participants == ("03", "04") and len(beh_runs(tmp_path / "study")) == 4
 

@@ -1,0 +1,117 @@
+"""An import as one change: all of its participants come into the study, or none, whenever it is cut short.
+
+    into a study    everything is built in `.beholder/import/`, then becomes part of the data set in one change
+    a new study     the study is made under another name beside its place, filled likewise, and renamed at the end
+
+What a kill leaves is thrown away by the next import; a change that had begun is completed. The same command then comes
+to the same bytes: nothing here depends on the time, or on chance. A second import into the same study is refused.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from shared.dataset import add_imported, create_study
+from shared.errors import DataError, Remark, StudyError
+from shared.inside import inside
+from shared.labels import Label
+from shared.publishing import finish_changes, told_in_a_sentence
+from shared.study import Study
+
+# Builds the files of all participants below a folder, and nothing elsewhere.
+Build = Callable[[Path], object]
+ALL_THERE = Remark("import", "all of it was there already, byte for byte: nothing was added")
+
+
+@contextmanager
+def alone(study_folder: Path) -> Iterator[None]:
+    """No other import into the study meanwhile; a change that one left in its midst is finished. Raises StudyError."""
+    whole = study_folder.resolve()
+    # Beside the study, which may not be there yet; one that is there may stand where nothing can be written.
+    there = (whole / "study.toml").exists()
+    file = inside(whole, whole / ".beholder" / "import.lock") if there else _lock_beside(whole)
+    with told_in_a_sentence(whole):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StudyError(f"another process imports into {study_folder}: wait until that is done.") from None
+    except OSError as error:
+        raise StudyError(f"{study_folder} cannot be written to ({error.strerror}): name another folder.") from None
+    try:
+        if there:
+            finish_changes(whole)
+        yield
+    finally:
+        if not there:
+            file.unlink(missing_ok=True)
+        lock.release()
+
+
+def add(study_folder: Path, build: Build, participants: Collection[Label], remarks: Sequence[Remark]) -> bool:
+    """Bring what `build` makes into a study; returns False where all of it was there already, byte for byte."""
+    aside = inside(study_folder, study_folder / ".beholder" / "import")
+    with told_in_a_sentence(study_folder):
+        _remove(aside)
+        try:
+            build(aside)
+            return add_imported(study_folder, aside, participants, remarks)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def make(
+    study_folder: Path, study: Study, images: Path, build: Build, participants: Collection[Label],
+    remarks: Sequence[Remark],
+) -> bool:  # fmt: skip
+    """Make a study with what `build` makes in it; returns False where just that study was there already.
+
+    Raises StudyError where the folder is not empty and holds anything else.
+    """
+    whole = study_folder.resolve()
+    part = whole.with_name(f".{whole.name}.import")
+    with told_in_a_sentence(study_folder):
+        _remove(part)
+        try:
+            create_study(part, study, images)
+            add(part, build, participants, remarks)
+            if not whole.exists() or (whole.is_dir() and not any(whole.iterdir())):
+                if whole.exists():
+                    whole.rmdir()
+                part.rename(whole)
+                return True
+            if _content(whole) != _content(part):
+                raise StudyError(
+                    f"{study_folder} is there already, and not as this import makes it: name another folder, or leave "
+                    "out what only a new study takes (--images and the like) to import into it."
+                )
+            return False
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _lock_beside(whole: Path) -> Path:
+    return whole.with_name(f".{whole.name}.import.lock")
+
+
+def _remove(folder: Path) -> None:
+    if folder.is_symlink():
+        raise DataError(f"{folder} is a link, where an import builds its files: remove it.")
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _content(study_folder: Path) -> dict[str, bytes]:
+    """What is in a data set, without Beholder's own folder, results and what is not data (.DS_Store)."""
+    files = (path for path in sorted(study_folder.rglob("*")) if path.is_file())
+    named = ((path.relative_to(study_folder), path) for path in files)
+    return {
+        name.as_posix(): path.read_bytes() for name, path in named
+        if name.parts[0] not in (".beholder", "derivatives") and name.name != ".DS_Store"
+    }  # fmt: skip
