@@ -20,9 +20,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from analysis.eyelink_files import EYES, KINDS, event_at, message_at, sample_row, whole_recording
+from analysis.eyelink_files import EYES, KINDS, event_at, message_at, sample_row, whole_recording, without_end
 from analysis.vendor_files import REFUSED, VendorRecording, read_in_a_child
-from shared.errors import DataError
+from shared.errors import DataError, Remark
 from shared.gaze import Eye
 
 # Flags of the vendor's library.
@@ -56,9 +56,11 @@ def read_edf(path: Path) -> VendorRecording:
     wrong = np.flatnonzero(np.diff(rows[:, 0]) <= 0)
     if len(wrong):
         raise DataError(f"{path}, sample {wrong[0] + 2}: its time does not come after the sample before; {_FETCH}.")
+    cut_after = said["cut_after"]
+    remarks = [] if cut_after is None else [Remark(path.name, without_end("the last of its recordings", cut_after))]
     return whole_recording(
         path, said["header"], [tuple(row) for row in rows], said["rate_hz"], said["eyes"], said["pupil"], messages,
-        detected, said["pauses_s"], lambda row: f"{path}, sample {row + 1}", _FETCH,
+        detected, said["pauses_s"], lambda row: f"{path}, sample {row + 1}", _FETCH, remarks,
     )  # fmt: skip
 
 
@@ -78,6 +80,7 @@ class _Edf:
     detected: list[tuple[str, int, float, float, list[float | None]]] = field(default_factory=list)
     pauses_s: list[float] = field(default_factory=list)
     recording: bool = False
+    of_block: int = 0  # rows before the block that is being read
 
     def block(self) -> None:
         block = self.api.edf_get_float_data(self.file).contents.rec
@@ -90,6 +93,7 @@ class _Edf:
                     "rate; convert it with edf2asc and cut that in two.")  # fmt: skip
         if not block.sflags & _HAS_GAZE:
             _refuse(": its samples have no gaze on the screen; record GAZE to the file (file_sample_data).")
+        self.of_block = len(self.rows)
         self.rate_hz, self.eyes = block.sample_rate, _EYES_OF.get(block.eye, ())
         self.pupil = "diameter" if block.pupil_type else "area"
         self.seen_eyes.update(self.eyes)
@@ -147,9 +151,8 @@ def _child(file: str, result: str) -> None:
         elif name in _POSITIONS:
             edf.event(name)
     api.edf_close_file(handle)
-    if edf.recording:
-        _refuse(f": the last of its recordings has no end, the file is cut short or broken; {_FETCH}.")
-    said = {"header": edf.header, "eyes": sorted(edf.seen_eyes), "rate_hz": edf.rate_hz, "pupil": edf.pupil,
+    cut_after = len(edf.rows) - edf.of_block if edf.recording else None
+    said = {"cut_after": cut_after, "header": edf.header, "eyes": sorted(edf.seen_eyes), "rate_hz": edf.rate_hz, "pupil": edf.pupil,
             "messages": edf.messages, "detected": edf.detected, "pauses_s": edf.pauses_s}  # fmt: skip
     np.savez(result, rows=np.array(edf.rows, np.float64).reshape(-1, 7), said=np.array(json.dumps(said)))
 
