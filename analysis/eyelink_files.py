@@ -313,7 +313,7 @@ def whole_recording(
             d if d.x_px is None or d.y_px is None else _moved(d, d.x_px - left_px, d.y_px - top_px) for d in detected
         ),
         validations=validations, calibrations=calibrations, pauses_s=np.array(pauses_s), remarks=tuple(remarks),
-        questions=rate_questions(path, rate_hz, "the rate that the file gives", "correct that, or convert the EDF again"),
+        questions=rate_questions(path, rate_hz, "the rate that the file gives", f"correct it, or {remedy}"),
     )  # fmt: skip
 
 

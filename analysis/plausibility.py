@@ -42,7 +42,6 @@ LATEST_FIRST_S = 60.0
 LATEST_S = 3600.0
 # Shares of a picture fall into its first px, percent into its first 100; this share of them does, the rest is off it.
 IN_SHARES = 0.95
-ALL_IN_MM = 0.99
 # Half of a person's gaze lies within the screen, 0 to 1; px and percent are tens of it at least.
 FARTHEST_MEDIAN = 10.0
 # A picture's first sample comes with its onset, or soon after where an experiment starts the tracker late.
@@ -50,7 +49,7 @@ LATEST_SAMPLE_S = 5.0
 # Without a sample, and without the tracker being stopped; longer than a pause in a sitting.
 LONGEST_GAP_S = 600.0
 # Nobody looks at pictures for so many samples without coming near the middle of any.
-FEWEST_SAMPLES = 100
+FEWEST_SAMPLES, ALL_IN_MM = 50, 0.99
 # Exchanging x and y is asked about from this share off the picture, if it would leave a tenth of them there.
 OFF_IF_EXCHANGED = 0.1
 
@@ -100,12 +99,13 @@ def check_recording(recording: VendorRecording, messages: MessageSettings, meant
     """Ask about what the file's reader found odd, about jumps of its clock, and about two pictures shown at once."""
     for question in recording.questions:
         ask(question.what, question.sentence, meant)
-    times = recording.samples["time_s"]
+    times, pauses_s = recording.samples["time_s"], recording.pauses_s
     for row in np.flatnonzero(np.diff(times) > LONGEST_GAP_S):
-        if not ((recording.pauses_s >= times[row]) & (recording.pauses_s <= times[row + 1])).any():
-            ask("time jump", f"{recording.file}: samples should follow each other, and after {times[row] - times[0]:.6g} "
-                f"s there is none for {times[row + 1] - times[row]:.6g} s, without a word that the tracker was stopped: "
-                "cut the file in two there if its clock was set anew", meant)  # fmt: skip
+        last_s, next_s = times[row], times[row + 1]
+        if not ((pauses_s >= last_s) & (pauses_s <= next_s)).any():
+            ask("time jump", f"{recording.file}: samples should follow each other, and after {last_s - times[0]:.6g} s "
+                f"there is none for {next_s - last_s:.6g} s, without a word that the tracker was stopped: cut the file "
+                "in two there if its clock was set anew", meant)  # fmt: skip
     if "overlapping events" not in meant:
         _check_overlap(recording, messages)
 
@@ -191,9 +191,9 @@ def _check_onsets_of_pictures(
         following = int(np.searchsorted(times, onset_s))
         late_s = float(times[following] - onset_s) if following < len(times) else 0.0
         if late_s > LATEST_SAMPLE_S:
-            ask("early onset", f"{recording.file}: samples should begin with a picture's onset, and the first one comes "
-                f"{late_s:.4g} s after that of picture {number} of {len(shown)}: correct the time of its message, or "
-                "onset in [messages] of study.toml", meant)  # fmt: skip
+            ask("early onset", f"{recording.file}: samples should begin with a picture's onset, and after that of "
+                f"picture {number} of {len(shown)} the first one comes {late_s:.4g} s later: correct the time of its "
+                "message, or onset in [messages] of study.toml", meant)  # fmt: skip
 
 
 def _check_millimetres(

@@ -104,8 +104,8 @@ class VendorRecording:
     `samples` (n,) of `shared.gaze.SAMPLE`, times rising; `unit` says whether positions are px or shares of the screen
     (0 to 1). `screen_px` are the sizes that the file's coordinates may mean, the likeliest first, empty where it does
     not say. `pauses_s` (k,) are times at which the tracker stopped recording. `own_file` is what to keep of the file
-    where it holds other participants too. `run` counts a participant's recordings in one file. `questions` are to be asked before it is
-    imported.
+    where it holds other participants too. `run` counts a participant's recordings in one file. `questions` are to be
+    asked before it is imported.
     """
 
     file: Path
