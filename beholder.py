@@ -6,6 +6,7 @@ answers at once. A user's mistake ends in one sentence and exit code 1; a traceb
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -355,6 +356,7 @@ def withdraw(
 
 def main() -> None:
     """Run a command; the console script `beholder`."""
+    _print_what_any_terminal_takes()
     _refuse_strange_packages()
     from shared.errors import BeholderError
 
@@ -379,6 +381,13 @@ def main() -> None:
             print("beholder: stopped; what was finished is kept, and the same command goes on from there.",
                   file=sys.stderr)  # fmt: skip
         raise
+
+
+def _print_what_any_terminal_takes() -> None:
+    """A letter that the terminal's or pipe's encoding lacks is printed as its number: a name must not end a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _refuse_strange_packages() -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.results import FIXATION_COLUMNS
+from shared.errors import DataError
 
 STEP_S = 1.0
 STANDARD_END_S = 3.0  # results for 0 to 3 s stand beside the whole viewing time
@@ -25,6 +26,9 @@ WINDOW_COLUMNS = FIXATION_COLUMNS | {"window_start_s": "float64", "window_end_s"
 
 # To so much of a step the viewing time is known, for the borders of windows: see `steps`.
 PARTS_OF_A_STEP = 20
+
+# More would take hours and gigabytes, and hold no fixation each: 1,000 windows of a second are a quarter of an hour.
+MOST_WINDOWS = 1000
 
 # A time in a table, or a border between windows, is exact to this.
 ROUNDING_S = 1e-9
@@ -68,10 +72,16 @@ def steps(shown_s: float, step_s: float = STEP_S) -> tuple[Window, ...]:
     the same for all pictures, which is what lets their windows be averaged. After 10.4 s the last 0.4 s have no window:
     of a fixation or two no map can be made. After 10.6 s they are a window from 10 to 10.6 s, shorter than the others
     and so not comparable with them. A picture that stood for less than half a step has no window but the whole.
+    Raises DataError where there would be more than MOST_WINDOWS.
 
     >>> [(w.start_s, w.end_s) for w in steps(3.0002)]
     [(0.0, 1.0), (1.0, 2.0), (2.0, 3.0)]
     """
+    if shown_s / step_s > MOST_WINDOWS:
+        raise DataError(
+            f"a picture that was shown for {shown_s:g} s has more than {MOST_WINDOWS} windows of {step_s:g} s: set a "
+            "larger window_step_s in [alignment] of study.toml, or 0, which makes none."
+        )
     whole, rest = divmod(round(PARTS_OF_A_STEP * shown_s / step_s), PARTS_OF_A_STEP)
     borders = [round(step_s * i, 9) for i in range(whole + 1)]
     if 2 * rest >= PARTS_OF_A_STEP:

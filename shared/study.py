@@ -6,6 +6,7 @@ file and this page cannot drift apart. A key that is left out takes the default 
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import sys
@@ -38,6 +39,10 @@ Meant = Literal[
     "overlapping events", "onset unit", "duration unit", "position unit", "mostly off the picture", "sampling rate",
     "rounded times", "validity codes", "decimal comma", "early onset", "time jump",
 ]  # fmt: skip
+# Bounds on what one number in study.toml can ask of memory and time.
+MOST_SIGMAS = 1000
+SHORTEST_WINDOW_S = 0.05  # shorter than any fixation
+LONGEST_ROLLOUT_PX = 1024  # rollout holds patches x patches: 1 GB at 1024 px in patches of 8
 # What a new study is about: it names planted heads best (tests/benchmarks/bench_primary.py).
 NEW_PRIMARY: Measure = "nss"
 
@@ -89,7 +94,7 @@ class PictureSettings(Section):
     """How large the pictures are seen."""
 
     size_deg: float | None = Field(
-        None, gt=0, lt=120, description="Degrees of visual angle that a picture spans. Left out: unknown."
+        None, ge=0.1, lt=120, description="Degrees of visual angle that a picture spans. Left out: unknown."
     )
     size_of: Literal["longer side", "width"] = Field(
         "longer side", description='What size_deg measures: "longer side" or "width" of the picture.'
@@ -275,9 +280,9 @@ class MapSettings(Section):
         "deg",
         description="Unit of sigma: deg, px (of the picture), patch (of the model), percent (of the picture's width).",
     )
-    sigma_from: float = Field(0.1, gt=0, description="Sweep of sigma: first value,")
-    sigma_to: float = Field(4.0, gt=0, description="last value,")
-    sigma_step: float = Field(0.1, gt=0, description="and step.")
+    sigma_from: float = Field(0.1, ge=0.001, le=10_000, description="Sweep of sigma: first value,")
+    sigma_to: float = Field(4.0, ge=0.001, le=10_000, description="last value,")
+    sigma_step: float = Field(0.1, ge=0.001, le=10_000, description="and step.")
     sigma: float = Field(
         1.0, gt=0, description="The sigma fixed beforehand, used wherever one is needed; part of the sweep."
     )
@@ -290,8 +295,8 @@ class MapSettings(Section):
     def _sweep(self) -> MapSettings:
         if self.sigma_to < self.sigma_from:
             raise ValueError(f"sigma_to ({self.sigma_to}) must not be below sigma_from ({self.sigma_from})")
-        if len(self.sigmas()) > 1000:
-            raise ValueError("the sweep of sigma has more than 1000 values: take a larger sigma_step")
+        if (self.sigma_to - self.sigma_from) / self.sigma_step > MOST_SIGMAS - 1:
+            raise ValueError(f"the sweep of sigma has more than {MOST_SIGMAS} values: take a larger sigma_step")
         if not any(abs(self.sigma - s) < 1e-9 for s in self.sigmas()):
             raise ValueError(f"sigma ({self.sigma}) must be one of the sweep's values")
         return self
@@ -319,12 +324,21 @@ class ModelSettings(Section):
     input_px: int | None = Field(
         None,
         ge=32,
-        le=4096,
+        le=2048,
         description="Longer side of the network's input in px. Left out: the checkpoint's own size.",
     )
     rollout: bool = Field(
         False, description="Also attention rollout, which follows attention through all layers below; takes longer."
     )
+
+    @model_validator(mode="after")
+    def _rollout_fits(self) -> ModelSettings:
+        if self.rollout and (self.input_px or 0) > LONGEST_ROLLOUT_PX:
+            raise ValueError(
+                f"rollout needs the attention between all patches, which of more than {LONGEST_ROLLOUT_PX} px does not "
+                "fit into memory: take a smaller input_px, or rollout = false"
+            )
+        return self
 
 
 class AlignmentSettings(Section):
@@ -361,7 +375,7 @@ class AlignmentSettings(Section):
     )
     centre_share: float = Field(
         0.2222,
-        gt=0,
+        ge=0.01,
         le=2,
         description="SD of the centre Gaussian as a share of the picture's width and height (1 / 4.5).",
     )
@@ -384,6 +398,13 @@ class AlignmentSettings(Section):
         description="Papers whose claims are set beside the results: names of those that come with Beholder, or .toml "
         "files in the study's folder (docs/claims.md). Empty: none.",
     )
+
+    @field_validator("window_step_s")
+    @classmethod
+    def _long_enough(cls, step_s: float) -> float:
+        if 0 < step_s < SHORTEST_WINDOW_S:
+            raise ValueError(f"a window must last at least {SHORTEST_WINDOW_S} s; 0 makes none")
+        return step_s
 
     @field_validator("measures")
     @classmethod
@@ -514,16 +535,19 @@ def read_study(folder: Path) -> Study:
     """
     path = folder / FILE_NAME
     try:
-        text = path.read_text(encoding="utf-8")
+        data = path.read_bytes()
     except FileNotFoundError:
         remedy = f'make a study with "beholder new {folder}"' if not folder.exists() else "name a study's folder"
         raise StudyError(f"{path} does not exist: {remedy}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path} cannot be read ({error}): mend its permissions or its encoding (UTF-8).") from None
+    except OSError as error:
+        raise StudyError(f"{path} cannot be read ({error.strerror}): mend its permissions.") from None
+    text = _decoded(path, data)
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise StudyError(f"{path} is not valid TOML: {error}; mend that line.") from None
+    except RecursionError:
+        raise StudyError(f"{path} is nested too deep: write each value as its comment says.") from None
+    except ValueError as error:  # TOMLDecodeError, and what Python's int says of a number with thousands of digits
+        raise StudyError(f"{path} is not valid TOML: {str(error).rstrip('.')}; mend that line.") from None
     # Where a section is absent its defaults hold; but a geometry that is not given is unknown, never assumed.
     values.setdefault("screen", None)
     values.setdefault("pictures", {})
@@ -533,6 +557,20 @@ def read_study(folder: Path) -> Study:
         raise StudyError(f"{path}: {_first_problem(error, values)}") from None
     except (TypeError, ValueError) as error:
         raise StudyError(f"{path}: {error}; use text in quotes, numbers and true or false only.") from None
+
+
+def _decoded(path: Path, data: bytes) -> str:
+    """The text of study.toml: UTF-8, with the mark before it that Notepad writes, or without."""
+    # Without its mark, UTF-16 shows by the zero that every letter of ASCII has in it.
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data:
+        raise StudyError(f'{path} is in UTF-16, and TOML is UTF-8: save it again with the encoding "UTF-8".')
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise StudyError(
+            f'{path}, line {line} holds a letter that is not UTF-8: save it again with the encoding "UTF-8".'
+        ) from None
 
 
 def write_study(study: Study, folder: Path) -> Path:
