@@ -43,7 +43,8 @@ Participant = Annotated[str | None, typer.Option(help="The participant's label; 
 Meant = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help='What is unusual in the data and meant so: "onset unit", "duration unit", '
-                 '"position unit", "overlapping events" or "mostly off the picture"; may be given several times.',
+                 '"position unit", "overlapping events", "mostly off the picture", "sampling rate", "rounded times", '
+                 '"validity codes", "decimal comma", "early onset" or "time jump"; may be given several times.',
                  show_default=False),
 ]  # fmt: skip
 RunNumber = Annotated[int, typer.Option("--run", min=1, help="Number of the participant's run.")]

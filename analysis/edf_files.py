@@ -20,9 +20,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from analysis.eyelink_files import EYES, KINDS, event_at, message_at, sample_row, whole_recording
+from analysis.eyelink_files import EYES, KINDS, event_at, message_at, sample_row, whole_recording, without_end
 from analysis.vendor_files import REFUSED, VendorRecording, read_in_a_child
-from shared.errors import DataError
+from shared.errors import DataError, Remark
 from shared.gaze import Eye
 
 # Flags of the vendor's library.
@@ -30,6 +30,9 @@ _HAS_GAZE = 0x0400
 _HALF_MS_LATER = 0x0002
 _EYES_OF: dict[int, tuple[Eye, ...]] = {1: ("left",), 2: ("right",), 3: ("left", "right")}
 _POSITIONS = {"ENDFIX": ("gavx", "gavy", "ava"), "ENDSACC": ("gstx", "gsty", "genx", "geny"), "ENDBLINK": ()}
+# What an EDF file ends with, and how many bytes its records have at most (a message of 255 characters).
+_END_OF_FILE = b"\x7f\0\0\0"
+_LONGEST_RECORD = 300
 _FETCH = "fetch it from the host again"
 
 
@@ -56,9 +59,14 @@ def read_edf(path: Path) -> VendorRecording:
     wrong = np.flatnonzero(np.diff(rows[:, 0]) <= 0)
     if len(wrong):
         raise DataError(f"{path}, sample {wrong[0] + 2}: its time does not come after the sample before; {_FETCH}.")
+    remarks = []
+    if said["cut_after"] is not None:
+        remarks.append(Remark(path.name, without_end("the last of its recordings", said["cut_after"])))
+    elif said["is_cut"]:
+        remarks.append(Remark(path.name, "the file is cut short after a recording; what came after it is lost"))
     return whole_recording(
         path, said["header"], [tuple(row) for row in rows], said["rate_hz"], said["eyes"], said["pupil"], messages,
-        detected, said["pauses_s"], lambda row: f"{path}, sample {row + 1}", _FETCH,
+        detected, said["pauses_s"], lambda row: f"{path}, sample {row + 1}", _FETCH, remarks,
     )  # fmt: skip
 
 
@@ -78,6 +86,7 @@ class _Edf:
     detected: list[tuple[str, int, float, float, list[float | None]]] = field(default_factory=list)
     pauses_s: list[float] = field(default_factory=list)
     recording: bool = False
+    of_block: int = 0  # rows before the block that is being read
 
     def block(self) -> None:
         block = self.api.edf_get_float_data(self.file).contents.rec
@@ -90,6 +99,7 @@ class _Edf:
                     "rate; convert it with edf2asc and cut that in two.")  # fmt: skip
         if not block.sflags & _HAS_GAZE:
             _refuse(": its samples have no gaze on the screen; record GAZE to the file (file_sample_data).")
+        self.of_block = len(self.rows)
         self.rate_hz, self.eyes = block.sample_rate, _EYES_OF.get(block.eye, ())
         self.pupil = "diameter" if block.pupil_type else "area"
         self.seen_eyes.update(self.eyes)
@@ -126,12 +136,12 @@ def _child(file: str, result: str) -> None:
     except (ImportError, OSError) as error:
         _refuse(f': EDF is read by the package eyelinkio ({error}); pip install -e ".[vendors]" -c constraints.txt, or '
                 "convert the file with edf2asc and import the ASC.")  # fmt: skip
-    status = ctypes.c_int(1)
-    # Checked and mended, as eyelinkio has it: lost samples are put in as missing ones, and gaze of an eye that was half
-    # covered is missing. Events and samples are loaded.
-    handle = api.edf_open_file(os.fsencode(file), 2, 1, 1, ctypes.byref(status))
-    if not handle or status.value != 0:
-        _refuse(f": it is no EDF file, or not whole (error {status.value} of SR Research's library); {_FETCH}.")
+    handle = _opened(api, file)
+    is_cut = not handle
+    if is_cut:
+        handle = _opened_as_far_as_whole(api, Path(file), Path(result).with_name("cut.edf"))
+    if not handle:
+        _refuse(f": it is no EDF file, or it is broken (SR Research's library does not open it); {_FETCH}.")
     length = api.edf_get_preamble_text_length(handle)
     preamble = ctypes.create_string_buffer(length + 2)
     api.edf_get_preamble_text(handle, preamble, length + 1)
@@ -147,11 +157,34 @@ def _child(file: str, result: str) -> None:
         elif name in _POSITIONS:
             edf.event(name)
     api.edf_close_file(handle)
-    if edf.recording:
-        _refuse(f": the last of its recordings has no end, the file is cut short or broken; {_FETCH}.")
-    said = {"header": edf.header, "eyes": sorted(edf.seen_eyes), "rate_hz": edf.rate_hz, "pupil": edf.pupil,
+    said = {"is_cut": is_cut, "cut_after": len(edf.rows) - edf.of_block if edf.recording else None,
+            "header": edf.header, "eyes": sorted(edf.seen_eyes), "rate_hz": edf.rate_hz, "pupil": edf.pupil,
             "messages": edf.messages, "detected": edf.detected, "pauses_s": edf.pauses_s}  # fmt: skip
     np.savez(result, rows=np.array(edf.rows, np.float64).reshape(-1, 7), said=np.array(json.dumps(said)))
+
+
+def _opened(api: Any, file: str) -> Any:
+    """A handle of the vendor's library for a file, None where it does not open it."""
+    status = ctypes.c_int(1)
+    # Checked and mended, as eyelinkio has it: lost samples are put in as missing ones, and gaze of an eye that was half
+    # covered is missing. Events and samples are loaded.
+    handle = api.edf_open_file(os.fsencode(file), 2, 1, 1, ctypes.byref(status))
+    return handle if handle and status.value == 0 else None
+
+
+def _opened_as_far_as_whole(api: Any, file: Path, copy: Path) -> Any:
+    """The same for a file that was cut short, of which the library opens nothing; None where that is not its fault.
+
+    It wants a mark at the end, right after a whole record; `copy` is where the file is written as it should end.
+    """
+    data = file.read_bytes()
+    if data.endswith(_END_OF_FILE) or not data.startswith(b"SR_RESEARCH"):
+        return None
+    for dropped in range(min(_LONGEST_RECORD, len(data))):
+        copy.write_bytes(data[: len(data) - dropped] + _END_OF_FILE)
+        if handle := _opened(api, str(copy)):
+            return handle
+    return None
 
 
 def _known(value: float) -> float:

@@ -1,6 +1,11 @@
 """EyeLink's ASC, the text that SR Research's edf2asc makes of a recording, and what its messages mean in EDF too.
 
-Every line must be one that edf2asc writes, whole and in its place, or the file is refused with the line's number.
+Every line must be one that edf2asc writes, whole and in its place, or the file is refused with the line's number. Only
+a file that stops while it records is taken as far as it is whole, which a remark says.
+
+A sample's line, by SR Research's manual ("The ASC File Format"): time; x, y and pupil of each eye; velocity x and y of
+each eye (VEL); resolution x and y (RES); the input port (INPUT); buttons; three characters of the corneal reflection,
+five for two eyes; and in remote mode (HTARGET) the target's x, y and distance and 13 characters, 17 for two eyes.
 pymovements reads ASC too and is what the tests compare with; it is not used here since it drops what it does not
 recognise (a fixation left of the screen, a line cut short) without a word.
 """
@@ -18,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.vendor_files import (
-    RATE_HZ,
     Calibration,
     Detected,
     Message,
@@ -26,23 +30,33 @@ from analysis.vendor_files import (
     VendorRecording,
     check_samples,
     check_screen,
+    rate_questions,
     read_text,
 )
-from shared.errors import DataError
-from shared.gaze import Eye, no_samples
+from shared.errors import DataError, Remark
+from shared.gaze import Eye, Samples, no_samples
 from shared.parsing import parse_number, shortened
+from shared.screen import FARTHEST_PX
 
 EYES: dict[str, Eye] = {"L": "left", "R": "right"}
 _EYE_NAMES: dict[str, Eye] = {"LEFT": "left", "RIGHT": "right"}
 KINDS = {"EFIX": "fixation", "ESACC": "saccade", "EBLINK": "blink"}
-# No number that a host writes is longer: bounded here, none overflows.
-_NUMBER = r"-?[0-9]{1,12}(?:\.[0-9]{0,12})?"
+# No number that a host writes is longer: bounded here, none overflows. Large ones have an exponent (2.3e+06).
+_NUMBER = r"-?[0-9]{1,12}(?:\.[0-9]{0,12})?(?:[eE][+-]?[0-9]{1,2})?"
 _CELL = rf"({_NUMBER}|\.)"
 _TIME = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,12})?")
 # time, then x, y, pupil of each eye; what follows (velocity, resolution, flags) is counted, not read.
 _SAMPLE = {
     eyes: re.compile(rf"({_TIME.pattern})" + rf"\s+{_CELL}" * (3 * eyes) + r"((?:\s+\S+)*)\s*") for eyes in (1, 2)
 }
+# What a SAMPLES line may name beside the eyes, before its rate: more columns after those that are read.
+_MORE_COLUMNS = {"VEL", "RES", "HTARGET", "INPUT", "BUTTON", "BUTTONS"}
+# What ends a sample's line in remote mode: warnings of the target and the eye, a point where there is none.
+_REMOTE_FLAGS = re.compile(r"[MANCFTBLR.]{13}|[MANCFTBLR.]{17}")
+# SR Research's numbers for a position that is missing.
+_MISSING_PX = (1e8, -32768.0)
+# Near a blink gaze may be extrapolated to anywhere; so few of the samples are no sign of another unit.
+FAR_SHARE = 0.01
 # Lines that carry nothing we keep; those with an F, S or B begin what an E line tells whole.
 _PASSED_OVER = {"SFIX", "SSACC", "SBLINK", "INPUT", "BUTTON", "PRESCALER", "VPRESCALER", "EVENTS"}
 _VALIDATION = re.compile(
@@ -86,6 +100,9 @@ class _AscReader:
     messages: list[Message] = field(default_factory=list)
     detected: list[Detected] = field(default_factory=list)
     pauses_s: list[float] = field(default_factory=list)
+    remote: bool = False
+    of_block: int = 0  # rows before this block
+    cut_line: bool = False  # the file ends within a line, which was left out
 
     def refuse(self, what: str, remedy: str = _AGAIN) -> NoReturn:
         raise DataError(f"{self.path}, line {self.line}: {what}; {remedy}.")
@@ -97,9 +114,10 @@ class _AscReader:
             return
         words = line.split()
         first = words[0]
+        if self.block_line and not whole and not (first == "END" and {"SAMPLES", "EVENTS"} & set(words)):
+            self.cut_line = True
+            return
         if line[0].isdigit():
-            if not whole:
-                self.refuse("the file is cut short in this sample")
             self.sample(line)
         elif first.startswith("**"):
             if self.begun and first == "**" and len(words) > 1:
@@ -109,8 +127,6 @@ class _AscReader:
         elif first == "MSG":
             self.message(line)
         elif first in KINDS:
-            if not whole:
-                self.refuse("the file is cut short in this event")
             self.event(KINDS[first], words)
         elif first in ("START", "END"):
             self.start(words) if first == "START" else self.end(words)
@@ -133,10 +149,12 @@ class _AscReader:
 
     def start(self, words: Sequence[str]) -> None:
         if self.block_line:
-            self.refuse(f"a recording starts, and the one that starts in line {self.block_line} has not ended")
+            self.refuse(f"a recording starts, and the one that starts in line {self.block_line} has not ended",
+                        "add a line END with the time of the sample before, or convert the EDF again")  # fmt: skip
         if len(words) < 3 or not _TIME.fullmatch(words[1]):
             self.refuse("START has no time or names no eye")
         self.block_line, self.cells, self.eyes, self.in_calibration = self.line, 0, (), False
+        self.remote, self.of_block = False, len(self.rows)
 
     def end(self, words: Sequence[str]) -> None:
         if not self.block_line:
@@ -155,9 +173,12 @@ class _AscReader:
             rate_hz = parse_number(words[of_rate + 1])
         except (ValueError, IndexError):
             self.refuse("SAMPLES gives no RATE")
-        eyes = words[2:of_rate]
-        if not eyes or not {"LEFT", "RIGHT"} >= set(eyes) or not RATE_HZ[0] <= rate_hz <= RATE_HZ[1]:
-            self.refuse("SAMPLES names no eye, or no rate that there is")
+        eyes = [name for name in words[2:of_rate] if name in _EYE_NAMES]
+        if unknown := [name for name in words[2:of_rate] if name not in _EYE_NAMES and name not in _MORE_COLUMNS]:
+            self.refuse(f"SAMPLES names {shortened(unknown[0])}, which is no eye and no column of an EyeLink's samples")
+        if not eyes or rate_hz <= 0:
+            self.refuse("SAMPLES names no eye, or a rate that is none")
+        self.remote = "HTARGET" in words
         self.eyes = tuple(eye for name, eye in _EYE_NAMES.items() if name in eyes)
         if self.rate_hz and rate_hz != self.rate_hz:
             self.refuse(f"the rate changes from {self.rate_hz:g} to {rate_hz:g} Hz",
@@ -174,10 +195,12 @@ class _AscReader:
         *values, rest = match.groups()
         cells = len(values) + len(rest.split())
         self.cells = self.cells or cells
-        if cells != self.cells:
+        # Where the target is lost its columns may be; the flags at the end say that the line is whole.
+        if cells != self.cells and not (self.remote and _REMOTE_FLAGS.fullmatch(line.split()[-1])):
             self.refuse(f"this sample has {cells} cells, the first of its recording {self.cells}")
         time_ms = float(values[0])
         gaze = [math.nan if value == "." else float(value) for value in values[1:]]
+        gaze = [math.nan if i % 3 < 2 and value in _MISSING_PX else value for i, value in enumerate(gaze)]
         if self.rows and self.rate_hz > 1000 and time_ms == math.floor(self.rows[-1][0]) == self.rows[-1][0]:
             # Whole milliseconds come twice at 2,000 Hz.
             time_ms += 0.5
@@ -200,20 +223,25 @@ class _AscReader:
         self.detected.append(event_at(kind, start / 1000, duration / 1000, eye, values[3:]))
 
     def recording(self) -> VendorRecording:
-        if self.block_line:
-            raise DataError(
-                f"{self.path}, line {self.block_line}: the recording that starts here has no END, the file is cut "
-                f"short; {_AGAIN}, or add a line END with the last sample's time to import what there is."
-            )
         if not self.rows:
             raise DataError(f"{self.path} has no samples: {_AGAIN}, without -e or -ns.")
+        remarks = []
+        if self.block_line:
+            where = f"the recording that starts in line {self.block_line}"
+            last = "; its last line is not whole and left out" if self.cut_line else ""
+            remarks.append(Remark(self.path.name, without_end(where, len(self.rows) - self.of_block) + last))
         return whole_recording(
             self.path, self.header, self.rows, self.rate_hz, self.seen_eyes, self.pupil, self.messages, self.detected,
-            self.pauses_s, lambda row: f"{self.path}, line {self.lines[row]}", _AGAIN,
+            self.pauses_s, lambda row: f"{self.path}, line {self.lines[row]}", _AGAIN, remarks,
         )  # fmt: skip
 
 
 # What ASC and EDF have in common.
+
+
+def without_end(where: str, samples: int) -> str:
+    """What to remark of a file that stops while it records; `where` names the recording."""
+    return f"the file is cut short: {where} has no END; its {samples} samples are taken, what came after them is lost"
 
 
 def sample_row(time_ms: float, eyes: Sequence[Eye], gaze: Sequence[float]) -> tuple[float, ...]:
@@ -252,7 +280,7 @@ def event_at(kind: str, time_s: float, duration_s: float, eye: Eye, rest: Sequen
 def whole_recording(
     path: Path, header: Sequence[str], rows: Sequence[tuple[float, ...]], rate_hz: float, eyes: Iterable[Eye],
     pupil: str, messages: Sequence[Message], detected: Sequence[Detected], pauses_s: Sequence[float],
-    place: Callable[[int], str], remedy: str,
+    place: Callable[[int], str], remedy: str, remarks: Sequence[Remark] = (),
 ) -> VendorRecording:  # fmt: skip
     """What either reader found, made whole: positions from the screen's upper left, validations from the messages.
 
@@ -268,6 +296,7 @@ def whole_recording(
         samples[f"{eye}_x_px"] = values[:, first] - left_px
         samples[f"{eye}_y_px"] = values[:, first + 1] - top_px
         samples[f"{eye}_pupil"] = values[:, first + 2]
+    remarks = [*remarks, *_without_strays(path, samples)]
     check_samples(samples, "px", place, remedy)
     calibrations, validations = _calibrations(messages, left_px, top_px)
     said = dict(re.findall(r"\*\*\s*([A-Z _]+?):\s*(.+)", "\n".join(header)))
@@ -283,14 +312,28 @@ def whole_recording(
         detected=tuple(
             d if d.x_px is None or d.y_px is None else _moved(d, d.x_px - left_px, d.y_px - top_px) for d in detected
         ),
-        validations=validations, calibrations=calibrations, pauses_s=np.array(pauses_s),
+        validations=validations, calibrations=calibrations, pauses_s=np.array(pauses_s), remarks=tuple(remarks),
+        questions=rate_questions(path, rate_hz, "the rate that the file gives", f"correct it, or {remedy}"),
     )  # fmt: skip
+
+
+def _without_strays(path: Path, samples: Samples) -> list[Remark]:
+    """Make gaze missing that is nowhere near the screen, if little of it is; returns what to remark."""
+    remarks = []
+    for eye in ("left", "right"):
+        x, y = samples[f"{eye}_x_px"], samples[f"{eye}_y_px"]
+        far = (np.abs(x) > FARTHEST_PX) | (np.abs(y) > FARTHEST_PX)
+        if 0 < far.sum() <= FAR_SHARE * len(samples):
+            x[far] = y[far] = np.nan
+            remarks.append(Remark(path.name, f"{far.sum()} samples of the {eye} eye lie more than a million px off the "
+                                  "screen; they count as lost"))  # fmt: skip
+    return remarks
 
 
 def _check_rate(path: Path, times_ms: NDArray[np.float64], rate_hz: float, remedy: str) -> None:
     """Refuse a rate that is not that of the samples: most steps are 1 / rate_hz."""
-    if not RATE_HZ[0] <= rate_hz <= RATE_HZ[1]:
-        raise DataError(f"{path}: its rate of {rate_hz:g} Hz is no tracker's; {remedy}.")
+    if not rate_hz > 0:
+        raise DataError(f"{path}: its rate of {rate_hz:g} Hz is none; {remedy}.")
     step_ms = float(np.median(np.diff(times_ms))) if len(times_ms) > 1 else 1000 / rate_hz
     if not 0.4 < step_ms * rate_hz / 1000 < 2.5:
         raise DataError(

@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from shared.errors import DataError, Remark
 from shared.gaze import Eye, Samples
 from shared.screen import FARTHEST_PX, Rect
+from shared.study import Meant
 
 # A vendor's library that reads no file in this time hangs.
 LONGEST_READ_S = 600.0
 # A screen's px lie within; no eye tracker is slower or faster; nobody is recorded for longer in one file.
 SCREEN_PX = (100, 20_000)
-RATE_HZ = (5.0, 5_000.0)
+RATE_HZ = (10.0, 5_000.0)
 LONGEST_RECORDING_S = 86_400.0
 FARTHEST_SHARE = 1_000.0  # of a screen's width or height; beyond it a number is no gaze on its plane
 REFUSED = 3  # exit code of a child that says in a sentence why it refuses a file
@@ -86,13 +87,25 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class Question:
+    """Something odd that a reader found, which is asked about unless it is `what` the user means; see `plausibility`.
+
+    `sentence` names the file, what was expected, what was found and the remedy, and has no full stop.
+    """
+
+    what: Meant
+    sentence: str
+
+
+@dataclass(frozen=True)
 class VendorRecording:
     """One participant's recording in a vendor's file.
 
     `samples` (n,) of `shared.gaze.SAMPLE`, times rising; `unit` says whether positions are px or shares of the screen
     (0 to 1). `screen_px` are the sizes that the file's coordinates may mean, the likeliest first, empty where it does
     not say. `pauses_s` (k,) are times at which the tracker stopped recording. `own_file` is what to keep of the file
-    where it holds other participants too. `run` counts a participant's recordings in one file.
+    where it holds other participants too. `run` counts a participant's recordings in one file. `questions` are to be
+    asked before it is imported.
     """
 
     file: Path
@@ -113,6 +126,7 @@ class VendorRecording:
     run: int = 1
     own_file: bytes | None = None
     remarks: tuple[Remark, ...] = ()
+    questions: tuple[Question, ...] = ()
 
 
 def read_text(path: Path) -> str:
@@ -175,6 +189,15 @@ def check_samples(samples: Samples, unit: Literal["px", "share"], place: Callabl
             f"{place(after)}: this sample comes {times[after] - times[after - 1]:.6g} s after the one before, and no "
             f"recording lasts longer than a day; {remedy}."
         )
+
+
+def rate_questions(path: Path, rate_hz: float, by: str, remedy: str) -> tuple[Question, ...]:
+    """What to ask about a rate that no eye tracker has; `by` names what says so."""
+    low, high = RATE_HZ
+    if low <= rate_hz <= high:
+        return ()
+    return (Question("sampling rate", f"{path}: an eye tracker takes {low:g} to {high:,.0f} samples a second, and by "
+                     f"{by} there are {rate_hz:.4g}: {remedy}"),)  # fmt: skip
 
 
 def check_screen(size_px: tuple[float, float], place: str) -> None:

@@ -34,7 +34,10 @@ Measure = Literal["kl", "cc", "sim", "ssim", "nss", "auc", "auc_judd", "sauc", "
 # Those that are defined over the whole sweep of sigma; the others are taken at the fixed one.
 SWEPT = ("kl", "cc", "sim", "ssim")
 # What in others' data is asked about because it is likely, not certainly, a mistake.
-Meant = Literal["overlapping events", "onset unit", "duration unit", "position unit", "mostly off the picture"]
+Meant = Literal[
+    "overlapping events", "onset unit", "duration unit", "position unit", "mostly off the picture", "sampling rate",
+    "rounded times", "validity codes", "decimal comma", "early onset", "time jump",
+]  # fmt: skip
 # What a new study is about: it names planted heads best (tests/benchmarks/bench_primary.py).
 NEW_PRIMARY: Measure = "nss"
 

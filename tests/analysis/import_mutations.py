@@ -470,7 +470,8 @@ def _of_asc(rng: np.random.Generator) -> Iterator[Mutation]:
         dropped = [*lines[:i], *lines[i + 1 :]]
         yield Mutation("asc", f"line {i} dropped", ("\n".join(dropped) + "\n").encode(), "any valid")
         cut = "\n".join(lines[: i + 1])[: -int(rng.integers(1, 20))]
-        yield Mutation("asc", f"cut in line {i}", cut.encode(), "refused")
+        # What is whole of a recording that stops is taken.
+        yield Mutation("asc", f"cut in line {i}", cut.encode(), "any valid")
 
 
 def _of_coco(rng: np.random.Generator) -> Iterator[Mutation]:
@@ -558,7 +559,7 @@ def _of_bytes(kind: Kind, rng: np.random.Generator) -> Iterator[Mutation]:
     yield Mutation(kind, "another format", b"\x89HDF\r\n\x1a\n" + bytes(rng.integers(0, 256, 500).tolist()), "refused")
     for _ in range(4):
         yield Mutation(kind, "cut", data[: int(rng.integers(1, len(data) * 9 // 10))],
-                       "any valid" if kind == "fixations" else "refused")  # fmt: skip
+                       "any valid" if kind in ("fixations", "asc") else "refused")  # fmt: skip
         noisy = bytearray(data)
         for at in rng.integers(0, len(data), 3):
             noisy[at] = (noisy[at] + int(rng.integers(1, 256))) % 256

@@ -337,6 +337,102 @@ def test_what_is_doubtful_is_a_remark(tmp_path: Path, images: Path, old: str, ne
         assert events["onset"].iloc[0] == pytest.approx(0.1) and events["picture_width_px"].iloc[0] == 1024
 
 
+# The columns behind gaze and pupils, in the order of SR Research's manual, by the word of SAMPLES that announces them.
+MORE_COLUMNS = {
+    "VEL": lambda eyes: ["-12.3", "4.5"] * len(eyes),
+    "RES": lambda eyes: ["35.17", "35.14"],
+    "INPUT": lambda eyes: ["127.0"],
+    "HTARGET": lambda eyes: ["4437.0", "2829.0", "607.5", "." * (13 if len(eyes) == 1 else 17)],
+}
+
+
+def with_columns(lines: list[str], eyes: str, words: tuple[str, ...]) -> list[str]:
+    """The same recording with more columns; where the target is lost, so are its numbers."""
+    out = []
+    for number, line in enumerate(lines):
+        if line.startswith("SAMPLES"):
+            before = "".join(f"\t{word}" for word in words if word != "INPUT")
+            line = line.replace("\tRATE", f"{before}\tRATE") + "\tINPUT" * ("INPUT" in words)
+        elif line[:1].isdigit():
+            *cells, flags = line.split("\t")
+            more = {word: MORE_COLUMNS[word](eyes) if word in words else [] for word in MORE_COLUMNS}
+            if more["HTARGET"] and number % 7 == 0:
+                more["HTARGET"] = [".", ".", ".", "M" + more["HTARGET"][3][1:]]
+            line = "\t".join([*cells, *more["VEL"], *more["RES"], *more["INPUT"], flags, *more["HTARGET"]])
+        out.append(line)
+    return out
+
+
+@pytest.mark.parametrize("eyes", ["LR", "R"])
+@pytest.mark.parametrize(
+    "words",
+    [("HTARGET",), ("HTARGET", "INPUT"), ("VEL",), ("RES",), ("VEL", "RES"), ("VEL", "RES", "HTARGET", "INPUT")],
+)
+def test_gaze_is_read_among_all_columns_that_edf2asc_writes(tmp_path: Path, eyes: str, words: tuple[str, ...]) -> None:
+    """Remote mode has the target's place and distance and flags; velocity, resolution and input may be asked for."""
+    plain = read_asc(asc_file(tmp_path, asc_lines(eyes), "plain.asc"))
+    found = read_asc(asc_file(tmp_path, with_columns(asc_lines(eyes), eyes, words)))
+    assert_same_samples(found.samples, plain.samples)
+    assert found.rate_hz == 500.0 and found.eyes == plain.eyes and found.detected == plain.detected
+
+
+def test_a_line_of_remote_mode_is_whole_where_its_flags_are(tmp_path: Path) -> None:
+    """Columns of a lost target may be missing; a line without its flags is not whole."""
+    lines = with_columns(asc_lines("L"), "L", ("HTARGET",))
+    at = next(i for i, line in enumerate(lines) if line[:1].isdigit()) + 20
+    *cells, _, _, _, flags = lines[at].split("\t")
+    lines[at] = "\t".join([*cells, "M" + flags[1:]])
+    plain = read_asc(asc_file(tmp_path, asc_lines("L"), "plain.asc"))
+    assert_same_samples(read_asc(asc_file(tmp_path, lines)).samples, plain.samples)
+    lines[at] = "\t".join(cells)
+    with pytest.raises(DataError, match=f"line {at + 1}: this sample has 5 cells, the first of its recording 9"):
+        read_asc(asc_file(tmp_path, lines))
+
+
+def test_numbers_may_have_an_exponent(tmp_path: Path) -> None:
+    """Large numbers, as of a saccade that a blink made, are written so; SR Research's 1e+08 is a missing position."""
+    lines = [line.replace("0.37\t     54", "0.37\t2.3e+06") for line in asc_lines("L")]
+    at = next(i for i, line in enumerate(lines) if line[:1].isdigit())
+    time, _, y, _, flags = lines[at].split("\t")
+    lines[at] = "\t".join([time, "5.1e+02", y, "1.2e+03", flags])
+    time, *_, pupil, flags = lines[at + 1].split("\t")
+    lines[at + 1] = "\t".join([time, "1e+08", "1e+08", pupil, flags])
+    time, *_, pupil, flags = lines[at + 2].split("\t")
+    lines[at + 2] = "\t".join([time, "2.3e+06", "410.0", pupil, flags])
+    found = read_asc(asc_file(tmp_path, lines))
+    (saccade,) = [event for event in found.detected if event.kind == "saccade"]
+    assert saccade.text.endswith("peak_velocity_deg_s=2.3e+06")
+    first = found.samples[0]
+    assert (first["left_x_px"], first["left_y_px"], first["left_pupil"]) == (510.0, float(y), 1200.0)
+    assert np.isnan(found.samples["left_x_px"][1:3]).all() and np.isnan(found.samples["left_y_px"][1:3]).all()
+    np.testing.assert_array_equal(found.samples["left_x_px"][3:1000], SAMPLES_A["left_x_px"][3:])
+    (remark,) = found.remarks
+    assert "1 samples of the left eye lie more than a million px off" in remark.text
+
+
+@pytest.mark.parametrize(("in_line", "samples"), [(False, 301), (True, 300)])
+def test_a_recording_without_its_end_is_taken_as_far_as_it_is_whole(
+    tmp_path: Path, images: Path, in_line: bool, samples: int
+) -> None:
+    """The tracker or its disk stopped in the second trial: its picture is there until then, and not complete."""
+    lines = asc_lines()
+    last = sample_line(SAMPLES_B[300], "LR")
+    start = next(i for i, line in enumerate(lines, start=1) if line.startswith("START\t15000"))
+    text = "\n".join(lines[: lines.index(last) + 1]) + "\n"
+    path = tmp_path / "p01.asc"
+    path.write_text(text[:-9] if in_line else text)
+    result = imported(path, images)
+    assert result.samples == 1000 + samples
+    (said,) = [str(remark) for remark in result.remarks if "cut short" in str(remark)]
+    assert f"starts in line {start} has no END; its {samples} samples are taken" in said
+    assert ("its last line is not whole" in said) == in_line
+    recording = the_recording(result.study_folder)
+    wanted = np.concatenate([SAMPLES_A, SAMPLES_B[:samples]])
+    assert_same_samples(recording.samples, wanted)
+    assert list(recording.events["status"]) == ["complete", "aborted"]
+    assert errors_of(result.study_folder) == []
+
+
 def test_samples_that_never_came_are_told(tmp_path: Path, images: Path) -> None:
     gone = {sample_line(sample, "LR") for sample in SAMPLES_A[300:310]}
     result = imported(asc_file(tmp_path, [line for line in asc_lines() if line not in gone]), images)
@@ -362,7 +458,6 @@ FIRST_SAMPLE = sample_line(SAMPLES_A[0], "LR")
 @pytest.mark.parametrize(
     ("mutate", "words"),
     [
-        (broken(sample_line(SAMPLES_A[500], "LR"), None), ["the recording that starts here has no END", "cut short"]),
         (broken(FIRST_SAMPLE, lambda t: t[:-20]), ["this sample has", "convert the EDF again"]),
         (broken(FIRST_SAMPLE, lambda t: t.replace(t.split()[1], "3x1.0")), ["this sample has not x, y and pupil"]),
         (broken(sample_line(SAMPLES_A[9], "LR"), lambda t: t[:-6]), ["has 7 cells, the first of its recording 8"]),
@@ -374,6 +469,7 @@ FIRST_SAMPLE = sample_line(SAMPLES_A[0], "LR")
         ),
         (broken("SAMPLES\tGAZE", lambda t: t.replace("GAZE", "HREF")), ["HREF, not GAZE", "-sg"]),
         (broken("SAMPLES\tGAZE", lambda t: t.replace("RATE", "R")), ["gives no RATE"]),
+        (broken("SAMPLES\tGAZE", lambda t: t.replace("RIGHT", "RIGTH")), ["names 'RIGTH', which is no eye"]),
         (broken("SAMPLES\tGAZE", lambda t: t.replace("500.00", "250.00")), ["rate changes from 250 to 500", "cut"]),
         (broken("START\t10000", lambda t: ""), ["outside a recording"]),
         (broken("END\t", lambda t: ""), ["has not ended"]),
@@ -507,7 +603,8 @@ def test_a_mutated_file_is_refused_or_keeps_every_value_of_its_whole_lines(tmp_p
                 continue
             counts["kept"] += 1
             found = {tuple(np.nan_to_num(list(row), nan=-1.0)) for row in recording.samples.tolist()}
-            after = set(path.read_bytes().decode("utf-8-sig").split("\n"))
+            # A last line without its end may be cut short: it is not whole.
+            after = set(path.read_bytes().decode("utf-8-sig").split("\n")[:-1])
             for line, row in planted_rows(name).items():
                 assert line not in after or row in found, (line, number)
     assert min(counts.values()) > 10
@@ -669,11 +766,14 @@ def test_tittas_hdf5(tmp_path: Path, images: Path) -> None:
     assert list(recording.events["stim_file"]) == ["images/a.png", "images/b.png"]
     path.with_suffix(".json").write_text("[" * 100_000)
     assert read_tobii(path)[0].tracker["model"] == "Tobii"
-    x, clock = "left_gaze_point_on_display_area_x", "system_time_stamp"
+    clock = frame["system_time_stamp"]
+    frame.assign(system_time_stamp=clock / 1000).to_hdf(tmp_path / "changed.h5", key="gaze")
+    (question,) = read_tobii(tmp_path / "changed.h5")[0].questions
+    assert "system_time_stamp, which should hold microseconds, there are 6e+05" in question.sentence
+    x = "left_gaze_point_on_display_area_x"
     for changed, words in (
         (frame.assign(**{x: np.where(frame.index == 700, np.inf, frame[x])}), "sample 701: gaze at inf screens"),
         (frame.assign(**{x: np.where(frame.index == 700, 1e10, frame[x])}), "sample 701: gaze at 1e.10 screens"),
-        (frame.assign(**{clock: frame[clock] / 1000}), "system_time_stamp should hold microseconds"),
     ):
         changed.to_hdf(tmp_path / "changed.h5", key="gaze")
         with pytest.raises(DataError, match=f"changed.h5.*{words}"):
@@ -930,7 +1030,7 @@ def test_a_broken_edf_file_is_refused(tmp_path: Path, edf_files: list[Path]) -> 
     noise = bytearray(data)
     for at in rng.integers(2000, len(data), 500):
         noise[at] = rng.integers(0, 256)
-    for number, broken_data in enumerate((b"", b"nonsense", data[:5000], data[: len(data) // 2], bytes(noise))):
+    for number, broken_data in enumerate((b"", b"nonsense", data[:300], bytes(noise))):
         path.write_bytes(broken_data)
         try:
             read_edf(path)
@@ -938,6 +1038,24 @@ def test_a_broken_edf_file_is_refused(tmp_path: Path, edf_files: list[Path]) -> 
             assert str(path) in str(error) and str(error).endswith(".")
         else:
             assert number > 2
+
+
+@needs_eyelinkio
+@pytest.mark.slow
+def test_an_edf_file_that_was_cut_short_is_taken_as_far_as_it_is_whole(tmp_path: Path, edf_files: list[Path]) -> None:
+    (source,) = [file for file in edf_files if file.name == "test_2_raw.edf"]
+    whole, data = read_edf(source), source.read_bytes()
+    path = tmp_path / "x.edf"
+    for share in (0.03, 0.561, 0.955):
+        path.write_bytes(data[: int(len(data) * share)])
+        found = read_edf(path)
+        n = len(found.samples)
+        assert abs(n / len(whole.samples) - share) < 0.02
+        assert_same_samples(found.samples, whole.samples[:n])
+        assert [m.text for m in found.messages] == [m.text for m in whole.messages[: len(found.messages)]]
+        (remark,) = found.remarks
+        assert f"has no END; its {n} samples are taken" in remark.text
+    assert whole.remarks == ()
 
 
 # From ASC through BIDS to the analysis.
