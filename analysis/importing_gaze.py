@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from analysis.importing import keep_remarks, participant_labels, settings_for_import
-from analysis.plausibility import check_gaze, meant_of
+from analysis.plausibility import check_gaze, check_recording, meant_of
 from analysis.vendor_files import Message, VendorRecording
 from shared.dataset import beholder_version, create_study, publish
 from shared.errors import DataError, Remark, StudyError
@@ -161,10 +161,12 @@ def _import(
     plans: list[_Plan] = []
     for recording, name in zip(recordings(), names, strict=True):
         study = study or _new_study(study_folder, new, recording).model_copy(update={"checks": checks})
+        check_recording(recording, study.messages, {*checks.meant, *study.checks.meant})
         plan = _plan(recording, labels[name], run + recording.run - 1, study, stimuli, images, new if is_new else None)
         shown = [(picture.onset_s, picture.end_s, picture.rect) for picture in plan.pictures]
         px = plan.header["screen"]["width_px"], plan.header["screen"]["height_px"]
-        check_gaze(recording, px, shown, {*checks.meant, *study.checks.meant})
+        cm = plan.header["screen"]["width_cm"], plan.header["screen"]["height_cm"]
+        check_gaze(recording, px, shown, {*checks.meant, *study.checks.meant}, cm)
         _refuse_taken(study_folder, study, plan)
         plans.append(plan)
         remarks += plan.remarks

@@ -1,4 +1,4 @@
-"""Asked about before it is imported: numbers that are plainly of another unit, and gaze that is mostly off the picture.
+"""Asked about before it is imported: what is plainly of another unit, off the picture, or at no time that can be.
 
 Each question is one sentence that names what was expected, what was found and how to say that it is meant. What cannot
 be (text for a number, gaze a million px away) is refused where it is read, whatever is meant.
@@ -8,19 +8,21 @@ Units are judged for the whole table and for each participant: one who was expor
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import astuple
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.vendor_files import VendorRecording
+from analysis.vendor_files import Message, VendorRecording
 from shared.errors import DataError, StudyError
+from shared.parsing import shortened
 from shared.screen import Rect
-from shared.study import Meant
+from shared.study import Meant, MessageSettings
 
 FloatArray = NDArray[np.float64]
 # Left, top, width and height in px, or arrays of them.
@@ -42,6 +44,12 @@ LATEST_S = 3600.0
 IN_SHARES = 0.95
 # Half of a person's gaze lies within the screen, 0 to 1; px and percent are tens of it at least.
 FARTHEST_MEDIAN = 10.0
+# A picture's first sample comes with its onset, or soon after where an experiment starts the tracker late.
+LATEST_SAMPLE_S = 5.0
+# Without a sample, and without the tracker being stopped; longer than a pause in a sitting.
+LONGEST_GAP_S = 600.0
+# Nobody looks at pictures for so many samples without coming near the middle of any.
+FEWEST_SAMPLES, ALL_IN_MM = 50, 0.99
 # Exchanging x and y is asked about from this share off the picture, if it would leave a tenth of them there.
 OFF_IF_EXCHANGED = 0.1
 
@@ -87,16 +95,67 @@ def check_fixations(
     _check_place(f"{table}: fixations", "their pictures", [(x, y, (0.0, 0.0, width_px, height_px))], meant)
 
 
+def check_recording(recording: VendorRecording, messages: MessageSettings, meant: Collection[str]) -> None:
+    """Ask about what the file's reader found odd, about jumps of its clock, and about two pictures shown at once."""
+    for question in recording.questions:
+        ask(question.what, question.sentence, meant)
+    times, pauses_s = recording.samples["time_s"], recording.pauses_s
+    for row in np.flatnonzero(np.diff(times) > LONGEST_GAP_S):
+        last_s, next_s = times[row], times[row + 1]
+        if not ((pauses_s >= last_s) & (pauses_s <= next_s)).any():
+            ask("time jump", f"{recording.file}: samples should follow each other, and after {last_s - times[0]:.6g} s "
+                f"there is none for {next_s - last_s:.6g} s, without a word that the tracker was stopped: cut the file "
+                "in two there if its clock was set anew", meant)  # fmt: skip
+    if "overlapping events" not in meant:
+        _check_overlap(recording, messages)
+
+
+def _check_overlap(recording: VendorRecording, settings: MessageSettings) -> None:
+    """Ask where a picture's offset comes after another one's onset: the messages have both on the screen at once."""
+    on, replaced = "", dict[str, str]()  # a picture, and by which other one it was replaced before its offset
+    for message in recording.messages:
+        if _first_match(settings.trial, message):
+            on, replaced = "", {}
+        if onset := _first_match(settings.onset, message):
+            found = onset.groupdict().get("stim_file") or ""
+            if on and found and found != on:
+                replaced[on] = found
+            on = found
+            replaced.pop(on, None)
+        elif _first_match(settings.offset, message):
+            if on and _names(message, on):
+                on = ""
+                continue
+            for name, by in replaced.items():
+                if _names(message, name):
+                    ask("overlapping events", f"{message.place}: a picture should go before the next one comes, and "
+                        f"{shortened(name)} goes here, after the onset of {shortened(by)}: correct these messages, or "
+                        "onset and offset in [messages] of study.toml", ())  # fmt: skip
+            on = ""
+
+
+def _first_match(expressions: Sequence[str], message: Message) -> re.Match[str] | None:
+    return next((match for expression in expressions if (match := re.search(expression, message.says))), None)
+
+
+def _names(message: Message, picture: str) -> bool:
+    """Whether a message has a picture's name in it, as a word of its own; folders before it are of no account."""
+    name = re.escape(PureWindowsPath(picture.strip("\"' ")).name)
+    return re.search(rf"(?<!\w){name}(?!\w)", message.says, re.IGNORECASE) is not None
+
+
 def check_gaze(
     recording: VendorRecording, screen_px: tuple[int, int], shown: Sequence[tuple[float, float, Rect]],
-    meant: Collection[str],
+    meant: Collection[str], screen_cm: tuple[float | None, float | None] = (None, None),
 ) -> None:  # fmt: skip
-    """Ask about a recording's gaze: its unit, and whether it lies on the screen.
+    """Ask about a recording's gaze: its unit, whether it lies on the screen, and whether it comes with the pictures.
 
-    screen_px: width and height; shown: from when to when, in seconds of the file's clock, a picture was where.
+    screen_px, screen_cm: width and height, None where unknown; shown: from when to when, in seconds of the file's
+    clock, a picture was where.
     """
     width_px, height_px = screen_px
     file, samples = recording.file, recording.samples
+    _check_onsets_of_pictures(recording, shown, meant)
     eyes = [(samples[f"{eye}_x_px"], samples[f"{eye}_y_px"]) for eye in recording.eyes]
     x, y = (np.concatenate(values) for values in zip(*eyes, strict=True))
     seen = ~(np.isnan(x) | np.isnan(y))
@@ -114,12 +173,47 @@ def check_gaze(
     screen = (0.0, 0.0, float(width_px), float(height_px))
     everywhere = [(x, y, screen) for x, y in eyes]
     _check_place(f"{file}: gaze", f"a screen of {width_px} x {height_px} px", everywhere, meant)
-    on_pictures = []
+    on_pictures: list[tuple[FloatArray, FloatArray, Place]] = []
     for from_s, to_s, rect in shown:
         first, end = np.searchsorted(samples["time_s"], (from_s, to_s))
         on_pictures += [(x[first:end], y[first:end], astuple(rect)) for x, y in eyes]
+    if recording.unit == "px":
+        _check_millimetres(file, screen_cm, on_pictures, meant)
     # Beside a picture there may be more to look at: only an exchange is asked about.
     _check_place(f"{file}: gaze while a picture is shown", "it", on_pictures, meant, most=1.0)
+
+
+def _check_onsets_of_pictures(
+    recording: VendorRecording, shown: Sequence[tuple[float, float, Rect]], meant: Collection[str]
+) -> None:
+    times = recording.samples["time_s"]
+    for number, (onset_s, _, _) in enumerate(shown, start=1):
+        following = int(np.searchsorted(times, onset_s))
+        late_s = float(times[following] - onset_s) if following < len(times) else 0.0
+        if late_s > LATEST_SAMPLE_S:
+            ask("early onset", f"{recording.file}: samples should begin with a picture's onset, and after that of "
+                f"picture {number} of {len(shown)} the first one comes {late_s:.4g} s later: correct the time of its "
+                "message, or onset in [messages] of study.toml", meant)  # fmt: skip
+
+
+def _check_millimetres(
+    file: Path, screen_cm: tuple[float | None, float | None], looks: Sequence[tuple[FloatArray, FloatArray, Place]],
+    meant: Collection[str],
+) -> None:  # fmt: skip
+    """Ask where all gaze at pictures lies within the screen's size in mm, and none of them has its middle there."""
+    width_cm, height_cm = screen_cm
+    if width_cm is None or height_cm is None or not looks:
+        return
+    width_mm, height_mm = 10 * width_cm, 10 * height_cm
+    x, y = (np.concatenate([look[axis] for look in looks]) for axis in (0, 1))
+    seen = ~np.isnan(x + y)
+    within = (x[seen] >= 0) & (x[seen] <= width_mm) & (y[seen] >= 0) & (y[seen] <= height_mm)
+    middles = [(left + width / 2, top + height / 2) for _, _, (left, top, width, height) in looks]
+    beyond = all(float(mid_x) > width_mm and float(mid_y) > height_mm for mid_x, mid_y in middles)
+    if seen.sum() >= FEWEST_SAMPLES and within.mean() >= ALL_IN_MM and beyond:
+        ask("position unit", f"{file}: gaze should be in px, and nearly all of it lies within {width_mm:g} x "
+            f"{height_mm:g}, the screen's size in mm, above and left of the middle of every picture: export it in px",
+            meant)  # fmt: skip
 
 
 def _check_durations(where: str, rows: pd.DataFrame, meant: Collection[str]) -> None:

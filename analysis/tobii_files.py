@@ -27,20 +27,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.vendor_files import (
-    RATE_HZ,
     REFUSED,
     Detected,
     Message,
+    Question,
     Shown,
     Validation,
     VendorRecording,
     check_samples,
     check_screen,
     is_rising,
+    rate_questions,
     read_in_a_child,
     read_text,
 )
-from shared.errors import DataError
+from shared.errors import DataError, Remark
 from shared.gaze import Eye, Samples, no_samples
 from shared.parsing import listed, parse_json, parse_number, shortened
 from shared.screen import Rect
@@ -50,13 +51,21 @@ FloatArray = NDArray[np.float64]
 _EYES: tuple[Eye, ...] = ("left", "right")
 # A rate within two per cent of one that Tobii's trackers have is that one: timestamps are rounded, clocks drift.
 _RATES_HZ = (30, 40, 50, 60, 90, 120, 150, 240, 250, 300, 500, 600, 1000, 1200)
+# A comma or point that may stand between thousands; and one that does, once more or beside a decimal sign.
+_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}")
+_THOUSANDS_TWICE = re.compile(r"[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?|[+-]?[0-9]{1,3}(\.[0-9]{3})+(,[0-9]*)?")
 _MISSING = {"", "nan", "n/a", "none"}
-_PRO_LAB_VALIDITY = ("Valid", "Invalid", "")
+_SECONDS_IN = {"seconds": 1.0, "milliseconds": 1e-3, "microseconds": 1e-6, "nanoseconds": 1e-9}
+# A step of a clock from which on its times are called rounded; a sample's own clock drifts less than this share.
+_COARSE_US, _LARGEST_DRIFT = 1000, 1e-3
+# Rates that differ by less are the same; so many samples show whether a clock is even.
+_SAME_RATE, _FEWEST_OF_CLOCK = 0.02, 50
 _PX = ("", "px", "DACSpx", "DACS px")
 # What the SDK's columns were called: for a pair of numbers, x and y of the display area.
+_ROUNDED, _EXACT = "system_time_stamp", "device_time_stamp"
 _SDK_TIMES = ("system_time_stamp", "device_time_stamp", "Time")
 _SDK_MESSAGES, _SDK_SHOWN = ("message", "msg", "event", "Event"), ("stim_file", "stimulus", "picture", "image")
-_OLD_CODES = (0, 1, 2, 3, 4)  # of the older SDK's validity, from sure to lost
+_OLD_CODES = (0, 1, 2, 3, 4)  # of the older SDK's validity, and Studio's, from sure to lost
 _AGAIN = "export it again"
 # Names of columns that there is one of for each eye.
 _SIDES = (re.compile(r"(?P<eye>left|right)_"), re.compile(r"(?P<eye>[LR])[A-Z]"),
@@ -111,6 +120,7 @@ class _Table:
         except csv.Error as error:
             raise DataError(f"{path}, line {reader.line_num}: {error}; {_AGAIN}.") from None
         self.names = [name.strip() for name in header]
+        self.points = _Points()
         self._columns: dict[tuple[str, str], int] = {}
         for number, name in enumerate(self.names):
             match = re.fullmatch(r"(.+?)\s*[\[(]([^\])]*)[\])]", name)
@@ -133,7 +143,7 @@ class _Table:
         return [""] * len(rows) if column is None else [self.rows[row][column].strip() for row in rows]
 
     def numbers(self, column: int | None, rows: Sequence[int]) -> FloatArray:
-        """Numbers of a column, NaN where a cell is missing; a comma may be their point."""
+        """Numbers of a column, NaN where a cell is missing; a comma may be their point (see `_Points`)."""
         if column is None:
             return np.full(len(rows), np.nan)
         return np.array([self._number(self.rows[row][column].strip(), row, column) for row in rows], np.float64)
@@ -141,6 +151,8 @@ class _Table:
     def _number(self, cell: str, row: int, column: int) -> float:
         if cell.lower() in _MISSING:
             return math.nan
+        if "," in cell or "." in cell:
+            self.points.take(cell, f"{self.place(row)}, column {self.names[column]}")
         try:
             return parse_number(cell.replace(",", "."))
         except ValueError as error:
@@ -149,6 +161,51 @@ class _Table:
     def place(self, row: int) -> str:
         """A row, for an error's sentence."""
         return f"{self.path}, line {self.lines[row]}"
+
+
+class _Points:
+    """Whether points or commas begin the decimals of a table's numbers, or stand between thousands.
+
+    Between thousands neither is read. "1,234" alone may be either; a table where no other number settles it is asked
+    about.
+    """
+
+    def __init__(self) -> None:
+        # A number of each kind, and where it stands; the empty text where there is none.
+        self.found = {(sign, thousands): ("", "") for sign in ",." for thousands in (False, True)}
+
+    def take(self, cell: str, place: str) -> None:
+        """One number with a point or comma. Raises DataError where it has both, or one of them twice."""
+        if cell.count(",") + cell.count(".") > 1:
+            if _THOUSANDS_TWICE.fullmatch(cell):
+                _refuse_thousands(place, cell)
+            return  # no number at all
+        sign = "," if "," in cell else "."
+        kind = sign, bool(_THOUSANDS.fullmatch(cell))
+        if not self.found[kind][0]:
+            self.found[kind] = cell, place
+
+    def questions(self) -> tuple[Question, ...]:
+        """What to ask. Raises DataError where one sign is decimal and the other one may stand between thousands."""
+        comma, point = self.found[",", False][0], self.found[".", False][0] or self.found[".", True][0]
+        maybe_comma, maybe_point = self.found[",", True], self.found[".", True]
+        if comma and maybe_point[0]:
+            _refuse_thousands(maybe_point[1], maybe_point[0])
+        if comma or not maybe_comma[0]:
+            return ()
+        if point:
+            _refuse_thousands(maybe_comma[1], maybe_comma[0])
+        cell, place = maybe_comma
+        return (Question("decimal comma", f"{place}: a number should say which sign begins its decimals, and "
+                         f"{shortened(cell)} may be {cell.replace(',', '')} or, as it would be read, "
+                         f"{cell.replace(',', '.')}: export with decimal points and without commas"),)  # fmt: skip
+
+
+def _refuse_thousands(place: str, cell: str) -> NoReturn:
+    raise DataError(
+        f"{place}: {shortened(cell)} has a sign between thousands, or other numbers have another one before their "
+        "decimals: export numbers with a decimal point, and without any sign between thousands."
+    )
 
 
 def _check_sides(table: _Table) -> None:
@@ -166,19 +223,106 @@ def _check_sides(table: _Table) -> None:
                         "both eyes.")  # fmt: skip
 
 
-def _rate(time_s: FloatArray, path: Path, column: str, unit: str) -> float:
-    """Samples a second, from the steps that are no gaps; `column` and its `unit` are for the sentence of a refusal."""
+def _rate(time_s: FloatArray, path: Path, column: str, unit: str) -> tuple[float, tuple[Question, ...]]:
+    """Samples a second, from the steps that are no gaps, and what to ask of that; `column` should hold `unit`."""
     steps = np.diff(time_s)
     if not len(steps):
         raise DataError(f"{path} has a single sample: {_AGAIN}.")
-    measured = 1 / float(steps[steps <= 1.5 * np.median(steps)].mean())
-    if not RATE_HZ[0] <= measured <= RATE_HZ[1]:
-        raise DataError(
-            f"{path}: its column {column} should hold {unit}, by which there are {measured:.4g} samples a second, as "
-            "no eye tracker has; convert the column, or correct the unit in its name."
-        )
+    measured = 1 / _step(steps)
+    as_others = {name: measured * _SECONDS_IN[unit] / seconds for name, seconds in _SECONDS_IN.items()}
+    guess = [f" (as {name} there would be {rate:.4g})" for name, rate in as_others.items()
+             if _RATES_HZ[0] <= rate <= _RATES_HZ[-1] * 1.02]  # fmt: skip
+    questions = rate_questions(
+        path, measured, f"its column {column}, which should hold {unit},",
+        f"convert the column, or correct the unit in its name{''.join(guess)}",
+    )  # fmt: skip
     nearest = min(_RATES_HZ, key=lambda rate: abs(rate - measured))
-    return float(nearest) if abs(nearest - measured) <= 0.02 * nearest else round(measured, 3)
+    return float(nearest) if abs(nearest - measured) <= 0.02 * nearest else round(measured, 3), questions
+
+
+def _step(steps: FloatArray) -> float:
+    """The mean of the steps from sample to sample that are no gaps."""
+    return float(steps[steps <= 1.5 * np.median(steps)].mean())
+
+
+@dataclass(frozen=True)
+class _Times:
+    """When samples were taken, in us of the file's clock; what is to be remarked of that, and to be asked."""
+
+    us: FloatArray
+    remarks: tuple[Remark, ...] = ()
+    questions: tuple[Question, ...] = ()
+
+
+def _times(path: Path, column: str, stamps_us: FloatArray, exact: str, exact_us: FloatArray | None) -> _Times:
+    """The samples' times by `column`, or by the tracker's own clock in the column `exact` where the first is rounded.
+
+    A clock that is read to 10 ms turns 90 samples a second into 100 and a tenth of loss. Messages keep its times, so
+    the tracker's are brought onto it. Without such a column it is asked about, where rate and loss would be wrong.
+    """
+    grain_us = _grain_us(stamps_us)
+    if not grain_us:
+        return _Times(stamps_us)
+    if exact_us is not None and not np.isnan(exact_us).any() and is_rising(exact_us) is None:
+        on_clock = _onto(stamps_us, exact_us, grain_us) if _gcd_us(exact_us) < grain_us else None
+        if on_clock is not None:
+            text = f"its times are those of {exact}, brought onto the clock of {column}, which is rounded to "
+            return _Times(on_clock, (Remark(path.name, f"{text}{grain_us / 1000:g} ms"),))
+    step_us = _step(np.diff(stamps_us))
+    even_us = _even_step(stamps_us, grain_us) if step_us > 0 else None
+    if even_us is None or abs(even_us / step_us - 1) <= _SAME_RATE:
+        return _Times(stamps_us)
+    question = Question(
+        "rounded times",
+        f"{path}: times in {column} should be exact, and they are rounded to {grain_us / 1000:g} ms, by which there "
+        f"would be {1e6 / step_us:.4g} samples a second in place of {1e6 / even_us:.4g}, and losses that were none: "
+        f"export times in microseconds, or {exact} beside them",
+    )
+    return _Times(stamps_us, questions=(question,))
+
+
+def _gcd_us(stamps_us: FloatArray) -> int:
+    """What all steps are whole multiples of."""
+    return int(np.gcd.reduce(np.rint(np.diff(stamps_us)).astype(np.int64))) if len(stamps_us) > 1 else 0
+
+
+def _grain_us(stamps_us: FloatArray) -> int:
+    """What times are rounded to if that is a millisecond or more; 0 where they are exact, or all steps are equal."""
+    if np.isnan(stamps_us).any() or len(np.unique(np.rint(np.diff(stamps_us)))) < 2:
+        return 0
+    grain_us = _gcd_us(stamps_us)
+    return grain_us if grain_us >= _COARSE_US else 0
+
+
+def _onto(stamps_us: FloatArray, exact_us: FloatArray, grain_us: int) -> FloatArray | None:
+    """The exact times on the clock of the rounded ones; None where the two do not run side by side."""
+    from_start: FloatArray = exact_us - exact_us[0]
+    behind = stamps_us - from_start
+    if np.ptp(behind) > 2 * grain_us:
+        drift = float(np.polyfit(from_start, behind, 1)[0])
+        if abs(drift) > _LARGEST_DRIFT:
+            return None
+        from_start = from_start * (1 + drift)
+        behind = stamps_us - from_start
+    return from_start + float(np.median(behind)) if np.ptp(behind) <= 2 * grain_us else None
+
+
+def _even_step(stamps_us: FloatArray, grain_us: int) -> float | None:
+    """The step of an even clock that all times, but for rounding, are of; None where samples come unevenly.
+
+    Of the longest stretch without a gap, since a pause is no part of a clock's steps.
+    """
+    steps = np.diff(stamps_us)
+    gaps = np.flatnonzero((steps > 5 * _step(steps)) | (steps < 0))
+    edges = np.concatenate([[-1], gaps, [len(steps)]])
+    longest = int(np.argmax(np.diff(edges)))
+    stretch = stamps_us[edges[longest] + 1 : edges[longest + 1] + 1]
+    if len(stretch) < _FEWEST_OF_CLOCK:
+        return None
+    count = np.arange(len(stretch))
+    step_us, start_us = np.polyfit(count, stretch - stretch[0], 1)
+    off_us = np.abs(stretch - stretch[0] - start_us - step_us * count)
+    return float(step_us) if off_us.max() <= grain_us else None
 
 
 def _check_rising(time_s: FloatArray, place: Callable[[int], str]) -> None:
@@ -231,8 +375,10 @@ def _pro_lab_recording(table: _Table, participant: str, rows: list[int], run: in
     events = table.texts(_number_of(table.find(["Event"])), rows)
     sampled = [row for row, keep in zip(rows, _is_sample(table, rows, events), strict=True) if keep]
     if not sampled:
-        raise DataError(f"{path} has no gaze samples of participant {participant or path.stem}: export the eye "
-                        "tracker's data, not events alone.")  # fmt: skip
+        said = set(table.texts(_number_of(table.find(["Sensor"])), rows)) - {""}
+        instead = f" (its column Sensor says {listed(sorted(said))}, and never Eye Tracker)" if said else ""
+        raise DataError(f"{path} has no gaze samples of participant {participant or path.stem}{instead}: export the "
+                        "eye tracker's data in English, not events alone.")  # fmt: skip
     times = table.numbers(column, sampled)
     missing = np.flatnonzero(np.isnan(times))
     if len(missing):
@@ -241,13 +387,16 @@ def _pro_lab_recording(table: _Table, participant: str, rows: list[int], run: in
     steps = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
     in_ms = unit == "ms" or (not unit and steps < 200)
     scale = 1e-3 if in_ms else 1e-6
-    time_s = times * scale
+    own = _number_of(table.find(["Eyetracker timestamp"], ("μs", "µs", "us", "")))
+    exact_us = table.numbers(own, sampled) if own is not None and _grain_us(times * scale * 1e6) else None
+    clock = _times(path, "Recording timestamp", times * scale * 1e6, "Eyetracker timestamp", exact_us)
+    time_s = clock.us * 1e-6 if clock.remarks else times * scale
     _check_rising(time_s, lambda i: table.place(sampled[i]))
     samples = no_samples(len(sampled))
     samples["time_s"] = time_s
-    eyes = _fill_pro_lab(table, sampled, samples)
+    eyes, validity = _fill_pro_lab(table, sampled, samples)
     check_samples(samples, "px", lambda i: table.place(sampled[i]), _AGAIN)
-    rate_hz = _rate(time_s, path, table.names[column], "milliseconds" if in_ms else "microseconds")
+    rate_hz, of_rate = _rate(time_s, path, table.names[column], "milliseconds" if in_ms else "microseconds")
     wide, high = (_single(table, f"Recording resolution {side}", sampled) for side in ("width", "height"))
     if wide or high:
         check_screen((wide, high), f"{path}, Recording resolution")
@@ -256,14 +405,15 @@ def _pro_lab_recording(table: _Table, participant: str, rows: list[int], run: in
         Message(at_s, text, table.place(row), text, at_s)
         for row, text, at_s in _pro_lab_messages(table, rows, events, column, scale)
     ]
-    own = "\n".join([table.raw[0], *(table.raw[table.lines[row] - 1] for row in rows), ""]).encode()
+    own_rows = "\n".join([table.raw[0], *(table.raw[table.lines[row] - 1] for row in rows), ""]).encode()
     return VendorRecording(
         file=path, name=participant or path.stem, samples=samples, rate_hz=rate_hz, eyes=eyes,
         tracker=_tobii({"software": f"Tobii Pro Lab {software}".strip()}),
         screen_px=((round(wide), round(high)),) if wide and high else (), messages=tuple(messages),
         detected=_pro_lab_detected(table, sampled, time_s, rate_hz),
         shown=_pro_lab_shown(table, sampled, time_s, rate_hz),
-        run=run, own_file=None if alone else own,
+        run=run, own_file=None if alone else own_rows, remarks=clock.remarks,
+        questions=(*table.points.questions(), *of_rate, *clock.questions, *validity),
     )  # fmt: skip
 
 
@@ -276,21 +426,23 @@ def _is_sample(table: _Table, rows: Sequence[int], events: Sequence[str]) -> lis
     return [not event for event in events]
 
 
-def _fill_pro_lab(table: _Table, rows: Sequence[int], samples: Samples) -> tuple[Eye, ...]:
-    """Write gaze and pupils into the samples; returns the eyes that have columns."""
+def _fill_pro_lab(
+    table: _Table, rows: Sequence[int], samples: Samples
+) -> tuple[tuple[Eye, ...], tuple[Question, ...]]:  # fmt: skip
+    """Write gaze and pupils into the samples; returns the eyes that have columns, and what to ask of validity."""
     eyes: list[Eye] = []
+    there = left = 0
     for eye in _EYES:
         x, y = (_number_of(table.find([f"Gaze point {eye} {axis}"], _PX)) for axis in "XY")
         if x is None or y is None:
             continue
         eyes.append(eye)
-        validity = table.texts(_number_of(table.find([f"Validity {eye}"])), rows)
-        if wrong := [i for i, cell in enumerate(validity) if cell not in _PRO_LAB_VALIDITY]:
-            raise DataError(f"{table.place(rows[wrong[0]])}, column Validity {eye}: {shortened(validity[wrong[0]])} is "
-                            f"neither Valid nor Invalid; {_AGAIN}.")  # fmt: skip
-        invalid = np.array([cell == "Invalid" for cell in validity])
-        for name, column in (("x_px", x), ("y_px", y)):
-            samples[f"{eye}_{name}"] = np.where(invalid, np.nan, table.numbers(column, rows))
+        invalid = _invalid(table, rows, eye)
+        gaze = [table.numbers(column, rows) for column in (x, y)]
+        for axis, values in zip("xy", gaze, strict=True):
+            samples[f"{eye}_{axis}_px"] = np.where(invalid, np.nan, values)
+        there += int((~np.isnan(gaze[0])).sum())
+        left += int((~np.isnan(gaze[0]) & ~invalid).sum())
         pupil = _number_of(table.find([f"Pupil diameter {eye}"], ("", "mm")))
         samples[f"{eye}_pupil"] = table.numbers(pupil, rows)
     if not eyes:
@@ -298,7 +450,35 @@ def _fill_pro_lab(table: _Table, rows: Sequence[int], samples: Samples) -> tuple
             f"{table.path}, line 1: there is no column 'Gaze point left X' or 'Gaze point right X' in px; export the "
             "gaze point of each eye (Gaze point left and right, DACS px), not their mean."
         )
-    return tuple(eyes)
+    return tuple(eyes), _validity_questions(table.path, there, left, "Validity left and Validity right")
+
+
+def _invalid(table: _Table, rows: Sequence[int], eye: Eye) -> NDArray[np.bool_]:
+    """Which samples of an eye are invalid: by Pro Lab's English words, or by the codes 0 to 4 that Studio had.
+
+    Raises DataError for any other word, and for 0 and 1 alone: to Studio both are valid, to the SDK 1 is.
+    """
+    cells = table.texts(_number_of(table.find([f"Validity {eye}"])), rows)
+    known = set(cells) - {""}
+    codes = {str(code) for code in _OLD_CODES}
+    if known <= codes and known - {"0", "1"}:
+        return np.array([cell not in ("", "0", "1") for cell in cells])
+    words = {"valid", "invalid", ""}
+    if wrong := [i for i, cell in enumerate(cells) if cell.lower() not in words]:
+        row, cell = rows[wrong[0]], cells[wrong[0]]
+        raise DataError(
+            f"{table.place(row)}, column Validity {eye}: {shortened(cell)} is neither Valid nor Invalid; set Pro Lab "
+            "to English and export again, or replace what that column says by Valid and Invalid."
+        )
+    return np.array([cell.lower() == "invalid" for cell in cells])
+
+
+def _validity_questions(path: Path, there: int, left: int, columns: str) -> tuple[Question, ...]:
+    """What to ask where samples have gaze, `there` of them, and by their validity none of it is `left`."""
+    if left or not there:
+        return ()
+    return (Question("validity codes", f"{path}: some gaze should be valid, and by {columns} none of the {there} "
+                     "samples with gaze is: correct what these columns say"),)  # fmt: skip
 
 
 def _single(table: _Table, name: str, rows: Sequence[int]) -> float:
@@ -409,11 +589,14 @@ def _read_sdk_table(table: _Table) -> VendorRecording:
         raise DataError(
             f"{table.path}, line 1: its columns are those of no Tobii file ({listed(table.names)}); wanted "
             "are Pro Lab's (Recording timestamp, Gaze point left X, ...) or the SDK's (system_time_stamp, "
-            "left_gaze_point_on_display_area_x, ...)."
+            "left_gaze_point_on_display_area_x, ...), in English."
         )
     if not table.rows:
         raise DataError(f"{table.path} has no samples under its first line: {_AGAIN}.")
-    numbers = {clock: table.numbers(table.names.index(clock), rows)}
+    stamps_us = table.numbers(table.names.index(clock), rows)
+    beside = table.names.index(_EXACT) if clock == _ROUNDED and _EXACT in table.names and _grain_us(stamps_us) else None
+    times = _times(table.path, clock, stamps_us, _EXACT, None if beside is None else table.numbers(beside, rows))
+    numbers = {clock: times.us}
     for c in columns.values():
         if c.x == c.y:
             numbers[c.x + "_x"], numbers[c.x + "_y"] = _pairs(table, table.names.index(c.x))
@@ -426,13 +609,13 @@ def _read_sdk_table(table: _Table) -> VendorRecording:
     messages = [Message(float(time_s[row]), text, table.place(row), text, float(time_s[row]))
                 for row, text in enumerate(table.texts(_first(table, _SDK_MESSAGES), rows)) if text]  # fmt: skip
     messages += _messages_beside(table.path, clock)
-    recording = _sdk_recording(table.path, clock, numbers, split, messages, table.place, {})
+    recording = _sdk_recording(table.path, clock, numbers, split, messages, table.place, {}, times)
     names = table.texts(_first(table, _SDK_SHOWN), rows)
     shown = tuple(
         Shown(names[first], float(time_s[first]), float(time_s[last]) + 1 / recording.rate_hz, None, table.place(first))
         for first, last in _runs(names) if names[first]
     )  # fmt: skip
-    return replace(recording, shown=shown)
+    return replace(recording, shown=shown, questions=(*table.points.questions(), *recording.questions))
 
 
 def _first(table: _Table, names: Sequence[str]) -> int | None:
@@ -486,7 +669,7 @@ def _messages_beside(path: Path, clock: str) -> list[Message]:
 
 def _sdk_recording(
     path: Path, clock: str, numbers: Mapping[str, FloatArray], columns: Mapping[Eye, _Columns],
-    messages: Sequence[Message], place: Callable[[int], str], told: Mapping[str, str],
+    messages: Sequence[Message], place: Callable[[int], str], told: Mapping[str, str], times: _Times,
     validations: tuple[Validation, ...] = (),
 ) -> VendorRecording:  # fmt: skip
     time_s = numbers[clock] * 1e-6
@@ -496,6 +679,7 @@ def _sdk_recording(
     _check_rising(time_s, place)
     samples = no_samples(len(time_s))
     samples["time_s"] = time_s
+    there = left = 0
     for eye, c in columns.items():
         seen = np.ones(len(time_s), bool)
         if c.valid:
@@ -505,6 +689,9 @@ def _sdk_recording(
                 raise DataError(f"{place(int(wrong[0]))}: {c.valid} is {numbers[c.valid][wrong[0]]:g}, and should be "
                                 f"one of {', '.join(map(str, codes))}; {_AGAIN}.")  # fmt: skip
             seen = numbers[c.valid] == 1 if c.codes_to is None else numbers[c.valid] <= c.codes_to
+        # Where an eye was lost the older SDK wrote -1.
+        has_gaze = ~np.isnan(numbers[c.x]) & (numbers[c.x] != -1)
+        there, left = there + int(has_gaze.sum()), left + int((has_gaze & seen).sum())
         samples[f"{eye}_x_px"] = np.where(seen, numbers[c.x], np.nan)
         samples[f"{eye}_y_px"] = np.where(seen, numbers[c.y], np.nan)
         if c.pupil:
@@ -513,10 +700,12 @@ def _sdk_recording(
                 known &= numbers[c.pupil_valid] == 1
             samples[f"{eye}_pupil"] = np.where(known, numbers[c.pupil], np.nan)
     check_samples(samples, "share", place, _AGAIN)
-    rate_hz = _rate(time_s, path, clock, "microseconds")
+    rate_hz, of_rate = _rate(time_s, path, clock, "microseconds")
+    validity = _validity_questions(path, there, left, " and ".join(c.valid for c in columns.values() if c.valid))
     return VendorRecording(
         file=path, name=path.stem, samples=samples, rate_hz=rate_hz, eyes=tuple(columns),
-        tracker=_tobii(told), unit="share", messages=tuple(messages), validations=validations,
+        tracker=_tobii(told), unit="share", messages=tuple(messages), validations=validations, remarks=times.remarks,
+        questions=(*of_rate, *times.questions, *validity),
     )  # fmt: skip
 
 
@@ -542,8 +731,9 @@ def _read_titta(path: Path) -> VendorRecording:
     used = said["validation"]
     first_s = float(numbers[clock][0]) * 1e-6
     validations = (Validation(first_s, {eye: used[eye] for eye in columns}),) if used else ()
-    return _sdk_recording(path, clock, numbers, columns, messages, lambda row: f"{path}, sample {row + 1}",
-                          _titta_system(path), validations)  # fmt: skip
+    times = _times(path, clock, numbers[clock], _EXACT, numbers.get(_EXACT))
+    return _sdk_recording(path, clock, {**numbers, clock: times.us}, columns, messages,
+                          lambda row: f"{path}, sample {row + 1}", _titta_system(path), times, validations)  # fmt: skip
 
 
 def _titta_system(path: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ import beholder
 from analysis.importing import import_fixations
 from analysis.importing_gaze import ImportedGaze, NewStudy, import_asc, import_tobii
 from analysis.plausibility import check_fixations
+from analysis.tobii_files import read_tobii
 from shared.dataset import beh_runs, fixations_file, read_fixations
 from shared.errors import DataError, StudyError
 from shared.study import CheckSettings, Meant, read_study, write_study
@@ -227,13 +229,49 @@ def pro_lab(
     return frame.to_csv(None, sep="\t", index=False, float_format="%.10g")
 
 
-def asc(change_px: Callable[[np.ndarray], np.ndarray] = lambda px: px, rate_hz: float = 500) -> str:
+def asc(
+    change_px: Callable[[np.ndarray], np.ndarray] = lambda px: px, rate_hz: float = 500, start_ms: int = 1000,
+    step_ms: int = 2,
+) -> str:  # fmt: skip
     rng = np.random.default_rng(4)
     px = change_px(np.repeat(rng.uniform([560, 100], [930, 650], (10, 2)), 10, axis=0))
-    lines = ["MSG\t900 DISPLAY_COORDS 0 0 999 749", "START\t1000\tLEFT\tSAMPLES\tEVENTS", "PUPIL\tAREA",
-             f"SAMPLES\tGAZE\tLEFT\tRATE\t {rate_hz}\tTRACKING\tCR\tFILTER\t2", "MSG\t1000 a.png onset"]  # fmt: skip
-    lines += [f"{1000 + 2 * i}\t{x:.4f}\t{y:.4f}\t900.0\t..." for i, (x, y) in enumerate(px)]
-    return "\n".join([*lines, "MSG\t1198 a.png offset", "END\t1200\tSAMPLES\tEVENTS"]) + "\n"
+    lines = ["MSG\t900 DISPLAY_COORDS 0 0 999 749", f"START\t{start_ms}\tLEFT\tSAMPLES\tEVENTS", "PUPIL\tAREA",
+             f"SAMPLES\tGAZE\tLEFT\tRATE\t {rate_hz}\tTRACKING\tCR\tFILTER\t2",
+             f"MSG\t{start_ms} a.png onset"]  # fmt: skip
+    end_ms = start_ms + 100 * step_ms
+    lines += [f"{start_ms + step_ms * i}\t{x:.4f}\t{y:.4f}\t900.0\t..." for i, (x, y) in enumerate(px)]
+    return "\n".join([*lines, f"MSG\t{end_ms - 2} a.png offset", f"END\t{end_ms}\tSAMPLES\tEVENTS"]) + "\n"
+
+
+def changed(text: str, change: Callable[[Table], Table]) -> str:
+    """A table of text with some of its columns changed."""
+    return change(pd.read_csv(io.StringIO(text), sep="\t", dtype=str)).to_csv(None, sep="\t", index=False)
+
+
+def rounded_times(step_us: float, exact: bool) -> str:
+    """Gaze at an even rate, by a system's clock that is read to 10 ms, and perhaps by the tracker's beside it."""
+
+    def change(table: Table) -> Table:
+        us = np.arange(100) * step_us + 1e6
+        table["system_time_stamp"] = (np.floor(us / 10_000) * 10_000).astype(np.int64)
+        return table.assign(device_time_stamp=(us + 5e8).round().astype(np.int64)) if exact else table
+
+    return changed(sdk_table(), change)
+
+
+def first_cell(text: str, column: str, value: str) -> str:
+    return changed(text, lambda table: table.assign(**{column: [value, *table[column][1:]]}))
+
+
+def codes(text: str, left: str, right: str) -> str:
+    """The SDK's table with validity, the same for all samples of an eye."""
+    columns = {"left_gaze_point_validity": left, "right_gaze_point_validity": right}
+    return changed(text, lambda table: table.assign(**columns))
+
+
+OVERLAPPING = asc().replace(
+    "MSG\t1198 a.png offset", "MSG\t1100 b.png onset\nMSG\t1150 a.png offset\nMSG\t1198 b.png offset"
+)
 
 
 def imported(name: str, text: str, folder: Path, images: Path, meant: list[str] | None = None) -> ImportedGaze:
@@ -261,6 +299,32 @@ def test_gaze_in_the_right_units_is_taken(tmp_path: Path, images: Path, name: st
         ("p.asc", asc(lambda px: px - 900), "mostly off the picture", ["check the unit and the origin"]),
         ("p.asc", asc(lambda px: px[:, ::-1]), "mostly off the picture", ["0% if x and y are exchanged"]),
         ("lab.tsv", pro_lab(lambda px: px[:, ::-1]), "mostly off the picture", ["0% if x and y are exchanged"]),
+        ("lab.tsv", pro_lab(lambda px: px * 0.4), "position unit", ["within 400 x 300, the screen's size in mm"]),
+        ("p.asc", asc(lambda px: px * 0.4), "position unit", ["in px", "the screen's size in mm"]),
+        ("sdk.tsv", sdk_table(step_us=3.333), "sampling rate",
+         ["10 to 5,000 samples a second", "system_time_stamp, which should hold microseconds, there are 3e+05",
+          "as milliseconds there would be 300"]),
+        ("sdk.tsv", sdk_table(step_us=3.333e6), "sampling rate", ["there are 0.3:", "as nanoseconds there would be"]),
+        ("sdk.tsv", sdk_table(step_us=120_000), "sampling rate", ["there are 8.333:"]),
+        ("lab.tsv", pro_lab(unit="[ms]"), "sampling rate", ["timestamp [ms], which should hold milliseconds",
+                                                            "there are 0.5", "as microseconds there would be 500"]),
+        ("lab.tsv", pro_lab(unit="[μs]", step=2), "sampling rate", ["there are 5e+05", "as milliseconds"]),
+        ("p.asc", asc(rate_hz=8, step_ms=125), "sampling rate", ["the rate that the file gives there are 8"]),
+        ("sdk.tsv", rounded_times(1e6 / 90, exact=False), "rounded times",
+         ["system_time_stamp should be exact", "rounded to 10 ms", "100 samples a second in place of 90",
+          "device_time_stamp beside"]),
+        ("sdk.tsv", codes(sdk_table(), "0", "0"), "validity codes", ["none of the 200 samples with gaze is",
+                                                                    "left_gaze_point_validity"]),
+        ("lab.tsv", changed(pro_lab(), lambda t: t.assign(**{"Validity left": "Invalid", "Validity right": "Invalid"})),
+         "validity codes", ["by Validity left and Validity right none of the 200 samples"]),
+        ("lab.tsv", first_cell(pro_lab(np.round), "Gaze point left X", "1,012"), "decimal comma",
+         ["line 2, column Gaze point left X", "'1,012' may be 1012 or, as it would be read, 1.012"]),
+        ("p.asc", asc(start_ms=11_000).replace("11000 a.png onset", "1000 a.png onset"), "early onset",
+         ["after that of picture 1 of 1 the first one comes 10 s later", "onset in [messages]"]),
+        ("sdk.tsv", changed(sdk_table(), lambda t: t.assign(system_time_stamp=[
+            *t["system_time_stamp"][:50], *(str(float(us) + 4e9) for us in t["system_time_stamp"][50:])])),
+         "time jump", ["there is none for 4000 s", "cut the file in two"]),
+        ("p.asc", OVERLAPPING, "overlapping events", ["p.asc, line", "'a.png' goes here, after the onset of 'b.png'"]),
     ],
 )  # fmt: skip
 def test_gaze_of_another_unit_or_place_is_asked_about(
@@ -272,6 +336,7 @@ def test_gaze_of_another_unit_or_place_is_asked_about(
     for word in [name, f'--meant "{meant}"', "[checks] in study.toml", *words]:
         assert word in sentence
     assert sentence.endswith(".") and "\n" not in sentence and not (tmp_path / "study").exists()
+    # Gaze that is invalid, of another unit or at another time is odd in other ways too; none of them is asked first.
     assert imported(name, text, tmp_path, images, [meant, "mostly off the picture"]).samples == 100
     assert meant in read_study(tmp_path / "study").checks.meant
 
@@ -279,10 +344,6 @@ def test_gaze_of_another_unit_or_place_is_asked_about(
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("sdk.tsv", sdk_table(step_us=3.333), "system_time_stamp should hold microseconds, by which there are 3e.05"),
-        ("sdk.tsv", sdk_table(step_us=3.333e6), "0.3 samples a second"),
-        ("lab.tsv", pro_lab(unit="[ms]"), r"timestamp \[ms\] should hold milliseconds, .* 0.5 samples a second"),
-        ("lab.tsv", pro_lab(unit="[μs]", step=2), "should hold microseconds, by which there are 5e.05"),
         ("sdk.tsv", sdk_table(lambda px: px * 1e10), "line 2: gaze at .*e.0?9 screens is nowhere near"),
         ("lab.tsv", pro_lab(lambda px: px * 1e8), "line 2: gaze at .*e.10 px is nowhere near"),
         ("p.asc", asc(lambda px: px * 1e8), "line 6: gaze at .*e.10 px is nowhere near"),
@@ -298,6 +359,94 @@ def test_gaze_that_cannot_be_is_refused_whatever_is_meant(
 ) -> None:
     with pytest.raises(DataError, match=words):
         imported(name, text, tmp_path, images, ["position unit", "mostly off the picture"])
+
+
+@pytest.mark.parametrize("step_us", [1e6 / 90, 1e6 / 60, 1e6 / 1200])
+def test_the_trackers_own_time_is_taken_where_the_systems_is_rounded(tmp_path: Path, step_us: float) -> None:
+    """Read to 10 ms, 90 samples a second come out as 100, of which a tenth was lost; 1,200 do not even rise."""
+    path = tmp_path / "sdk.tsv"
+    path.write_text(rounded_times(step_us, exact=True))
+    (recording,) = read_tobii(path)
+    assert recording.rate_hz == pytest.approx(1e6 / step_us)
+    np.testing.assert_allclose(np.diff(recording.samples["time_s"]) * 1e6, step_us, atol=1.01)
+    np.testing.assert_allclose(recording.samples["time_s"], 1 + np.arange(100) * step_us * 1e-6, atol=0.0101)
+    (remark,) = recording.remarks
+    assert "those of device_time_stamp" in remark.text and "rounded to 10 ms" in remark.text
+    assert not recording.questions
+
+
+def test_pro_labs_eyetracker_timestamp_is_taken_where_the_recordings_is_rounded(tmp_path: Path) -> None:
+    us = np.arange(100) * 1e6 / 90
+    path = tmp_path / "lab.tsv"
+    path.write_text(changed(pro_lab(unit="[ms]"), lambda t: t.assign(**{
+        "Recording timestamp [ms]": (np.floor(us / 10_000) * 10).astype(int),
+        "Eyetracker timestamp [μs]": (us + 7e9).round().astype(np.int64)})))  # fmt: skip
+    (recording,) = read_tobii(path)
+    assert recording.rate_hz == 90 and not recording.questions and len(recording.remarks) == 1
+    np.testing.assert_allclose(np.diff(recording.samples["time_s"]) * 1e6, 1e6 / 90, atol=1.01)
+
+
+@pytest.mark.parametrize("lost", [[], [40], list(range(20, 30)), [3, 50, 51, 90]])
+def test_a_rate_of_whole_milliseconds_is_not_called_rounded(tmp_path: Path, lost: list[int]) -> None:
+    """100 samples a second stand 10 ms apart exactly; some that were lost do not make them rounded."""
+    path = tmp_path / "sdk.tsv"
+    path.write_text(changed(sdk_table(step_us=10_000), lambda table: table.drop(index=lost)))
+    (recording,) = read_tobii(path)
+    assert recording.rate_hz == 100 and not recording.questions and not recording.remarks
+
+
+@pytest.mark.parametrize("words", [("Gültig", "Ungültig"), ("有效", "无效"), ("0", "1"), ("Valid", "4")])
+def test_validity_in_other_words_is_never_guessed(tmp_path: Path, words: tuple[str, str]) -> None:
+    path = tmp_path / "lab.tsv"
+    said = [words[i % 10 == 0] for i in range(100)]
+    path.write_text(changed(pro_lab(), lambda t: t.assign(**{"Validity left": said, "Validity right": said})))
+    first = "4" if "4" in words else words[1]
+    with pytest.raises(
+        DataError, match=rf"line 2, column Validity left: '{first}' is neither Valid nor Invalid; .* English"
+    ):
+        read_tobii(path)
+
+
+@pytest.mark.parametrize("words", [("0", "4"), ("valid", "INVALID")])
+def test_studios_codes_and_other_letters_are_understood(tmp_path: Path, words: tuple[str, str]) -> None:
+    path = tmp_path / "lab.tsv"
+    said = [words[i % 10 == 0] for i in range(100)]
+    path.write_text(changed(pro_lab(), lambda t: t.assign(**{"Validity left": said, "Validity right": said})))
+    (recording,) = read_tobii(path)
+    np.testing.assert_array_equal(np.isnan(recording.samples["left_x_px"]), [i % 10 == 0 for i in range(100)])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (first_cell(pro_lab(), "Gaze point left X", "1,012.5"), "line 2, column Gaze point left X: '1,012.5'"),
+        (first_cell(pro_lab(), "Gaze point left X", "1,012"), "line 2, column Gaze point left X: '1,012'"),
+        (first_cell(pro_lab(np.round), "Gaze point left X", "1,012,000"), "'1,012,000' has a sign between thousands"),
+        (first_cell(pro_lab(np.round), "Gaze point left X", "1.012,5"), "'1.012,5' has a sign between thousands"),
+        (
+            first_cell(first_cell(pro_lab(np.round), "Gaze point left X", "1.012"), "Gaze point left Y", "312,5"),
+            "line 2, column Gaze point left X: '1.012'",
+        ),
+    ],
+)
+def test_a_sign_between_thousands_is_refused_whatever_is_meant(
+    tmp_path: Path, images: Path, text: str, words: str
+) -> None:
+    with pytest.raises(DataError, match=f"{words}.*export numbers with a decimal point, and without any sign"):
+        imported("lab.tsv", text, tmp_path, images, ["decimal comma"])
+
+
+def test_pictures_that_replace_each_other_do_not_overlap(tmp_path: Path, images: Path) -> None:
+    """Without an offset the next onset ends a picture; one that comes twice may go twice."""
+    for number, said in enumerate((
+        ["b.png onset", "b.png offset"], ["a.png offset", "b.png onset", "b.png offset", "a.png onset", "a.png offset"],
+        ["TRIALID 2", "b.png onset", "b.png offset", "a.png offset"],
+    )):  # fmt: skip
+        lines = "\n".join(f"MSG\t{1100 + 10 * i} {text}" for i, text in enumerate(said))
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        text = asc().replace("MSG\t1198 a.png offset", lines)
+        assert imported("p.asc", text, folder, images).samples == 100
 
 
 def test_a_validation_without_its_error_is_not_passed_over(tmp_path: Path, images: Path) -> None:
