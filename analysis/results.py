@@ -34,6 +34,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
+from analysis.intact import reading
 from shared.dataset import BIDS_VERSION, beholder_version
 from shared.errors import DataError, Remark, WeightsError
 from shared.study import Study, read_study
@@ -198,7 +199,8 @@ class Results:
 
     def attention(self, model: str, layer: int) -> dict[str, NDArray[np.float32]]:
         """Attention maps (heads, rows, columns) by stimulus, not renormalised."""
-        with np.load(attention_path(self.study_folder, model, layer)) as arrays:
+        path = attention_path(self.study_folder, model, layer)
+        with reading(path), np.load(path) as arrays:
             return {name: arrays[name] for name in sorted(arrays.files)}
 
     def compared(self, model: str, layer: int) -> tuple[str, ...]:
@@ -214,17 +216,12 @@ class Results:
         the rows that fulfil every condition. Raises DataError where the file is not there or broken.
         """
         path = PATHS[table](self.study_folder, model, layer, picture)
-        try:
+        with reading(path):
             with pyarrow.parquet.ParquetFile(path) as file:
                 there, empty = file.schema_arrow.names, not file.metadata.num_rows
             wanted = [c for c in columns if c in there] or None
             conditions = None if empty else list(where) or None  # a column without a value has no type to compare with
             rows: pd.DataFrame = pyarrow.parquet.read_table(path, columns=wanted, filters=conditions).to_pandas()
-        except (OSError, pyarrow.ArrowInvalid) as error:
-            reason = str(error).splitlines()[0]  # the lines behind list every column
-            raise DataError(
-                f'{path} cannot be read ({reason}): run "beholder analyze {self.study_folder}", which makes it anew.'
-            ) from None
         return rows
 
     def comparisons(self, table: Comparisons, where: Sequence[Condition] = ()) -> pd.DataFrame:
@@ -340,13 +337,15 @@ def remarks_of(path: Path) -> tuple[Remark, ...]:
 
 
 def read_table(path: Path, columns: dict[str, str]) -> pd.DataFrame:
-    """Read a table written by `write_table`."""
-    if path.suffix == ".parquet":
-        return pd.read_parquet(path)
-    types: dict[str, Any] = {k: v for k, v in columns.items() if v != "bool"}
-    return pd.read_csv(path, dtype=types, na_values=["n/a"], keep_default_na=False).astype(
-        {k: v for k, v in columns.items() if v == "bool"}
-    )
+    """Read a table written by `write_table`. Raises DamagedError where it is not such a one any more."""
+    with reading(path):
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        types: dict[str, Any] = {k: v for k, v in columns.items() if v != "bool"}
+        table = pd.read_csv(path, dtype=types, na_values=["n/a"], keep_default_na=False)
+        if list(table.columns[: len(columns)]) != list(columns):
+            raise ValueError("its columns are others")
+        return table.astype({k: v for k, v in columns.items() if v == "bool"})
 
 
 def write_json(value: Any, path: Path) -> None:
@@ -388,12 +387,17 @@ def read_results(study_folder: Path) -> Results:
             trials=read_table(folder / "trials.csv", TRIAL_COLUMNS),
             quality=read_table(folder / "quality.csv", QUALITY_COLUMNS),
             attention_table=read_table(folder / "attention.csv", ATTENTION_COLUMNS),
-            areas=pd.read_parquet(folder / "areas.parquet"),
+            areas=_read_areas(folder / "areas.parquet"),
         )
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f'{folder} has no complete analysis ({error}): run "beholder analyze {study_folder}" first.'
         ) from None
+
+
+def _read_areas(path: Path) -> pd.DataFrame:
+    with reading(path):
+        return pd.read_parquet(path)
 
 
 def part_of(path: Path) -> Path:

@@ -12,7 +12,6 @@ import os
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import groupby
@@ -23,17 +22,17 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 import platformdirs
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from analysis import models
-from analysis.claims import claims_files
+from analysis.claims import ClaimsFile, claims_files
 from analysis.comparisons import NOBODY, Elsewhere, Gaze, Job, Maps, compare
 from analysis.density import FEWEST_FIXATIONS, Centre, Others, PictureGaze, fit_centre, fit_others
 from analysis.exclusion import LIMITS, counted, exclude
 from analysis.exclusion import remarks as exclusion_remarks
 from analysis.fixations import RunFixations, fixations_of_import, fixations_of_run, with_other_correction
 from analysis.gaze_maps import Grid, coverage, grid_for, sigma_in_map_px, to_map_px
+from analysis.intact import SUMS, DamagedError, drop, drop_damaged, only_inside, reading, seal, unseal
 from analysis.measures import lift
 from analysis.results import (
     ATTENTION_COLUMNS,
@@ -76,7 +75,7 @@ from shared.dataset import (
 from shared.errors import DataError, Remark, StudyError
 from shared.journal import journals
 from shared.provenance import digest, file_digest, machine, versions
-from shared.publishing import finish_changes
+from shared.publishing import finish_changes, no_analysis
 from shared.stimuli import Stimulus, open_picture, read_labels, read_object, read_stimuli
 from shared.study import Study, read_study, write_study
 
@@ -196,50 +195,70 @@ def analyze(
     claims = claims_files(study_folder, study.alignment.claims)
     found = found or find(study_folder)
     folder = results_folder(study_folder)
+    only_inside(study_folder, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    computed: dict[str, int] = {}
-    reused: dict[str, int] = {}
     _check_device(device)
-    with _alone(study_folder):
+    with no_analysis(study_folder):
         if workers is None:
             workers = (os.cpu_count() or 1) if device == "cpu" else 1
+        mended = drop_damaged(folder)
+        unseal(folder)
         with runner(workers, cluster, study_folder) as run:
-            people, n = _fixation_stage(study_folder, study, found, run, progress)
-            _count(computed, reused, "fixations", n, 1)
-            seen, n = _attention_stage(study, found.stimuli, weights, device, run, progress)
-            _count(computed, reused, "attention", n, len(found.stimuli) * sum(len(s.layers) for s in seen))
-            keys, done, halves, remarks = _alignment_stage(
-                study_folder, study, found.stimuli, people, seen, device, run, progress
-            )
-            for stage, n in done.items():
-                _count(computed, reused, stage, n, len(keys) // 2)
-            _areas_stage(study_folder, study, found.stimuli, people, seen)
-        summary = _summary(study_folder, found, people, seen, halves, remarks)
-        del people, seen  # what is said of them is read from the tables
-        write_json(summary, folder / "summary.json")
-        write_study(study, folder)
-        write_description(folder, study)
-        report_key = digest({
-            "version": VERSION["report"], "packages": versions(PACKAGES), "summary": asdict(summary),
-            "settings": study.model_dump(), "keys": sorted(keys),
-            "tables": [file_digest(folder / name) for name in TABLES],
-            "claims": [[file.name, file_digest(file.path)] for file in claims],
-            "pictures": [[s.name, s.title, s.kind, file_digest(s.mask) if s.mask else ""] for s in found.stimuli],
-        })  # fmt: skip
-        report = folder / "report.html"
-        provenance = folder / "provenance.json"
-        if not report.exists() or _written_key(provenance) != report_key:
-            # The key comes last, when the report is there: one that was interrupted is made again.
-            origin = _provenance(study_folder, study, found) | {"device": device}
-            write_json(origin, provenance)
-            report = _conclude(study_folder, progress)
-            write_json(origin | {"key": report_key}, provenance)
-            computed["report"] = 1
-        else:
-            reused["report"] = 1
-        said = json.loads((folder / "inference.json").read_text("utf-8"))["remarks"]
-    every = (*summary.remarks, *(Remark(**r) for r in said))
-    return Analysis(report, computed, reused, every, time.time() - started)
+            while True:
+                try:
+                    result = _analyze(study_folder, study, claims, found, weights, device, run, progress)
+                    break
+                except DamagedError as error:
+                    # Each round deletes a file: there are only so many.
+                    mended.append(drop(folder, error.path))
+        seal(folder)
+    return replace(result, remarks=(*mended, *result.remarks), seconds=time.time() - started)
+
+
+def _analyze(
+    study_folder: Path, study: Study, claims: Sequence[ClaimsFile], found: Found, weights: Path | None, device: str,
+    run: Runner, progress: Progress,
+) -> Analysis:  # fmt: skip
+    """One round of `analyze`; raises DamagedError where a file that it kept cannot be read."""
+    folder = results_folder(study_folder)
+    computed: dict[str, int] = {}
+    reused: dict[str, int] = {}
+    people, n = _fixation_stage(study_folder, study, found, run, progress)
+    _count(computed, reused, "fixations", n, 1)
+    seen, n = _attention_stage(study, found.stimuli, weights, device, run, progress)
+    _count(computed, reused, "attention", n, len(found.stimuli) * sum(len(s.layers) for s in seen))
+    keys, done, halves, remarks = _alignment_stage(
+        study_folder, study, found.stimuli, people, seen, device, run, progress
+    )
+    for stage, n in done.items():
+        _count(computed, reused, stage, n, len(keys) // 2)
+    _areas_stage(study_folder, study, found.stimuli, people, seen)
+    summary = _summary(study_folder, found, people, seen, halves, remarks)
+    del people, seen  # what is said of them is read from the tables
+    write_json(summary, folder / "summary.json")
+    write_study(study, folder)
+    write_description(folder, study)
+    report_key = digest({
+        "version": VERSION["report"], "packages": versions(PACKAGES), "summary": asdict(summary),
+        "settings": study.model_dump(), "keys": sorted(keys),
+        "tables": [file_digest(folder / name) for name in TABLES],
+        "claims": [[file.name, file_digest(file.path)] for file in claims],
+        "pictures": [[s.name, s.title, s.kind, file_digest(s.mask) if s.mask else ""] for s in found.stimuli],
+    })  # fmt: skip
+    report = folder / "report.html"
+    provenance = folder / "provenance.json"
+    if not report.exists() or _written_key(provenance) != report_key:
+        # The key comes last, when the report is there: one that was interrupted is made again.
+        origin = _provenance(study_folder, study, found) | {"device": device}
+        write_json(origin, provenance)
+        report = _conclude(study_folder, progress)
+        write_json(origin | {"key": report_key}, provenance)
+        computed["report"] = 1
+    else:
+        reused["report"] = 1
+    with reading(folder / "inference.json"):
+        said = [Remark(**r) for r in json.loads((folder / "inference.json").read_text("utf-8"))["remarks"]]
+    return Analysis(report, computed, reused, (*summary.remarks, *said), 0.0)
 
 
 def _check_device(device: str) -> None:
@@ -261,8 +280,20 @@ def _check_device(device: str) -> None:
 def conclude(study_folder: Path, progress: Progress = lambda stage, done, total: None) -> Path:
     """Inference and report anew, from the tables that are there; DataError where they are not whole."""
     read_study(study_folder)
-    with _alone(study_folder):
-        return _conclude(study_folder, progress)
+    folder = results_folder(study_folder)
+    only_inside(study_folder, folder)
+    with no_analysis(study_folder):
+        if damaged := drop_damaged(folder):
+            raise DataError(
+                f'{folder / damaged[0].about} was damaged, and what belongs to it is deleted: "beholder analyze '
+                f'{study_folder}" makes it anew.'
+            )
+        sealed = (folder / SUMS).exists()
+        unseal(folder)
+        report = _conclude(study_folder, progress)
+        if sealed:
+            seal(folder)
+        return report
 
 
 def _conclude(study_folder: Path, progress: Progress) -> Path:
@@ -325,7 +356,8 @@ def _fixation_stage(
     if key_of(paths["fixations.parquet"]) != key or not all(p.exists() for p in paths.values()):
         computed = 1
         _find_fixations(folder, paths, key, study, found, run, progress)
-    fixations = pd.read_parquet(paths["fixations.parquet"])
+    with reading(paths["fixations.parquet"]):
+        fixations = pd.read_parquet(paths["fixations.parquet"])
     trials = read_table(paths["trials.csv"], TRIAL_COLUMNS)
     if not fixations["used"].any():
         gone = trials.loc[trials["why"].isin(LIMITS), "why"]
@@ -339,7 +371,8 @@ def _fixation_stage(
             f"{study_folder} has no fixation on any picture: see {paths['trials.csv']} for the reason in every trial, "
             "and check the screen's size and the recordings' coordinates."
         )
-    recordings = json.loads(paths["recordings.json"].read_text("utf-8"))
+    with reading(paths["recordings.json"]):
+        recordings = json.loads(paths["recordings.json"].read_text("utf-8"))
     noted = [*remarks_of(paths["fixations.parquet"]), *_import_remarks(study_folder)]
     if found.imports and found.recordings:
         text = "stand beside recorded ones: their pictures are taken to have been as large"
@@ -562,7 +595,10 @@ def _attention_stage(
         if not facts_file.exists():
             [facts] = run(_model_facts, [(name, weights)], f"weights of {name}", progress)
             write_json(facts, facts_file)
-        facts = json.loads(facts_file.read_text("utf-8"))
+        with reading(facts_file):
+            facts = json.loads(facts_file.read_text("utf-8"))
+            if not set(_FACTS) <= facts.keys():
+                raise KeyError("a fact lacks")
         layers = _layers(study, facts)
         rolled = study.models.rollout
         files = {(s.name, layer): cache / f"{digest([identity, pictures[s.name], layer, *['rollout'] * rolled])}.npz"
@@ -587,7 +623,7 @@ def _attention_stage(
         shapes = set()
         query = ""
         for (stimulus, layer), file in files.items():
-            with np.load(file) as arrays:
+            with reading(file), np.load(file) as arrays:
                 maps.setdefault(stimulus, {})[layer] = arrays["heads"]
                 special.setdefault(stimulus, {})[layer] = arrays["special_mass"]
                 if rolled:
@@ -629,7 +665,7 @@ def _random_weights(
     run(_attend_at_random, jobs, f"random weights in {name}", progress)
     found: dict[str, dict[int, list[NDArray[np.float32]]]] = {s.name: {layer: [] for layer in layers} for s in stimuli}
     for (_, layer), file in kept.items():
-        with np.load(file) as arrays:
+        with reading(file), np.load(file) as arrays:
             for stimulus, by_layer in found.items():
                 by_layer[layer].append(arrays[digests[stimulus]])
     if not kept:
@@ -640,6 +676,9 @@ def _random_weights(
 @lru_cache(maxsize=1)
 def _loaded(name: str, weights: Path | None) -> models.Model:
     return models.load(name, weights)
+
+
+_FACTS = ("label", "weights", "stand_in", "patch_px", "layers", "heads")
 
 
 def _model_facts(job: tuple[str, Path | None]) -> dict[str, Any]:
@@ -937,17 +976,22 @@ def _densities(
         "places": own, "viewers": {name: [len(p) for p in v.gaze.by_viewer().values()] for name, v in views.items()},
         "units": {name: [v.unit_px, v.grid.shape] for name, v in views.items()},
     })  # fmt: skip
-    kept = json.loads(file.read_text("utf-8")) if file.exists() else {}
-    if kept.get("key") != key:
+    with reading(file):
+        kept = json.loads(file.read_text("utf-8")) if file.exists() else {}
+        current = kept.get("key") == key
+    if not current:
         centres = dict(zip(fewest, run(fit_centre, list(fewest.values()), "centre bias", progress), strict=True))
         sample = _ceiling_sample(tuple(views.values()), centres, study.study.seed)
         [others] = run(_fit_ceiling, [sample], "other viewers", progress)
         kept = {"key": key, "centres": {n: asdict(c) for n, c in centres.items()}, "others": others and asdict(others)}
         _begin_writing(results_folder(study_folder))
         write_json(kept, file)
+    with reading(file):
+        centres = {name: Centre(**values) for name, values in kept["centres"].items()}
+        others = Others(**kept["others"]) if kept["others"] else None
     return _Densities(
-        {name: Centre(**values) for name, values in kept["centres"].items()},
-        Others(**kept["others"]) if kept["others"] else None,
+        centres,
+        others,
         places,
     )
 
@@ -1242,18 +1286,3 @@ def _joined(tables: Sequence[pd.DataFrame], order: list[str]) -> pd.DataFrame:
 def _count(computed: dict[str, int], reused: dict[str, int], stage: str, n: int, total: int) -> None:
     computed[stage] = n
     reused[stage] = total - n
-
-
-@contextmanager
-def _alone(study_folder: Path) -> Iterator[None]:
-    """No second analysis of the study meanwhile, in any process: the two would remove each other's files."""
-    lock = FileLock(study_folder / ".beholder" / "analysis.lock")
-    (study_folder / ".beholder").mkdir(exist_ok=True)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise StudyError(f"{study_folder} is being analysed by another process: wait until that is done.") from None
-    try:
-        yield
-    finally:
-        lock.release()

@@ -559,7 +559,7 @@ def _of_bytes(kind: Kind, rng: np.random.Generator) -> Iterator[Mutation]:
     yield Mutation(kind, "another format", b"\x89HDF\r\n\x1a\n" + bytes(rng.integers(0, 256, 500).tolist()), "refused")
     for _ in range(4):
         yield Mutation(kind, "cut", data[: int(rng.integers(1, len(data) * 9 // 10))],
-                       "any valid" if kind == "fixations" else "refused")  # fmt: skip
+                       "any valid" if kind in ("fixations", "asc") else "refused")  # fmt: skip
         noisy = bytearray(data)
         for at in rng.integers(0, len(data), 3):
             noisy[at] = (noisy[at] + int(rng.integers(1, 256))) % 256

@@ -773,7 +773,11 @@ def test_tittas_hdf5(tmp_path: Path, images: Path) -> None:
     assert list(recording.events["stim_file"]) == ["images/a.png", "images/b.png"]
     path.with_suffix(".json").write_text("[" * 100_000)
     assert read_tobii(path)[0].tracker["model"] == "Tobii"
-    x, clock = "left_gaze_point_on_display_area_x", "system_time_stamp"
+    clock = frame["system_time_stamp"]
+    frame.assign(system_time_stamp=clock / 1000).to_hdf(tmp_path / "changed.h5", key="gaze")
+    (question,) = read_tobii(tmp_path / "changed.h5")[0].questions
+    assert "system_time_stamp, which should hold microseconds, there are 6e+05" in question.sentence
+    x = "left_gaze_point_on_display_area_x"
     for changed, words in (
         (frame.assign(**{x: np.where(frame.index == 700, np.inf, frame[x])}), "sample 701: gaze at inf screens"),
         (frame.assign(**{x: np.where(frame.index == 700, 1e10, frame[x])}), "sample 701: gaze at 1e.10 screens"),

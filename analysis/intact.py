@@ -1,0 +1,107 @@
+"""Whether derived files are as they were written: what a disk, a sync or an editor has damaged is made anew, and said.
+
+At the end of an analysis `seal` writes the SHA-256 of every file in derivatives/beholder into `sums.json` there; at the
+beginning of the next, `drop_damaged` deletes what differs, so that it is computed again. An analysis that was cut
+short has no sums (`unseal`), and its files are kept: then, and in the user's cache, a file that cannot be read raises
+`DamagedError`, upon which the analysis deletes it and goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from zipfile import BadZipFile
+
+from shared.errors import DataError, Remark
+from shared.inside import inside
+from shared.provenance import file_digest
+
+SUMS = "sums.json"
+# Results by picture, each known as up to date by itself; all other files belong together.
+BY_PICTURE = ("attention", "alignment", "fixed", "chance")
+
+
+class DamagedError(DataError):
+    """A derived or cached file cannot be read; `path` is which."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f'{path} is damaged: "beholder analyze" makes it anew.')
+        self.path = path
+
+    def __reduce__(self) -> tuple[type[DamagedError], tuple[Path]]:
+        # So that it comes back whole from a worker process.
+        return DamagedError, (self.path,)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """What goes wrong while the file is read and taken apart is a `DamagedError`; a file that is not there is none."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile, zlib.error, RecursionError):
+        raise DamagedError(path) from None
+
+
+def only_inside(study_folder: Path, folder: Path) -> None:
+    """Raises DataError where a link leads what is written or deleted in a folder of results out of the study."""
+    inside(study_folder, folder)
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            inside(study_folder, path)
+
+
+def seal(folder: Path) -> None:
+    """Write the sums of all files in a folder of results."""
+    sums = {path.relative_to(folder).as_posix(): file_digest(path) for path in _files(folder)}
+    part = folder / f".{SUMS}.part"
+    part.write_text(json.dumps(sums, indent=0) + "\n", encoding="utf-8")
+    part.replace(folder / SUMS)
+
+
+def unseal(folder: Path) -> None:
+    """From here until `seal` nobody vouches for what is in the folder."""
+    (folder / SUMS).unlink(missing_ok=True)
+
+
+def drop_damaged(folder: Path) -> list[Remark]:
+    """Delete files of the last analysis that are not as it wrote them, and what belongs to them; a remark on each."""
+    try:
+        sums = json.loads((folder / SUMS).read_text("utf-8"))
+        wanted = {str(name): str(value) for name, value in sums.items()}
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return []
+    # Of what was deleted nothing need be said: it is made anew like what was never there.
+    there = [(name, folder / name) for name in wanted if (folder / name).exists()]
+    # All are looked at before the first is deleted: with it goes what belongs to it.
+    damaged = [path for name, path in there if not path.is_file() or file_digest(path) != wanted[name]]
+    return [drop(folder, path) for path in damaged]
+
+
+def drop(folder: Path, path: Path) -> Remark:
+    """Delete a damaged file of a folder of results or of the cache, and what belongs to it."""
+    delete(path)
+    if path.is_relative_to(folder) and path.relative_to(folder).parts[0] not in BY_PICTURE:
+        for other in folder.glob("*"):
+            if other.name not in BY_PICTURE and other.name != "figures" and other.is_file():
+                other.unlink()
+    return Remark(path.name, "was damaged, and is made anew")
+
+
+def delete(path: Path) -> None:
+    """Delete a file, or a folder that stands where a file should."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _files(folder: Path) -> list[Path]:
+    return [
+        path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != SUMS and path.suffix != ".part"
+    ]
