@@ -40,7 +40,7 @@ from analysis.inference import (
 from analysis.looks import Chooser, Look, colour_bar, data_uri, difference_bar, make_looks
 from analysis.measures import MEASURES
 from analysis.reproduction import main_layer, reproduce
-from analysis.results import Results, model_folder, part_of, read_results, results_folder
+from analysis.results import Results, model_folder, part_of, read_results, results_folder, safe_texts
 from analysis.wording import cell, known_mean, known_median, known_total, layer_label, model_of, sigma_text
 from shared.stimuli import Stimulus, read_stimuli
 from shared.study import to_toml
@@ -109,7 +109,7 @@ class Table:
     @cached_property
     def csv(self) -> bytes:
         """The whole table as CSV, numbers with six digits."""
-        text = self.whole.to_csv(index=False, na_rep="n/a", float_format="%.6g", lineterminator="\n")
+        text = safe_texts(self.whole).to_csv(index=False, na_rep="n/a", float_format="%.6g", lineterminator="\n")
         return str(text).encode("utf-8")
 
     @property

@@ -37,6 +37,7 @@ from pydantic import TypeAdapter
 from analysis.intact import reading
 from shared.dataset import BIDS_VERSION, beholder_version
 from shared.errors import DataError, Remark, WeightsError
+from shared.parsing import for_spreadsheets, from_spreadsheets
 from shared.study import Study, read_study
 
 FloatArray = NDArray[np.float64]
@@ -318,8 +319,16 @@ def write_table(
         notes = {KEY: key, REMARKS: json.dumps([asdict(r) for r in remarks])}
         pyarrow.parquet.write_table(arrow.replace_schema_metadata(notes), part, compression="zstd")
     else:
-        typed.to_csv(part, index=False, lineterminator="\n", na_rep="n/a", float_format="%.6g")
+        safe_texts(typed).to_csv(part, index=False, lineterminator="\n", na_rep="n/a", float_format="%.6g")
     part.replace(path)
+
+
+def safe_texts(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with its texts and headings such that no spreadsheet runs them; `read_table` undoes it."""
+    safe = table.rename(columns=lambda name: for_spreadsheets(str(name)))
+    for name in safe.columns[[not pd.api.types.is_numeric_dtype(dtype) for dtype in safe.dtypes]]:
+        safe[name] = safe[name].map(lambda cell: for_spreadsheets(cell) if isinstance(cell, str) else cell)
+    return safe
 
 
 def key_of(path: Path) -> str:
@@ -345,6 +354,8 @@ def read_table(path: Path, columns: dict[str, str]) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=types, na_values=["n/a"], keep_default_na=False)
         if list(table.columns[: len(columns)]) != list(columns):
             raise ValueError("its columns are others")
+        for name in table.columns[[columns.get(str(c)) == "str" for c in table.columns]]:
+            table[name] = table[name].map(from_spreadsheets, na_action="ignore")
         return table.astype({k: v for k, v in columns.items() if v == "bool"})
 
 

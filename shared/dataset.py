@@ -44,7 +44,7 @@ from shared.journal import (
 from shared.journal import JournalState as JournalState
 from shared.journal import journals as journals
 from shared.labels import Label, label, not_a_label
-from shared.parsing import shortened
+from shared.parsing import from_spreadsheets, shortened
 from shared.publishing import Change, change, finish_changes, link, told_in_a_sentence, write_synced
 from shared.run_files import PHYSIO_COLUMNS, json_text, link_sourcedata, safe_cell, tsv_bytes, write_run
 from shared.screen import Screen
@@ -326,7 +326,10 @@ def participant_rows(study_folder: Path) -> list[dict[str, str]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, delimiter="\t")
             names = reader.fieldnames or []
-            rows = [dict(row) for row in reader]
+            rows = [
+                {name: from_spreadsheets(cell) if isinstance(cell, str) else cell for name, cell in row.items()}
+                for row in reader
+            ]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read ({error}): save it as tab separated text in UTF-8.") from None
     if "participant_id" not in names:

@@ -21,6 +21,7 @@ import numpy as np
 from shared.clocks import ClockFit, SystemReading, fit_clocks, fit_system_clock
 from shared.gaze import Eye
 from shared.journal import FILES, Journal, Record, format_rows
+from shared.parsing import for_spreadsheets
 from shared.publishing import link, write_synced
 
 RECORDING_OF: dict[Eye, str] = {"left": "eye1", "right": "eye2"}
@@ -317,7 +318,7 @@ def _gzip(data: bytes) -> bytes:
 
 
 def tsv_bytes(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], header: bool = True) -> bytes:
-    """A table as BIDS has it: tab separated, n/a where a cell is missing, None or not finite."""
+    """A table as BIDS has it: tab separated, n/a where a cell is missing, None or not finite, and no formulas."""
     lines = ["\t".join(columns)] if header else []
     lines += ["\t".join(_cell(row.get(name)) for name in columns) for row in rows]
     return ("\n".join(lines) + "\n").encode()
@@ -326,7 +327,7 @@ def tsv_bytes(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], header:
 def _cell(value: Any) -> str:
     if value is None or (isinstance(value, float) and not np.isfinite(value)):
         return "n/a"
-    return safe_cell(str(value))
+    return for_spreadsheets(safe_cell(str(value)))
 
 
 def safe_cell(text: str) -> str:

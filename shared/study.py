@@ -15,11 +15,11 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from shared.errors import StudyError
+from shared.errors import DataError, StudyError
 from shared.gaze import Eyes
 from shared.regions import drawn_regions
 from shared.screen import Screen
-from shared.stimuli import common_background, read_stimuli
+from shared.stimuli import LEFT_OUT, common_background, read_stimuli
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -516,8 +516,11 @@ def new_study(name: str, pictures: Path) -> Study:
     NEW_PRIMARY.
 
     Simulated gaze goes to the objects where every picture says where its object is, else to the middle.
+    Raises DataError where a picture or its mask cannot be used.
     """
-    stimuli, _ = read_stimuli(pictures)
+    stimuli, left_out = read_stimuli(pictures)
+    if left_out:
+        raise DataError(left_out[0].text.removesuffix(LEFT_OUT))
     colour = common_background(stimuli)
     protocol = ProtocolSettings() if colour is None else ProtocolSettings(background=colour)
     drawn = drawn_regions(pictures, stimuli)

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from shared.errors import DataError
+from shared.parsing import from_spreadsheets
 from shared.run_files import EVENT_COLUMNS
 from shared.study import FILE_NAME, Meant
 
@@ -135,7 +136,7 @@ def _read_table(path: Path, required: Sequence[str]) -> pd.DataFrame:
     for line, row in rows.items():
         if len(row) != len(names):
             raise DataError(f"{path}, line {line} has {len(row)} columns where the first line names {len(names)}.")
-    cells = [[np.nan if cell == "n/a" else cell for cell in row] for row in rows.values()]
+    cells = [[np.nan if cell == "n/a" else from_spreadsheets(cell) for cell in row] for row in rows.values()]
     return pd.DataFrame(cells, index=list(rows), columns=names, dtype=object)
 
 

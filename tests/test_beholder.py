@@ -215,3 +215,12 @@ def test_ctrl_c_ends_in_one_sentence_and_the_same_command_goes_on(study: Path) -
     assert err.strip().splitlines()[-1].startswith("beholder: stopped")
     assert beholder("simulate", study, "--participants", 4).returncode == 0
     assert len(list(study.glob("sub-*"))) == 4
+
+
+def test_a_letter_that_a_pipe_lacks_ends_no_command(photographs: Path, tmp_path: Path) -> None:
+    # As on a Windows computer whose output goes into a file: cp1252 has no such sign.
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0", "COLUMNS": "100"}
+    command = [sys.executable, str(ROOT / "beholder.py"), "new", str(tmp_path / "\N{CJK UNIFIED IDEOGRAPH-6728}")]
+    done = subprocess.run([*command, "--stimuli", str(photographs)], capture_output=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"\\u6728" in done.stdout

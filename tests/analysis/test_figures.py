@@ -200,3 +200,11 @@ def test_text_in_svg_is_text_in_the_readers_font(inference: Inference) -> None:
     figure = figures.draw_heads(inference.main())
     assert "head 4" in texts(figure)
     assert b"system-ui" in figures.to_svg(figure)
+
+
+def test_a_name_between_dollars_is_drawn_as_it_is() -> None:
+    with mpl.rc_context(figures.STYLE):
+        figure = Figure()
+        figure.text(0.1, 0.5, r"$\frac{$ handle_x^2")
+    assert rb"$\frac{$ handle_x^2" in figures.to_svg(figure)
+    assert figures.to_png(figure)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from analysis.results import FIXATION_COLUMNS
 from analysis.viewing_time import WINDOW_COLUMNS, Window, in_windows, steps, untimed, windows
+from shared.errors import DataError
 
 
 def fixations(times: list[tuple[float, float]], participant: str = "01") -> pd.DataFrame:
@@ -154,3 +155,8 @@ def test_other_weights_and_times_are_refused() -> None:
     for shown_s, step_s in ((0, 1), (math.nan, 1), (3, 0)):
         with pytest.raises(ValueError, match="more than 0 s"):
             windows(shown_s, step_s)
+
+
+def test_more_windows_than_fit_into_memory_are_refused_with_the_setting() -> None:
+    with pytest.raises(DataError, match=r"more than 1000 windows.*window_step_s"):
+        steps(10.0, 1e-9)

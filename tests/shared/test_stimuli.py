@@ -25,6 +25,7 @@ from shared.stimuli import (
     read_object,
     read_stimuli,
 )
+from shared.study import new_study
 
 
 def picture(path: Path, size: tuple[int, int] = (20, 10), mode: str = "RGB") -> Path:
@@ -463,3 +464,30 @@ def test_soft_edges_are_refused_since_they_would_all_count_as_the_object(tmp_pat
     (tmp_path / "photos" / "masks").mkdir()
     Image.fromarray(np.tile(np.arange(0, 256, 4, np.uint8), (4, 1))).save(tmp_path / "photos" / "masks" / "a.png")
     refused(tmp_path / "photos", r"a\.png has 63 different values, as soft edges have")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("images/a.png", b"", r"images/a\.png cannot be read as a picture"),
+        ("images/a.png", b"hello", r"images/a\.png cannot be read as a picture"),
+        ("masks/a.png", b"", r"masks/a\.png cannot be read as a mask"),
+        ("masks/a.png", None, r"masks/a\.png is 7 x 5 px, its picture 60 x 40"),
+        ("masks/c.png", None, r"masks/c\.png is a mask without its picture"),
+    ],
+)
+def test_a_new_study_says_what_is_wrong_with_a_picture_or_mask(
+    tmp_path: Path, name: str, content: bytes | None, words: str
+) -> None:
+    source = tmp_path / "source"
+    for folder in ("images", "masks"):
+        (source / folder).mkdir(parents=True)
+    for letter in "ab":
+        Image.new("RGB", (60, 40), "teal").save(source / "images" / f"{letter}.png")
+        Image.new("L", (60, 40), 1).save(source / "masks" / f"{letter}.png")
+    if content is None:
+        Image.new("L", (7, 5), 1).save(source / name)
+    else:
+        (source / name).write_bytes(content)
+    with pytest.raises(DataError, match=words):
+        new_study("study", source)

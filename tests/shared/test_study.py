@@ -107,3 +107,34 @@ def test_the_sweep_has_the_papers_forty_values_without_rounding_errors() -> None
     sigmas = MapSettings().sigmas()
     assert len(sigmas) == 40
     assert sigmas[2] == 0.3 and sigmas[-1] == 4.0
+
+
+def test_study_toml_is_read_as_notepad_saves_it(tmp_path: Path) -> None:
+    write_study(Study(), tmp_path)
+    path = tmp_path / "study.toml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text, encoding="utf-8-sig")
+    assert read_study(tmp_path) == Study()
+    for encoding in ("utf-16", "utf-16-le"):
+        path.write_text(text, encoding=encoding)
+        with pytest.raises(StudyError, match=r"study\.toml is in UTF-16.*save it again"):
+            read_study(tmp_path)
+    path.write_bytes(text.encode("utf-8").replace(b"[study]", b"# caf\xe9\n[study]", 1))
+    with pytest.raises(StudyError, match=r"line \d+ holds a letter that is not UTF-8"):
+        read_study(tmp_path)
+    path.write_text("a = " + "[" * 100_000)
+    with pytest.raises(StudyError, match="nested too deep"):
+        read_study(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [("alignment", "window_step_s", "1e-9"), ("maps", "sigma_step", "1e-9"), ("maps", "sigma_to", "1e300"),
+     ("models", "input_px", "100000"), ("pictures", "size_deg", "1e-9"), ("alignment", "centre_share", "1e-9")],
+)  # fmt: skip
+def test_a_setting_that_asks_for_more_than_there_is_is_refused_by_name(
+    tmp_path: Path, section: str, key: str, value: str
+) -> None:
+    (tmp_path / "study.toml").write_text(f"[{section}]\n{key} = {value}\n")
+    with pytest.raises(StudyError, match=section):
+        read_study(tmp_path)
