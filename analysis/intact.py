@@ -29,7 +29,7 @@ class DamagedError(DataError):
     """A derived or cached file cannot be read; `path` is which."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(f'{path} is damaged: "beholder analyze" makes it anew.')
+        super().__init__(f'{path} cannot be read, it is gone or damaged: run "beholder analyze", which makes it anew.')
         self.path = path
 
     def __reduce__(self) -> tuple[type[DamagedError], tuple[Path]]:
@@ -102,6 +102,7 @@ def delete(path: Path) -> None:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [
-        path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != SUMS and path.suffix != ".part"
-    ]
+    # provenance.json says when it was made, and nothing is computed from it.
+    apart = (SUMS, "provenance.json")
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return [path for path in files if path.name not in apart and path.suffix != ".part"]

@@ -34,7 +34,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from analysis.intact import reading
+from analysis.intact import DamagedError, reading
 from shared.dataset import BIDS_VERSION, beholder_version
 from shared.errors import DataError, Remark, WeightsError
 from shared.parsing import for_spreadsheets, from_spreadsheets
@@ -217,6 +217,8 @@ class Results:
         the rows that fulfil every condition. Raises DataError where the file is not there or broken.
         """
         path = PATHS[table](self.study_folder, model, layer, picture)
+        if not path.exists():
+            raise DamagedError(path)
         with reading(path):
             with pyarrow.parquet.ParquetFile(path) as file:
                 there, empty = file.schema_arrow.names, not file.metadata.num_rows

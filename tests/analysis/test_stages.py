@@ -474,7 +474,8 @@ def test_remarks_of_an_import_are_in_the_report(tmp_path: Path) -> None:
     import_fixations(table, tmp_path / "study", pictures(tmp_path / "pictures"), picture_width_deg=10.0)
     write_study(read_study(tmp_path / "study").model_copy(update={"models": SMALL.models}), tmp_path / "study")
     page = analyze(tmp_path / "study", workers=1).report.read_text("utf-8")
-    assert "columns that are not used: mood" in page and "is called P1 in the study" in page
+    # The names that people had elsewhere are told to who imports them, and not kept.
+    assert "columns that are not used: mood" in page and "P-1" not in page
 
 
 def test_two_analyses_of_a_study_do_not_run_at_once(analysed: Path, tmp_path: Path) -> None:
