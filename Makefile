@@ -8,14 +8,14 @@ DEMO ?= demo
 # Acquisition alone runs on 3.10, for labs whose tracker needs tobii-research; the analysis needs 3.11 or 3.12.
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 ifeq ($(VERSION),3.10)
-EXTRAS := experiment,tobii,test
+LOCKED := acquisition
 CHECKED := tests/test_beholder.py tests/shared tests/experiment tests/crash tests/stimuli shared experiment stimuli
 else
-EXTRAS := analysis,cluster,offline,experiment,tobii,eyelink,vendors,dev
+LOCKED := all
 CHECKED :=
 endif
 
-.PHONY: demo test test-slow lint types bench bench-large bench-primary stimuli clean python-is-fit
+.PHONY: demo test test-slow lint types bench bench-large bench-primary stimuli locks audit clean python-is-fit
 
 demo: $(VENV)/.analysis
 	$(BIN)/beholder demo --out $(DEMO)
@@ -73,20 +73,49 @@ bench-primary: $(VENV)/.dev
 stimuli: $(VENV)-stimuli/.made
 	$(VENV)-stimuli/bin/python -m stimuli.render $(if $(PREVIEW),--preview --out preview)
 
+# The lists of packages with their hashes, after a change of constraints.txt or of what Beholder asks for.
+locks: $(VENV)-supply/.made
+	$(VENV)-supply/bin/python locked/lock.py
+
+# What is known against the packages of the lists: pip-audit asks the package index, so this needs the internet. A package
+# that it could not ask about counts as a fault.
+audit: $(VENV)-supply/.made
+	for list in locked/*.txt; do \
+	  echo "$$list" && $(VENV)-supply/bin/pip-audit --strict --require-hashes --disable-pip -r "$$list" || exit 1; done
+
 clean:
-	rm -rf $(VENV) $(VENV)-stimuli build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-stimuli $(VENV)-supply build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # A stamp says which of the environment's parts are there; it is set up again when what it needs has changed.
 $(VENV)/.made: | python-is-fit
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
-$(VENV)/.analysis: pyproject.toml constraints.txt | analysis-python $(VENV)/.made
-	$(BIN)/python -m pip install --quiet -e '.[analysis,offline]' -c constraints.txt
+# Everything by its hash but torch, whose build is for the machine: for CPUs alone, or with the CUDA libraries.
+$(VENV)/.analysis: pyproject.toml constraints.txt locked/analysis.txt | analysis-python $(VENV)/.made
+	$(call install,analysis)
+	$(torch-and-stand-in)
 	touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
-	$(BIN)/python -m pip install --quiet -e '.[$(EXTRAS)]' -c constraints.txt
+$(VENV)/.dev: pyproject.toml constraints.txt locked/$(LOCKED).txt | $(VENV)/.made
+	$(call install,$(LOCKED))
+ifneq ($(LOCKED),acquisition)
+	$(torch-and-stand-in)
+endif
+	touch $@
+
+define install
+$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r locked/$(1).txt
+	$(BIN)/python -m pip install --quiet --no-deps -e .
+endef
+define torch-and-stand-in
+$(BIN)/python -m pip install --quiet torch torchvision -c constraints.txt
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r locked/stand-in.txt
+endef
+
+$(VENV)-supply/.made:
+	$(PYTHON) -m venv $(VENV)-supply
+	$(VENV)-supply/bin/python -m pip install --quiet uv pip-audit
 	touch $@
 
 $(VENV)-stimuli/.made: stimuli/requirements.txt

