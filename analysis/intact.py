@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from zipfile import BadZipFile
 
-from shared.errors import DataError, Remark
+from shared.errors import UNREADABLE, DataError, Remark
 from shared.inside import inside
 from shared.provenance import file_digest
 
@@ -44,7 +42,7 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile, zlib.error, RecursionError):
+    except UNREADABLE:
         raise DamagedError(path) from None
 
 

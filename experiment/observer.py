@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from experiment.devices import Dot, Picture, Shape, Text
-from shared.errors import StudyError
+from shared.errors import UNREADABLE, StudyError
 from shared.screen import Rect, Screen
 from shared.stimuli import Stimulus, read_object
 from shared.study import ObserverSettings, Study
@@ -251,8 +251,14 @@ def read_densities(study_folder: Path, study: Study, stimuli: Sequence[Stimulus]
     path = study_folder / name
     if path.suffix != ".npz" or not path.is_file():
         raise StudyError(f'{path} does not exist: observer.map is "centre", "object" or an .npz file in the study.')
-    with np.load(path, allow_pickle=False) as maps:
-        return {stimulus.file.name: _density_in(path, maps, stimulus, study.observer.head) for stimulus in stimuli}
+    try:
+        with np.load(path, allow_pickle=False) as maps:
+            return {stimulus.file.name: _density_in(path, maps, stimulus, study.observer.head) for stimulus in stimuli}
+    except UNREADABLE as error:
+        raise StudyError(
+            f"{path} cannot be read as an .npz file of numbers ({error}): it is damaged, or holds something else; make "
+            "that file again."
+        ) from None
 
 
 def _object_density(stimulus: Stimulus) -> FloatArray:

@@ -6,7 +6,14 @@ prints the sentence and exits with 1; anything else that is raised is a defect a
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
+from zipfile import BadZipFile
+
+# What Python, numpy, pandas and pyarrow raise over a file of theirs that is damaged, whatever its form.
+UNREADABLE = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, RuntimeError, BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 class BeholderError(Exception):

@@ -203,7 +203,14 @@ def open_picture(file: Path) -> Image.Image:
         raise DataError(f"{file} cannot be read as a picture ({reason}): export it again as PNG.") from None
 
 
+def _verify(file: Path) -> None:
+    # Pillow decodes a PNG without a look at the sums of its pixels, and a bit that flipped would be another picture.
+    with Image.open(file, formats=PICTURE_FORMATS) as stored:
+        stored.verify()
+
+
 def _decoded(file: Path) -> Image.Image:
+    _verify(file)
     with Image.open(file, formats=PICTURE_FORMATS) as stored:
         # A phone's JPEG may carry a second view of the same scene (MPO), which no viewer shows.
         n_pictures = 1 if stored.format == "MPO" else getattr(stored, "n_frames", 1)
@@ -257,6 +264,7 @@ def read_labels(mask: Path) -> NDArray[np.uint8]:
     grey and opaque. Raises DataError where it cannot be read so.
     """
     try:
+        _verify(mask)
         with Image.open(mask, formats=PICTURE_FORMATS) as image:
             image.load()
             mode, values = image.mode, np.asarray(image)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from shared.errors import DataError, StudyError
 from shared.gaze import Eyes
+from shared.parsing import shortened
 from shared.regions import drawn_regions
 from shared.screen import Screen
 from shared.stimuli import LEFT_OUT, common_background, read_stimuli
@@ -621,5 +622,6 @@ def _first_problem(error: ValidationError, values: dict[str, Any]) -> str:
     if problem["type"] == "extra_forbidden":
         return f'there is no setting "{key}": check its spelling, or remove it.'
     rule = re.sub(r"^(Value error|Assertion failed), ", "", problem["msg"])
-    shown = "" if isinstance(value, dict) else f"; {value!r} is not allowed"
+    written = repr(value) if len(repr(value)) <= 60 else shortened(str(value))
+    shown = "" if isinstance(value, dict) else f"; {written} is not allowed"
     return f"{key}: {rule[0].lower() + rule[1:]}{shown}."

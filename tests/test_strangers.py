@@ -8,11 +8,9 @@ same is run again: it may refuse, in a sentence; what is the other's stays as it
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +30,7 @@ from shared.labels import label
 from shared.publishing import finish_changes
 from shared.study import ObserverSettings, ProtocolSettings, Study
 from shared.withdrawal import withdraw, withdrawal
+from tests.watching import outside, watched
 
 TRACKER: dict[str, Any] = {
     "manufacturer": "Maker", "model": "M1", "serial": "7", "software": "1.0", "rate_hz": 250.0,
@@ -208,45 +207,6 @@ def test_inside_takes_what_is_in_the_study_and_nothing_that_a_link_leads_out_to(
             inside(study, study / path)
 
 
-class _Watch:
-    """What Python reports of files that are written or deleted, while it is on; a hook cannot be taken off again."""
-
-    def __init__(self) -> None:
-        self.on = False
-        self.paths: set[Path] = set()
-        sys.addaudithook(self._hear)
-
-    def _hear(self, event: str, args: tuple[Any, ...]) -> None:
-        if not self.on:
-            return
-        if event == "open":
-            path, mode, flags = args
-            writes = any(c in mode for c in "wax+") if mode else flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-            named = [path] if writes else []
-        elif event in ("os.remove", "os.rmdir", "os.mkdir", "os.truncate", "shutil.rmtree"):
-            named = [args[0]]
-        elif event in ("os.rename", "os.link", "os.symlink"):
-            named = [args[0], args[1]] if event == "os.rename" else [args[1]]
-        else:
-            return
-        for name in named:
-            if isinstance(name, str | bytes | os.PathLike):
-                self.paths.add(Path.cwd() / os.fsdecode(name))
-
-
-WATCH = _Watch()
-
-
-@contextmanager
-def watched() -> Iterator[set[Path]]:
-    WATCH.paths = set()
-    WATCH.on = True
-    try:
-        yield WATCH.paths
-    finally:
-        WATCH.on = False
-
-
 def nothing(study: Path) -> None:
     pass
 
@@ -306,8 +266,7 @@ def test_no_link_leads_what_is_written_or_deleted_out_of_the_study(name: str, tm
         act(study)
     touched = {path.relative_to(study) for path in paths if path.is_relative_to(study)} - {Path()}
     assert touched, "nothing was seen to be written"
-    outside = {path for path in paths if path.is_relative_to(tmp_path) and not path.is_relative_to(study)}
-    assert not outside
+    assert not outside(paths, study)
     places = sorted({*touched, *(above for path in touched for above in path.parents)} - {Path()})
     tried = 0
     for number, place in enumerate(places):
