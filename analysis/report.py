@@ -94,13 +94,13 @@ class Table:
         one = {c for c in ("model", "layer") if c in self.shown and len(set(self.whole[c])) == 1}
         return [str(c) for c in self.shown.columns if c not in one]
 
-    @property
+    @cached_property
     def cells(self) -> list[list[str]]:
         """The rows as they are read on the page."""
         columns = [[cell(value, name) for value in self.shown[name]] for name in self.columns]
         return [list(row) for row in zip(*columns, strict=True)]
 
-    @property
+    @cached_property
     def numeric(self) -> list[bool]:
         """Which columns hold numbers, to be set flush right."""
         types = [self.shown[name].dtype for name in self.columns]
