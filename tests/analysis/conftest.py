@@ -14,18 +14,15 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image, ImageDraw
 
-from analysis import report, stages, workers
 from analysis.areas import AREA_COLUMNS, ATTENTION_AREA_COLUMNS, AreaPicture, areas_table, dwell
 from analysis.areas import attention as attention_on_parts
 from analysis.inference import Inference, infer, read_inference
@@ -58,6 +55,7 @@ from analysis.results import (
 from shared.errors import Remark
 from shared.stimuli import read_labels, read_stimuli
 from shared.study import Measure, Study, write_study
+from tests.analysis.quick import run_here
 
 ROOT = Path(__file__).resolve().parents[2]
 MEASURES = ("kl", "cc", "sim", "ssim", "nss")
@@ -525,30 +523,8 @@ class Cluster:
 @pytest.fixture(scope="module")
 def quick() -> Iterator[None]:
     """Analyses with one worker run in this process, and figures are blank: for tests that are about neither."""
-
-    @contextmanager
-    def here() -> Iterator[workers.Runner]:
-        def run(
-            function: Callable[[Any], Any], jobs: Iterable[Any], stage: str, progress: workers.Progress,
-            total: int | None = None,
-        ) -> list[Any]:  # fmt: skip
-            numbered, total = workers._numbered(jobs, total)
-            progress(stage, 0, total)
-            outcomes = []
-            for number, job in numbered:
-                outcomes.append(workers._alone(function, job))
-                progress(stage, number + 1, total)
-            return outcomes
-
-        yield run
-
-    def runner(n: int, cluster: str | None, study_folder: Path) -> AbstractContextManager[workers.Runner]:
-        return here() if n == 1 and cluster is None else workers.runner(n, cluster, study_folder)
-
-    blank = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stages, "runner", runner)
-        patch.setattr(report, "_plate", lambda name, figure, words: report.Plate(name, *words, svg=blank, png=b"blank"))
+        run_here(patch)
         yield
 
 

@@ -156,7 +156,7 @@ def test_a_head_that_half_of_the_pictures_choose_is_estimated_on_the_other_half(
     assert choice.p is not None and choice.p >= 1 / 24
 
 
-def test_the_page_says_what_was_chosen_on_which_pictures(halved_folder: Path, tmp_path: Path) -> None:
+def test_the_page_says_what_was_chosen_on_which_pictures(quick: None, halved_folder: Path, tmp_path: Path) -> None:
     results, inference = read_results(halved_folder), read_inference(results_folder(halved_folder))
     found = finding(results, inference)
     assert "is the closest on 4 objects; on the other 4 it is" in found.sentence

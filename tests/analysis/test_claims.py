@@ -562,7 +562,7 @@ def test_the_page_counts_its_own_rows(made_up_folder: Path, results: Results, in
     assert "In 6 of 10 points" in paper.sentences[1]
 
 
-def test_a_file_of_the_studys_own_has_a_table_of_its_own(small_study: Path) -> None:
+def test_a_file_of_the_studys_own_has_a_table_of_its_own(quick: None, small_study: Path) -> None:
     (small_study / "code").mkdir()
     text = PAPER.replace("Clark", "Clark <b>& Co</b>") + ONE.replace('"s"', '"<i>more</i>"') + 'how = "model"'
     (small_study / "code" / "Mine & yours.toml").write_text(text)

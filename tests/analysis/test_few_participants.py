@@ -56,7 +56,7 @@ def test_simultaneous_pairs_of_few_do_not_err_more_often_than_claimed(
     assert erred / 200 <= 0.05
 
 
-def test_quality_and_pictures_come_first(make_study: Callable[..., Path]) -> None:
+def test_quality_and_pictures_come_first(quick: None, make_study: Callable[..., Path]) -> None:
     text = write_report(make_study(participants=5)).read_text("utf-8")
     first, rest = text.split("</h1>")
     assert first.endswith("on 4 objects: too few for conclusions about others, which take 6 participants.")

@@ -158,7 +158,7 @@ def test_tiles_show_every_head_of_every_layer(inference: Inference) -> None:
         {"participants": 1},
         {"pictures": 1},
         {"heads": 1},
-        {"heads": 16},
+        pytest.param({"heads": 16}, marks=pytest.mark.slow),
         {"shuffled": False, "masks": False, "geometry": False},
         {"sigmas": 1},
     ],

@@ -28,6 +28,7 @@ from shared.errors import BeholderError, DataError
 from shared.gaze import no_samples
 from shared.journal import JournalWriter, Record
 from shared.study import CheckSettings, Study, read_study, write_study
+from tests.watching import outside, watched
 
 # refused: one sentence. unchanged: the same numbers. told: a sentence, or numbers beside a new remark. content: another
 # valid content, such as another finite x; a sentence or numbers, but no traceback and nothing that is not finite.
@@ -545,7 +546,9 @@ def fault_of_sentence(sentence: str, mutation: Mutation, study: Path) -> str:
 def faults(study: Path, some: Sequence[Mutation]) -> list[str]:
     stage = Stage(study)
     whole = stage.numbers()
-    return [f"{m}: {wrong}" for m in some if (wrong := fault(study, m, stage, whole))]
+    with watched() as paths:
+        found = [f"{m}: {wrong}" for m in some if (wrong := fault(study, m, stage, whole))]
+    return found + [f"written outside of the study: {path}" for path in outside(paths, study)]
 
 
 def test_the_whole_data_set_gives_fixations_of_everybody(study: Path) -> None:

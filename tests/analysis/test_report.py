@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter
 
+from analysis import report
 from analysis.density import Ratio, Share
 from analysis.held_out_sigma import SigmaEstimate
 from analysis.inference import Estimate, GroupContrast, Groups, Inference, SigmaReading, infer, read_inference
@@ -38,6 +39,7 @@ from analysis.wording import (
 from shared.errors import DataError
 from shared.stimuli import read_stimuli
 from shared.study import write_study
+from tests.analysis.quick import drawn_plate
 
 MEASURES = ("kl", "cc", "sim", "ssim", "nss")  # of the made-up study
 VOID = {"meta", "img", "link", "br", "input", "hr"}
@@ -81,8 +83,11 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-@pytest.fixture(scope="session")
-def page(made_up_folder: Path) -> Page:
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+@pytest.fixture(scope="module")
+def page(quick: None, made_up_folder: Path) -> Page:
     """The page of the made-up study."""
     return Page(write_report(made_up_folder).read_text("utf-8"))
 
@@ -118,7 +123,8 @@ def test_the_page_loads_nothing_from_a_network_or_a_disk(page: Page, made_up_fol
     assert not re.search(r"fetch\(|XMLHttpRequest|import\(|https?:", script)
 
 
-def test_the_same_results_give_the_same_bytes(small_study: Path) -> None:
+def test_the_same_results_give_the_same_bytes(small_study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "_plate", drawn_plate)
     folder = results_folder(small_study)
 
     def written() -> dict[str, bytes]:

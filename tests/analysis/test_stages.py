@@ -193,6 +193,7 @@ def test_the_fixed_sigma_has_floors_ceilings_windows_and_the_object(analysed: Pa
     assert set(areas["source"]) == heads | {"people"} and set(areas["part"]) == {"object"}
 
 
+@pytest.mark.slow
 def test_equal_counts_are_there_where_groups_are_asked_for(analysed: Path, tmp_path: Path) -> None:
     study = copy(analysed, tmp_path)
     settings = read_study(study)
@@ -260,6 +261,7 @@ def test_a_second_analysis_computes_nothing(analysed: Path) -> None:
     assert bytes_of(analysed) == before
 
 
+@pytest.mark.slow
 def test_only_what_a_setting_touches_is_computed_again(analysed: Path, tmp_path: Path) -> None:
     study = copy(analysed, tmp_path)
     settings = read_study(study)
@@ -305,6 +307,7 @@ def test_missing_and_broken_pictures_are_said_and_the_rest_is_analysed(analysed:
     assert "scene-3.png" in page and "scene-2.png" in page
 
 
+@pytest.mark.slow
 def test_a_participant_whose_recording_is_gone_is_said(analysed: Path, tmp_path: Path) -> None:
     study = copy(analysed, tmp_path)
     shutil.rmtree(study / "sub-02")
@@ -343,6 +346,7 @@ def gaze(n: int, seed: int, off: bool = False) -> pd.DataFrame:
     })  # fmt: skip
 
 
+@pytest.mark.slow
 def test_somebody_who_never_looked_at_the_pictures_is_said_and_left_out(tmp_path: Path) -> None:
     study = imported(tmp_path, {"01": gaze(5, 1), "02": gaze(5, 2), "03": gaze(5, 3, off=True)})
     done = analyze(study, workers=1)
@@ -357,6 +361,7 @@ def test_a_study_without_any_gaze_on_pictures_is_refused_with_the_place_to_look(
         analyze(study, workers=1)
 
 
+@pytest.mark.slow
 def test_one_participant_alone_gives_a_report(tmp_path: Path) -> None:
     study = imported(tmp_path, {"01": gaze(6, 1)})
     assert analyze(study, workers=1).report.is_file()
@@ -375,6 +380,7 @@ def test_nothing_to_analyse_says_what_to_do(tmp_path: Path) -> None:
         find(study)
 
 
+@pytest.mark.slow
 def test_simulated_observers_stay_simulated_where_the_truth_is_not_shared(analysed: Path, tmp_path: Path) -> None:
     study = copy(analysed, tmp_path)
     shutil.rmtree(study / "sourcedata")
@@ -394,6 +400,7 @@ def test_what_the_report_shows_makes_it_anew_when_it_changes(analysed: Path, tmp
     assert "77.7" in analyze(study, workers=1).report.read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_a_pictures_size_in_the_settings_counts_where_no_recording_says_it(tmp_path: Path) -> None:
     study = imported(tmp_path, {"01": gaze(5, 1), "02": gaze(5, 2)})
     analyze(study, workers=1)
@@ -445,6 +452,7 @@ def test_two_recordings_of_one_name_and_other_tasks_are_not_mixed_in(analysed: P
         find(study)
 
 
+@pytest.mark.slow
 def test_a_participant_with_two_runs_weighs_once_in_the_pooled_map(tmp_path: Path) -> None:
     first, second, other = gaze(5, 1), gaze(5, 2), gaze(5, 3)
     both = pd.concat([first, second.assign(fixation=second["fixation"] + 5)])
@@ -461,6 +469,7 @@ def test_a_participant_with_two_runs_weighs_once_in_the_pooled_map(tmp_path: Pat
     np.testing.assert_allclose(tables[0], tables[1], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_an_even_spread_stays_even_when_maps_are_smoothed(tmp_path: Path) -> None:
     wide = SMALL.maps.model_copy(update={"smooth": "both", "sigma_from": 4.0, "sigma_to": 4.0, "sigma": 4.0})
     study = imported(tmp_path, {"01": gaze(6, 1), "02": gaze(6, 2)}, SMALL.model_copy(update={"maps": wide}))
@@ -486,6 +495,7 @@ def test_two_analyses_of_a_study_do_not_run_at_once(analysed: Path, tmp_path: Pa
         analyze(study, workers=1)
 
 
+@pytest.mark.slow
 def test_a_report_that_was_interrupted_is_made_again(
     analysed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -586,6 +596,7 @@ def test_a_trial_over_a_limit_is_in_no_map_and_is_said_on_the_page(analysed: Pat
     assert "50 % of samples lost" not in again.report.read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_somebody_of_whom_too_little_is_left_is_left_out_altogether(analysed: Path, tmp_path: Path) -> None:
     study = copy(analysed, tmp_path)
     for trial in (1, 2, 3):
@@ -606,6 +617,7 @@ def test_where_the_limits_leave_nothing_one_sentence_says_so(analysed: Path, tmp
         analyze(study, workers=1)
 
 
+@pytest.mark.slow
 def test_a_limit_to_loss_leaves_imported_fixations_alone(tmp_path: Path) -> None:
     study = imported(tmp_path, {"01": gaze(5, 1), "02": gaze(5, 2)})
     limits(study, trial_loss_percent=0.0, trial_drift_deg=0.01, accuracy_deg=0.01)
@@ -642,6 +654,7 @@ def test_the_primary_measure_is_there_with_and_without_the_correction_of_drift(a
     pd.testing.assert_frame_equal(ours, theirs, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_what_inference_had_to_leave_out_is_told_with_the_other_remarks(analysed: Path, tmp_path: Path) -> None:
     study = copy(analysed, tmp_path)
     without_gaze(study, "02", trial=3)
@@ -687,6 +700,7 @@ def test_a_mouse_is_analysed_and_never_called_eyes(simulated: Path, tmp_path: Pa
     assert read_results(study).trials["included"].all()
 
 
+@pytest.mark.slow
 def test_a_mouse_on_one_picture_gives_a_report_with_its_cautions(simulated: Path, tmp_path: Path) -> None:
     study = copy(simulated, tmp_path)
     for number in (1, 2, 3):
