@@ -19,6 +19,8 @@ from shared.inside import inside
 from shared.provenance import file_digest
 
 SUMS = "sums.json"
+# What a report writes, and nothing else does.
+OF_REPORT = ("inference.json", "report.html", "figures", "tables")
 # Results by picture, each known as up to date by itself; all other files belong together.
 BY_PICTURE = ("attention", "alignment", "fixed", "chance")
 
@@ -56,10 +58,7 @@ def only_inside(study_folder: Path, folder: Path) -> None:
 
 def seal(folder: Path) -> None:
     """Write the sums of all files in a folder of results."""
-    sums = {path.relative_to(folder).as_posix(): file_digest(path) for path in _files(folder)}
-    part = folder / f".{SUMS}.part"
-    part.write_text(json.dumps(sums, indent=0) + "\n", encoding="utf-8")
-    part.replace(folder / SUMS)
+    _write_sums({path.relative_to(folder).as_posix(): file_digest(path) for path in _files(folder)}, folder)
 
 
 def unseal(folder: Path) -> None:
@@ -67,12 +66,37 @@ def unseal(folder: Path) -> None:
     (folder / SUMS).unlink(missing_ok=True)
 
 
-def drop_damaged(folder: Path) -> list[Remark]:
-    """Delete files of the last analysis that are not as it wrote them, and what belongs to them; a remark on each."""
+def unseal_report(folder: Path) -> bool:
+    """From here until `seal` nobody vouches for what a report writes; returns whether somebody does for all else."""
+    sums = _read_sums(folder)
+    if sums is not None:
+        _write_sums({name: value for name, value in sums.items() if name.split("/")[0] not in OF_REPORT}, folder)
+    return sums is not None
+
+
+def _read_sums(folder: Path) -> dict[str, str] | None:
     try:
         sums = json.loads((folder / SUMS).read_text("utf-8"))
-        wanted = {str(name): str(value) for name, value in sums.items()}
+        return {str(name): str(value) for name, value in sums.items()}
     except (OSError, ValueError, AttributeError, RecursionError):
+        return None
+
+
+def _write_sums(sums: dict[str, str], folder: Path) -> None:
+    part = folder / f".{SUMS}.part"
+    part.write_text(json.dumps(sums, indent=0) + "\n", encoding="utf-8")
+    part.replace(folder / SUMS)
+
+
+def drop_damaged(folder: Path) -> list[Remark]:
+    """Delete files of the last analysis that are not as it wrote them, and what belongs to them; a remark on each.
+
+    What an analysis that was killed left half written is deleted too; it is done again like the rest that was not done.
+    """
+    for half_written in folder.rglob(".*.part"):
+        half_written.unlink()
+    wanted = _read_sums(folder)
+    if wanted is None:
         return []
     # Of what was deleted nothing need be said: it is made anew like what was never there.
     there = [(name, folder / name) for name in wanted if (folder / name).exists()]

@@ -32,7 +32,7 @@ from analysis.exclusion import LIMITS, counted, exclude
 from analysis.exclusion import remarks as exclusion_remarks
 from analysis.fixations import RunFixations, fixations_of_import, fixations_of_run, with_other_correction
 from analysis.gaze_maps import Grid, coverage, grid_for, sigma_in_map_px, to_map_px
-from analysis.intact import SUMS, DamagedError, drop, drop_damaged, only_inside, reading, seal, unseal
+from analysis.intact import DamagedError, drop, drop_damaged, only_inside, reading, seal, unseal, unseal_report
 from analysis.measures import lift
 from analysis.results import (
     ATTENTION_COLUMNS,
@@ -288,8 +288,7 @@ def conclude(study_folder: Path, progress: Progress = lambda stage, done, total:
                 f'{folder / damaged[0].about} was damaged, and what belongs to it is deleted: "beholder analyze '
                 f'{study_folder}" makes it anew.'
             )
-        sealed = (folder / SUMS).exists()
-        unseal(folder)
+        sealed = unseal_report(folder)
         report = _conclude(study_folder, progress)
         if sealed:
             seal(folder)
