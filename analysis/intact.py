@@ -96,6 +96,11 @@ def drop_damaged(folder: Path) -> list[Remark]:
     for half_written in folder.rglob(".*.part"):
         half_written.unlink()
     wanted = _read_sums(folder)
+    if wanted is None and (folder / SUMS).exists():
+        # A disk that damaged this may have damaged anything.
+        for path in folder.iterdir():
+            delete(path)
+        return [Remark(SUMS, "was damaged, and with it every result is made anew, for nothing vouches for them")]
     if wanted is None:
         return []
     # Of what was deleted nothing need be said: it is made anew like what was never there.

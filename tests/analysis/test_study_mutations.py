@@ -244,8 +244,8 @@ def is_explained(mutation: Mutation, found: Any, whole: Any) -> bool:
         rows, said = found
         # A file that ends early is what a crash leaves, a number that is another may have been measured: who can tell?
         others = set(rows) - set(whole[0])
-        cell = mutation.what.startswith("a cell")
-        return len(others) <= cell and (said or cell or rows == whole[0][: len(rows)])
+        one_number = mutation.what.startswith(("a cell", "a bit"))
+        return len(others) <= one_number and (said or one_number or rows == whole[0][: len(rows)])
     if mutation.kind == "pictures" and mutation.path.name in found[1]:
         return True
     # A table, and a setting, may say anything that can be meant. A picture, a mask or a map has sums of its own.
