@@ -113,7 +113,7 @@ def shipped(study: Path, steps: object, new: bool = True) -> None:
     (place / "redo.json").write_text(steps if isinstance(steps, str) else json.dumps(steps))
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [c if c == "finish" else pytest.param(c, marks=pytest.mark.slow) for c in COMMANDS])
 @pytest.mark.parametrize(
     "path",
     ["{other}", "{other}/thesis.txt", "../other", "../other/thesis.txt", "sub-01/../../other", "./sub-01", "study.toml",
@@ -135,6 +135,15 @@ def test_a_redo_log_that_names_another_place_is_refused_before_anything_is_touch
     assert {name for name in {*after, *mine} if after.get(name) != mine.get(name)} <= {
         ".beholder/publish.lock", ".beholder/analysis.lock", ".beholder/journal"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_refuses_such_a_log(victim: Victim, command: str) -> None:
+    shipped(victim.study, [["take", "../other"]])
+    before = content(victim.folder)
+    with pytest.raises(DataError, match=r"redo\.json holds the step .*nothing was touched"):
+        COMMANDS[command](victim.study)
+    assert content(victim.folder) == before
 
 
 @pytest.mark.parametrize(

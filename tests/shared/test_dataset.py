@@ -590,15 +590,3 @@ def test_gaze_that_is_not_read_or_is_gone_is_told(beh: Path) -> None:
     assert unread.about.endswith("recording-left_physio.tsv.gz") and unread.text.startswith("is not read")
     assert unread.text.endswith("(the first of 2 such files)")
     assert gone.about.endswith(GAZE) and gone.text.startswith("is not there")
-
-
-def test_an_hour_of_gaze_at_a_tracker_is_read_fast(study: Path) -> None:
-    published(study, samples=some_samples(75_000))
-    run = dataset.runs(study)[0]
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        dataset.read_recording(run)
-        seconds.append(time.perf_counter() - start)
-    # Two eyes of 75,000 rows each; the best of three, since the machine is shared.
-    assert min(seconds) < 0.6
