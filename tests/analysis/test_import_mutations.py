@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -32,7 +33,10 @@ def assert_all_end_well(tried: list[Mutation], folder: Path) -> Counter[str]:
             found = verdict(mutation, folder / str(number))
             assert is_allowed(mutation.expects, found), (mutation.kind, mutation.what, found, mutation.expects)
             ends[found] += 1
-    assert not outside(paths, folder)
+    # HDF5 is read in a process of its own, which hands its arrays over in a temporary folder that is gone again.
+    handed_over = {path for path in paths if path.parent == Path(tempfile.gettempdir()) and path.name.startswith("tmp")}
+    assert not outside(paths - handed_over, folder)
+    assert not any(path.exists() for path in handed_over)
     return ends
 
 
