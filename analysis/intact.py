@@ -95,14 +95,14 @@ def drop_damaged(folder: Path) -> list[Remark]:
     """
     for half_written in folder.rglob(".*.part"):
         half_written.unlink()
+    if not (folder / SUMS).exists():
+        return []
     wanted = _read_sums(folder)
-    if wanted is None and (folder / SUMS).exists():
+    if wanted is None:
         # A disk that damaged this may have damaged anything.
         for path in folder.iterdir():
             delete(path)
         return [Remark(SUMS, "was damaged, and with it every result is made anew, for nothing vouches for them")]
-    if wanted is None:
-        return []
     # Of what was deleted nothing need be said: it is made anew like what was never there.
     there = [(name, folder / name) for name in wanted if (folder / name).exists()]
     # All are looked at before the first is deleted: with it goes what belongs to it.

@@ -31,11 +31,8 @@ def written(event: str, args: tuple[Any, ...]) -> list[Path]:
 
 def _folder(descriptor: Any) -> Path:
     """What a relative path starts from: an open folder, as Linux tells it, or the working folder."""
-    return (
-        Path(f"/proc/self/fd/{descriptor}").readlink()
-        if isinstance(descriptor, int) and descriptor >= 0
-        else Path.cwd()
-    )
+    is_open = isinstance(descriptor, int) and descriptor >= 0
+    return Path(f"/proc/self/fd/{descriptor}").readlink() if is_open else Path.cwd()
 
 
 class _Watch:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from analysis.importing import import_fixations
 from analysis.importing_gaze import NewStudy, import_asc, import_tobii, without_dates, without_folders
 from shared.dataset import read_recording, runs
+from tests.analysis.scenes import two_pictures
 
 PLACES = [
     r"C:\Users\schmidt\Documents and Settings\a.png", "file:///home/schmidt/my%20study/a.png",
@@ -65,11 +65,7 @@ def test_cleaning_any_text_is_final_and_adds_nothing(text: str) -> None:
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    folder = tmp_path / "images"
-    folder.mkdir()
-    for name in ("a.png", "b.png"):
-        Image.new("RGB", (400, 300), "teal").save(folder / name)
-    return folder
+    return two_pictures(tmp_path / "images")
 
 
 def new(images: Path) -> NewStudy:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageDraw
 
 from analysis.intact import SUMS, DamagedError
 from analysis.results import results_folder
@@ -25,6 +24,7 @@ from shared.study import (
     StudySettings,
     TrackerSettings,
 )
+from tests.analysis.scenes import three_scenes, written
 
 SMALL = Study(
     study=StudySettings(name="Small"),
@@ -48,16 +48,7 @@ def cache(quick: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
 @pytest.fixture(scope="module")
 def analysed(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("analysed")
-    for kind in ("images", "masks"):
-        (folder / "pictures" / kind).mkdir(parents=True)
-    for number in range(3):
-        picture, mask = Image.new("RGB", (120, 90), "lightgrey"), Image.new("L", (120, 90))
-        box = (20 + 15 * number, 20, 60 + 15 * number, 60)
-        ImageDraw.Draw(picture).ellipse(box, fill="teal")
-        ImageDraw.Draw(mask).ellipse(box, fill=1)
-        picture.save(folder / "pictures" / "images" / f"scene-{number}.png")
-        mask.save(folder / "pictures" / "masks" / f"scene-{number}.png")
-    create_study(folder / "study", SMALL, folder / "pictures")
+    create_study(folder / "study", SMALL, three_scenes(folder / "pictures"))
     simulate(folder / "study", 2, seed=1, workers=1)
     analyze(folder / "study", workers=1)
     return folder / "study"
@@ -66,15 +57,6 @@ def analysed(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def study(analysed: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(analysed, tmp_path / "study"))
-
-
-def written(folder: Path) -> dict[str, bytes]:
-    """Every derived file, without the one that says when it was made."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in files
-        if path.name not in ("provenance.json", SUMS)
-    }  # fmt: skip
 
 
 def flipped(data: bytes) -> bytes:

@@ -17,9 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
 
-from analysis.intact import SUMS
 from analysis.results import results_folder
 from analysis.stages import analyze, find
 from experiment.observer import read_densities
@@ -40,6 +38,7 @@ from shared.study import (
     read_study,
     to_toml,
 )
+from tests.analysis.scenes import three_scenes, written
 from tests.watching import outside, watched
 
 Kind = Literal["settings", "pictures", "maps", "journal", "results", "cache"]
@@ -158,15 +157,6 @@ def mutations(study: Path, cache: Path) -> dict[Kind, list[Mutation]]:
 # ------------------------------------------------------------------------------------------------- what comes of them
 
 
-def derived(study: Path) -> dict[str, bytes]:
-    """Every result, without the files that say when it was made."""
-    folder = results_folder(study)
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in ("provenance.json", SUMS)
-    }  # fmt: skip
-
-
 def settings(study: Path) -> object:
     found = read_study(study)
     again = study.parent / "again"
@@ -206,7 +196,7 @@ def journal(study: Path) -> object:
 
 def results(study: Path) -> object:
     analyze(study, workers=1)
-    return derived(study)
+    return written(results_folder(study))
 
 
 OUTCOMES: dict[Kind, Callable[[Path], object]] = {
@@ -226,8 +216,8 @@ def fault(broken: list[Mutation], study: Path, whole: object, allowed: tuple[Pat
             found = refusal
         except Exception as error:
             return f"traceback: {type(error).__name__}: {error}"
-    if written := outside(paths, *allowed):
-        return f"written outside of the study: {written}"
+    if elsewhere := outside(paths, *allowed):
+        return f"written outside of the study: {elsewhere}"
     if isinstance(found, BeholderError):
         sentence = str(found)
         named = broken[0].path.name in sentence or (kind == "journal" and "sub-01" in sentence)
@@ -268,17 +258,8 @@ def cache(quick: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
 def whole(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An analysed study with maps of its observer and the journal of a session that was cut short; never changed."""
     folder = tmp_path_factory.mktemp("whole")
-    for kind in ("images", "masks"):
-        (folder / "pictures" / kind).mkdir(parents=True)
-    for number in range(3):
-        picture, mask = Image.new("RGB", (120, 90), "lightgrey"), Image.new("L", (120, 90))
-        box = (20 + 15 * number, 20, 60 + 15 * number, 60)
-        ImageDraw.Draw(picture).ellipse(box, fill="teal")
-        ImageDraw.Draw(mask).ellipse(box, fill=1)
-        picture.save(folder / "pictures" / "images" / f"scene-{number}.png")
-        mask.save(folder / "pictures" / "masks" / f"scene-{number}.png")
     study = folder / "study"
-    dataset.create_study(study, SMALL, folder / "pictures")
+    dataset.create_study(study, SMALL, three_scenes(folder / "pictures"))
     y, x = np.mgrid[:90, :120]
     bumps = {f"scene-{n}": np.exp(-((x - 40 - 15 * n) ** 2 + (y - 40) ** 2) / 800) for n in range(3)}
     np.savez(study / "maps.npz", **bumps)

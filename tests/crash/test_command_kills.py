@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import pytest
 from filelock import FileLock
-from PIL import Image, ImageDraw
 
 from analysis.importing import import_fixations
 from analysis.importing_gaze import NewStudy, import_asc, import_tobii
@@ -35,6 +34,7 @@ from shared.errors import StudyError
 from shared.study import AlignmentSettings, MapSettings, ModelSettings, ProtocolSettings, Study, TrackerSettings
 from shared.withdrawal import withdraw
 from tests.analysis.quick import run_here
+from tests.analysis.scenes import three_scenes, two_pictures
 from tests.watching import written
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes: run this on Linux or macOS")
@@ -93,11 +93,7 @@ def tobii() -> str:
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    folder = tmp_path / "images"
-    folder.mkdir()
-    for name in ("a.png", "b.png"):
-        Image.new("RGB", (400, 300), "teal").save(folder / name)
-    return folder
+    return two_pictures(tmp_path / "images")
 
 
 def imports_of(tmp_path: Path, images: Path) -> dict[str, Callable[[Path, bool], object]]:
@@ -217,17 +213,7 @@ SMALL = Study(
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    source = tmp_path_factory.mktemp("pictures")
-    for kind in ("images", "masks"):
-        (source / kind).mkdir()
-    for number in range(3):
-        picture, mask = Image.new("RGB", (120, 90), "lightgrey"), Image.new("L", (120, 90))
-        box = (20 + 15 * number, 20, 60 + 15 * number, 60)
-        ImageDraw.Draw(picture).ellipse(box, fill="teal")
-        ImageDraw.Draw(mask).ellipse(box, fill=1)
-        picture.save(source / "images" / f"scene-{number}.png")
-        mask.save(source / "masks" / f"scene-{number}.png")
-    return source
+    return three_scenes(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.mark.slow
