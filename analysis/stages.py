@@ -372,6 +372,9 @@ def _fixation_stage(
         )
     with reading(paths["recordings.json"]):
         recordings = json.loads(paths["recordings.json"].read_text("utf-8"))
+        width_deg = _set_widths(study, found.stimuli) | recordings["width_deg"]
+        simulated, imported = dict(recordings["simulated"]), tuple(recordings["imported"])
+        trackers, screens = tuple(recordings["trackers"]), tuple(recordings["screens"])
     noted = [*remarks_of(paths["fixations.parquet"]), *_import_remarks(study_folder)]
     if found.imports and found.recordings:
         text = "stand beside recorded ones: their pictures are taken to have been as large"
@@ -380,11 +383,11 @@ def _fixation_stage(
         fixations,
         with_other_correction(fixations, trials, found.stimuli, corrected=study.fixations.correct_drift),
         trials,
-        _set_widths(study, found.stimuli) | recordings["width_deg"],
-        recordings["simulated"],
-        tuple(recordings["imported"]),
+        width_deg,
+        simulated,
+        imported,
         tuple(noted),
-        Setup(tuple(recordings["trackers"]), tuple(recordings["screens"]), _answers(study_folder, trials)),
+        Setup(trackers, screens, _answers(study_folder, trials)),
     ), computed
 
 
