@@ -59,8 +59,9 @@ HALF_MS_LATER = 0x0002
 LAST_SAMPLES_MS, MODE_SWITCH_MS, CLOSING_MS, BLOCK_STARTS_MS = 100, 50, 500, 1000
 # A transfer's progress is shown so often.
 PROGRESS_EVERY_S = 0.5
-# How the host words a calibration that is not one.
-FAILURES = ("FAIL", "ABORT", "POOR")
+# What the library says of a calibration, and its number in words (trackers' own: 0 alone is one that can be used).
+RESULT = re.compile(r"calibration_result:\s*(-?\d+)")
+RESULTS = {0: "good", 1: "poor", -1: "failed", 27: "aborted", 1000: "unknown"}
 # So many messages at once, and the next waits so long: a host that is flooded drops some.
 BURST, BETWEEN_BURSTS_MS = 5, 4
 # A message of these is no instant of the picture's: Data Viewer looks for it at the beginning.
@@ -294,8 +295,10 @@ class EyeLinkTracker:
         return self._calibration(shown_by.targets_px, refusal)
 
     def _calibration(self, targets_px: Sequence[tuple[float, float]], refusal: str) -> Calibration:
-        """What the host says of it; its result's number is not to be relied on, its words are."""
+        """What the library says of it, by the number in its message; what is not understood is a failure."""
         message = " ".join(str(self._link.getCalibrationMessage() or "").split())
+        result = RESULT.search(message)
+        number = int(result[1]) if result else None
         points = tuple(Point(i, x, y) for i, (x, y) in enumerate(targets_px, start=1))
         wanted = len(self._points)
         if len(points) < wanted:
@@ -303,7 +306,9 @@ class EyeLinkTracker:
             message = f"the set-up was left when {len(points)} of {wanted} targets had been shown"
         elif not message:
             message = refusal or "the EyeLink did not say how its calibration went"
-        elif not any(word in message.upper() for word in FAILURES):
+        elif number is not None:
+            message = f"the EyeLink calls its calibration {RESULTS.get(number, 'unknown')} ({message})"
+        if number == 0 and len(points) >= wanted:
             return Calibration(True, points, (), message)
         return Calibration(False, points, (), message)
 

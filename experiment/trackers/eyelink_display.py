@@ -27,7 +27,8 @@ T = TypeVar("T")
 
 # Between two targets the screen is empty for less than this: then the keys are shown again.
 EMPTY_S = 2.0
-# Asked for keys, we let so much time pass: the library asks again at once.
+# The library asks for keys 1,250 times a second, and draws nothing while it waits: the screen and the session, which
+# take up to a frame, are attended to so often.
 STEP_S = 0.015
 # Colours by the library's numbers: hairs of corneal reflection and pupil, boxes of pupil and search, mouse, overlays.
 LINE_COLOURS = {1: "#ffffff", 2: "#ffffff", 3: "#00ff00", 4: "#ff0000", 5: "#ff0000", 6: "#00ff00", 7: "#ff0000"}
@@ -70,6 +71,7 @@ class SetupScreen:
         self.alerts: list[str] = []
         self._target: tuple[Point, float] | None = None
         self._empty_since_s: float | None = None
+        self._attended_s = float("-inf")
         self._pixels: NDArray[np.uint8] = np.zeros((1, 1, 3), np.uint8)
         self._palette: NDArray[np.uint8] = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
         self._lines: list[tuple[float, float, float, float, str]] = []
@@ -81,6 +83,7 @@ class SetupScreen:
         self._display, self._watch, self._leave = display, watch, leave
         self.failure, self.targets_px, self.alerts = None, [], []
         self._target = self._empty_since_s = None
+        self._attended_s = float("-inf")
 
     def guarded(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """What the call returns; None once anything was raised, be it Ctrl-C, which is kept for later."""
@@ -95,14 +98,17 @@ class SetupScreen:
             return None
 
     def keys(self) -> list[int]:
-        """The codes of the keys pressed since the last call; lets a frame pass, and attends to the session."""
+        """The codes of the keys pressed since the last call; once a frame it draws, and attends to the session."""
         display = self._shown_on()
+        now_s = display.clock.now_s()
+        if now_s < self._attended_s + STEP_S:
+            return []
+        self._attended_s = now_s
         self._watch()
         if self._target is not None:
             self._show_target()
-        elif self._empty_since_s is not None and display.clock.now_s() - self._empty_since_s > EMPTY_S:
+        elif self._empty_since_s is not None and now_s - self._empty_since_s > EMPTY_S:
             self.menu()
-        display.hold(display.clock.now_s() + STEP_S)
         names = [event.name for event in display.events() if isinstance(event, Key)]
         return [code for name in names if (code := self._code(name)) is not None]
 
@@ -135,9 +141,8 @@ class SetupScreen:
 
     # The camera's picture, line by line.
 
-    def begin_picture(self, width_px: int, height_px: int) -> None:
-        """The camera's picture has so many px."""
-        self._pixels = np.zeros((int(height_px), int(width_px), 3), np.uint8)
+    def begin_picture(self) -> None:
+        """A picture of the camera's is to come; how large it is, its lines say."""
         self._target = None
 
     def title(self, text: str) -> None:
@@ -149,12 +154,16 @@ class SetupScreen:
         self._palette = np.stack([np.asarray(list(part), np.uint8) for part in (red, green, blue)], axis=1)
 
     def line(self, width_px: int, number: int, of: int, colours: Sequence[int]) -> bool:
-        """A line of the picture, counted from 1; returns whether it was the last."""
-        numbers = np.asarray(list(colours)[: int(width_px)], np.int64)
+        """A line of the picture, counted from 1, of so many; returns whether it was the last.
+
+        The picture is as large as its lines: the size that the library announces (`setup_image_display`) is twice that.
+        """
+        if self._pixels.shape[:2] != (of, width_px):
+            self._pixels = np.zeros((of, width_px, 3), np.uint8)
+        numbers = np.asarray(list(colours)[:width_px], np.int64)
         row = self._palette[np.clip(numbers, 0, len(self._palette) - 1)]
-        if 1 <= number <= len(self._pixels):
-            width = min(len(row), self._pixels.shape[1])
-            self._pixels[number - 1, :width] = row[:width]
+        if 1 <= number <= of:
+            self._pixels[number - 1, : len(row)] = row
         if number == 1:
             self._lines, self._boxes = [], []
         return number >= of
@@ -258,7 +267,7 @@ def custom_display(pylink: Any, setup: SetupScreen) -> Any:
             setup.guarded(setup.alert, msg)
 
         def setup_image_display(self, width: int, height: int) -> int:
-            setup.guarded(setup.begin_picture, width, height)
+            setup.guarded(setup.begin_picture)
             return 1
 
         def exit_image_display(self) -> None:
@@ -271,7 +280,7 @@ def custom_display(pylink: Any, setup: SetupScreen) -> Any:
             setup.guarded(setup.palette, red, green, blue)
 
         def draw_image_line(self, width: int, line: int, totlines: int, buff: Sequence[int]) -> None:
-            if setup.guarded(setup.line, width, line, totlines, buff):
+            if setup.guarded(setup.line, int(width), int(line), int(totlines), buff):
                 # The library answers by drawing its hairs and boxes.
                 self.draw_cross_hair()
                 setup.guarded(setup.show_picture)

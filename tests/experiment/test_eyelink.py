@@ -477,7 +477,7 @@ def test_targets_stand_on_the_sides_as_far_out_as_the_study_has_them_and_shrink(
     scenes: list[tuple[float, Sequence[Shape]]] = []
     display.watcher = lambda onset_s, scene: scenes.append((onset_s, scene))
     done = tracker.calibrate(display, POINTS)
-    assert done.success and "GOOD" in done.message and done.failed == () and done.data == b""
+    assert done.success and "good (calibration_result: 0)" in done.message and done.failed == () and done.data == b""
     # Corners would leave the host's model of squares without what tells x from y.
     places = [(960, 540), (960, 40), (960, 1040), (460, 540), (1460, 540)]
     np.testing.assert_allclose([(p.x_px, p.y_px) for p in done.points], places, atol=1.5)
@@ -485,6 +485,8 @@ def test_targets_stand_on_the_sides_as_far_out_as_the_study_has_them_and_shrink(
     dots = [shape for _, scene in scenes for shape in scene if isinstance(shape, Dot) and shape.x_px < 500]
     sizes = [dot.diameter_px for dot in dots]
     assert sizes == sorted(sizes, reverse=True) and sizes[0] > 2 * sizes[-1] and len(sizes) > 10
+    # The library is answered at once, and waits for a frame no oftener than the display shows one.
+    assert max(host.answered_s) <= 1 / 50 and np.mean(np.array(host.answered_s) < 1e-6) > 0.9
     assert host.file == "07_1.EDF"
     assert "DISPLAY_COORDS 0 0 1919 1079" in host.log[0] and "participant 07 run 1" in host.log[1]
 
@@ -501,7 +503,7 @@ def test_nine_targets_and_a_single_one_anew_are_a_whole_calibration() -> None:
 @pytest.mark.parametrize(
     ("kind", "says", "shown"),
     [
-        ("calibration_failed", "FAILED", 5),
+        ("calibration_failed", "failed (calibration_result: -1)", 5),
         ("calibration_aborted", "2 of 5 targets", 2),
         ("never_calibrated", "0 of 5 targets", 0),
         ("drift_check_aborted", "DRIFT CHECK ABORTED", 5),
@@ -511,6 +513,14 @@ def test_a_calibration_that_is_none_never_passes(kind: str, says: str, shown: in
     tracker, _, display = connected(Fault(kind))
     done = tracker.calibrate(display, POINTS)
     assert not done.success and says in done.message and len(done.points) == shown
+
+
+@pytest.mark.parametrize("said", ["calibration_result: 1", "calibration_result: 5", "all went well", "result 0"])
+def test_what_is_poor_or_not_understood_is_no_calibration(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    tracker, _, display = connected()
+    monkeypatch.setattr("fake_pylink.EyeLink.getCalibrationMessage", lambda self: said)
+    done = tracker.calibrate(display, POINTS)
+    assert not done.success and said in done.message
 
 
 def test_a_host_that_says_nothing_of_its_calibration_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -574,6 +584,11 @@ class Attended(HeadlessDisplay):
         if self.clock.now_s() >= self._at_s:
             raise self._end
         super().hold(until_s)
+
+    def events(self) -> list[WindowEvent]:
+        if self.clock.now_s() >= self._at_s:
+            raise self._end
+        return super().events()
 
 
 @pytest.mark.parametrize("end", [RuntimeError("a defect"), KeyboardInterrupt(), TrackerError("stop")])

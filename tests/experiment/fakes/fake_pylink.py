@@ -47,6 +47,8 @@ NOISE_PX = 0.8
 PUPIL = 1000.0
 DWELL_S = 0.3
 CAMERA_PX = (192, 160)
+# How often the library asks for keys.
+POLLED_EVERY_S = 1 / 1250
 
 
 class Crashed(BaseException):
@@ -243,6 +245,7 @@ class Host:
     rates_hz: tuple[int, ...] = (250, 500, 1000, 2000)
     set_up: tuple[str, ...] = ("camera", "calibrate")
     target_s: float = 0.8
+    answered_s: list[float] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     commands: dict[str, str] = field(default_factory=dict)
     delivered: list[tuple[float, ...]] = field(default_factory=list)
@@ -503,17 +506,14 @@ class Host:
                 self.show_camera(display)
 
     def pressed(self, display: EyeLinkCustomDisplay) -> int | None:
-        """The next key; the time must go on where the display is asked for one."""
-        for _ in range(1000):
-            before_s = self.now_s()
-            self.advance()
-            keys = self.call(display.get_input_key) or []
-            assert all(isinstance(key, KeyInput) for key in keys)
-            if keys or self.leaving:
-                return keys[0].__key__ if keys else None
-            if self.now_s() > before_s:
-                return None
-        raise Crashed("the set-up goes round in circles: no time passes in get_input_key")
+        """The next key. The library asks 1,250 times a second, and all else waits for the answer (`answered_s`)."""
+        self.sleep(POLLED_EVERY_S)
+        self.advance()
+        before_s = self.now_s()
+        keys = self.call(display.get_input_key) or []
+        self.answered_s.append(self.now_s() - before_s)
+        assert all(isinstance(key, KeyInput) for key in keys)
+        return keys[0].__key__ if keys else None
 
     def wait(self, display: EyeLinkCustomDisplay, seconds: float) -> bool:
         """Until then; False where escape was pressed, or the set-up is to end."""
@@ -525,7 +525,8 @@ class Host:
 
     def show_camera(self, display: EyeLinkCustomDisplay) -> None:
         width, height = CAMERA_PX
-        if self.call(display.setup_image_display, width, height) != 1:
+        # The real one announces the picture twice as large as it then draws it.
+        if self.call(display.setup_image_display, 2 * width, 2 * height) != 1:
             raise Crashed("the display has no room for the camera's picture")
         grey = list(range(256))
         self.call(display.set_image_palette, grey, grey, grey)
@@ -567,11 +568,12 @@ class Host:
             taken = self.wait(display, self.target_s)
             self.call(display.erase_cal_target)
             if not taken:
-                self.calibration_text = "CALIBRATION ABORTED"
+                self.calibration_text = "calibration_result: 27"
                 return
         verdict = "ABORTED" if aborted else "FAILED" if self.has("calibration_failed") and tries == 1 else "GOOD"
         self.call(display.play_beep, CONSTANTS["CAL_GOOD_BEEP" if verdict == "GOOD" else "CAL_ERR_BEEP"])
-        self.calibration_text = f"CALIBRATION {kind} LR BOTH {verdict}"
+        code = {"GOOD": 0, "FAILED": -1, "ABORTED": 27}[verdict]
+        self.calibration_text = f"calibration_result: {code}"
         if self.file is not None and not aborted:
             for eye in ("LEFT", "RIGHT"):
                 self.log.append(f"MSG\t{self.host_ms(self.now_s()):.0f} !CAL CALIBRATION {kind} LR {eye}    {verdict}")
