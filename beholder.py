@@ -314,6 +314,24 @@ def report(study_folder: StudyFolder) -> None:
 
 
 @app.command()
+def fetch(
+    study_folder: StudyFolder,
+    participant: Annotated[str, typer.Argument(metavar="PARTICIPANT", help='A label, such as "07".')],
+    run: RunNumber = 1,
+    host: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="The host computer, where it is not [eyelink] host.")
+    ] = None,
+) -> None:
+    """Fetch the file that an EyeLink's host computer holds of a session that ended without it.
+
+    Examples: beholder fetch my-study 07   |   beholder fetch my-study 07 --run 2 --host 100.1.1.1
+    """
+    from experiment.lab import fetch_from_host
+
+    _say(str(fetch_from_host(study_folder, participant, run, host=host, say=_say)))
+
+
+@app.command()
 def withdraw(
     study_folder: StudyFolder,
     participant: Annotated[str, typer.Argument(metavar="PARTICIPANT", help='A label, such as "07".')],

@@ -35,7 +35,7 @@ from rich.table import Table
 from rich.text import Text
 
 from experiment.calibration import EyeQuality, PointQuality, Validation
-from experiment.session import CalibrationOutcome, Command, Status
+from experiment.session import CalibrationOutcome, Command, Kind, Status
 from shared.gaze import Eye
 from shared.screen import Screen
 
@@ -53,7 +53,9 @@ SILENT_AFTER_S = 2.0
 PLOT_COLUMNS, PLOT_ROWS = 27, 11
 LONGEST_NAME = 40
 ENTER, BACKSPACE, ESCAPE = "\n", "\x7f", "\x1b"
-PAUSED = ("pause", "break")
+# What is offered outside a question, by its key.
+KEYS: Mapping[Kind, str] = {"pause": "p", "resume": "p", "recalibrate": "c", "skip": "k"}
+WORDS: Mapping[Kind, str] = {"skip": "skip this picture"}
 # What a terminal sends for arrows and other named keys.
 _SEQUENCE = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|O.)")
 
@@ -123,8 +125,7 @@ def _keys(status: Status) -> str:
         numbers = "".join(str(number) for number in points_of(status.asking))
         accept = "a accept" if status.asking.passed else "a accept all the same"
         return f"{accept}   r repeat all   {numbers} + Enter redo these   q stop"
-    first = "p resume" if status.phase in PAUSED else "p pause"
-    return f"{first}   c recalibrate   k skip this picture   q stop"
+    return "   ".join([f"{KEYS[kind]} {WORDS.get(kind, kind)}" for kind in status.offers] + ["q stop"])
 
 
 def points_of(asking: Validation | CalibrationOutcome) -> tuple[int, ...]:
@@ -240,10 +241,13 @@ def plain_lines(before: Status | None, now: Status) -> list[str]:
 
 
 class Keyboard:
-    """What keys mean: letters at once, but for stop (asked again), points (until Enter) and overriding (asks who)."""
+    """What keys mean: letters at once, but for stop (asked again), points (until Enter) and overriding (asks who).
+
+    `remark` says, after a key that has a meaning at other times only, that nothing was done.
+    """
 
     def __init__(self) -> None:
-        self.prompt = ""
+        self.prompt = self.remark = ""
         self._mode = ""
         self._typed = ""
         self._asked: object = None
@@ -251,6 +255,7 @@ class Keyboard:
     def press(self, key: str, status: Status) -> list[Command]:
         """One key: a character, or ENTER, BACKSPACE, ESCAPE. Returns what is wanted now; `prompt` is asked back."""
         self.look(status)
+        self.remark = ""
         if self._mode == "stop":
             commands = [Command("stop")] if key.lower() == "y" else []
             self._leave()
@@ -259,12 +264,13 @@ class Keyboard:
         elif status.asking is not None:
             commands = self._answer(key, status.asking)
         else:
-            kinds = {"p": "resume" if status.phase in PAUSED else "pause", "c": "recalibrate", "k": "skip"}
-            commands = [Command(kinds[key.lower()])] if key.lower() in kinds else []  # type: ignore[arg-type]
+            commands = [Command(kind) for kind in status.offers if KEYS.get(kind) == key.lower()]
+            if not commands and key.lower() in KEYS.values():
+                self.remark = f'"{key.lower()}" has no meaning during "{status.phase}": nothing was done'
         if not self._mode and key.lower() == "q":
             self._enter("stop")
         self._ask()
-        return commands
+        return [replace(command, moment=status.moment) for command in commands]
 
     def look(self, status: Status) -> None:
         """What was being typed is dropped where its question has been answered elsewhere."""
@@ -410,6 +416,8 @@ class Console:
                 for key in pressed:
                     for command in self._keyboard.press(key, self._snapshot[0]):
                         self._commands.put(command)
+                    if self._keyboard.remark:
+                        self._notices.append((time.strftime("%H:%M:%S"), self._keyboard.remark))
                 self._keyboard.look(self._snapshot[0])
                 if pressed or time.monotonic() - drawn_s >= DRAW_EVERY_S:
                     drawn_s = time.monotonic()

@@ -183,7 +183,11 @@ class Display(Protocol):
 
 @dataclass(frozen=True)
 class TrackerInfo:
-    """What a connected tracker says of itself; `simulated` is written into everything recorded with it."""
+    """What a connected tracker says of itself; `simulated` is written into everything recorded with it.
+
+    `host_file` is the name of the file that it records on a computer of its own, `tracking_mode` the vendor's name of
+    how it finds eyes; empty where there is none.
+    """
 
     manufacturer: str
     model: str
@@ -194,6 +198,8 @@ class TrackerInfo:
     pupil_unit: str
     pupil_measure: Literal["diameter", "area"]
     simulated: bool
+    host_file: str = ""
+    tracking_mode: str = ""
 
 
 @dataclass(frozen=True)
@@ -243,10 +249,15 @@ class TrackerEvent:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something the operator must know at once: connection lost, samples lost, eyes not found."""
+    """Something the operator must know at once: connection lost, samples lost, eyes not found.
+
+    A `fatal` one ends the session. One that `ends_recording` breaks the trial off: the tracker was stopped at its own
+    computer, and records again when the session starts it.
+    """
 
     text: str
     fatal: bool = False
+    ends_recording: bool = False
 
 
 @dataclass(frozen=True)
@@ -267,7 +278,12 @@ class CloseReport:
 
 
 class Tracker(Protocol):
-    """An eye tracker. Every method is called from the main thread; TrackerError says what the operator can do."""
+    """An eye tracker. Every method is called from the main thread; TrackerError says what the operator can do.
+
+    Where `escape_is_its_own`, Escape belongs to the tracker while it calibrates, and does not end the session then.
+    """
+
+    escape_is_its_own: bool
 
     def connect(self, wanted: TrackerSettings, screen: Screen) -> TrackerInfo:
         """Reach the tracker and set it as asked; raises TrackerError where it cannot do that, never less."""

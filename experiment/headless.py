@@ -203,9 +203,10 @@ class ScriptedOperator:
             good = status.asking.passed or self._tries >= TRIES
             self._answers.append(Command("accept" if good else "repeat", by=self.name))
             self._tries = 0 if good else self._tries
-        elif status.proposal and status.proposal != self._followed:
-            self._answers.append(Command("recalibrate", by=self.name))
-        self._followed = status.proposal
+        elif status.proposal != self._followed and "recalibrate" in status.offers:
+            if status.proposal:
+                self._answers.append(Command("recalibrate", by=self.name))
+            self._followed = status.proposal
 
     def commands(self) -> list[Command]:
         """What was decided since the last call."""

@@ -25,13 +25,18 @@ from experiment.plan import Plan, picture_rect, plan_from_disk
 from experiment.preflight import Check, checks, window_checks
 from experiment.session import Outcome, run_session
 from experiment.simulation import simulation_facts
-from experiment.trackers.eyelink import EyeLinkTracker
+from experiment.trackers.eyelink import EyeLinkTracker, fetch
 from experiment.trackers.mouse import MouseTracker
 from experiment.trackers.synthetic import SyntheticTracker
 from experiment.trackers.tobii import TobiiTracker
 from experiment.window import Window
 from shared.dataset import recover, runs
-from shared.errors import BeholderError, DisplayError, StudyError, TrackerError
+from shared.errors import BeholderError, DataError, DisplayError, StudyError, TrackerError
+from shared.inside import inside
+from shared.journal import journals
+from shared.labels import label
+from shared.publishing import change, link
+from shared.run_files import HOST_FILE, host_file_of
 from shared.study import ScreenSettings, Study, TrackerName, read_study
 
 # Lines of the preflight that concern the analysis; it may be done elsewhere, so they never stop a session.
@@ -88,6 +93,46 @@ def run_in_lab(
                 return _cut_short(study_folder, plan, error)
     finally:
         window.close()
+
+
+def fetch_from_host(
+    study_folder: Path,
+    participant: str,
+    run: int,
+    *,
+    host: str | None = None,
+    say: Callable[[str], None] = print,
+    pylink: Any = None,
+) -> Path:
+    """Fetch a session's file from the EyeLink's host computer into sourcedata; where it is there already, only say so.
+
+    What a killed session left is recovered first. `host` is the address, by default the study's; `pylink` the library.
+    Raises DataError where no such session was recorded with an EyeLink, TrackerError where its file is not to be had.
+    """
+    study = read_study(study_folder)
+    who = label(participant)
+    if any(state.running and (state.participant, state.run) == (who, run) for state in journals(study_folder)):
+        raise DataError(f"participant {who}, run {run} is being recorded now: its end fetches the file.")
+    for remark in recover(study_folder):
+        say(f"note: {remark}")
+    folder = Path("sourcedata") / f"sub-{who}"
+    notes = sorted((study_folder / folder).glob(f"sub-{who}_task-*_run-{run}_{HOST_FILE}"))
+    if not notes:
+        raise DataError(
+            f"{study_folder / folder} names no file of an EyeLink's host for run {run}: say --run, see the runs there."
+        )
+    name = host_file_of(inside(study_folder, notes[0]))
+    path = inside(study_folder, notes[0].with_name(notes[0].name.replace(HOST_FILE, "eyelink.edf")))
+    if path.exists():
+        say(f"{name} is there already")
+        return path
+    with tempfile.TemporaryDirectory() as aside:
+        fetched = fetch(host or study.tracker.address or study.eyelink.host, name, Path(aside) / path.name, pylink)
+        with change(study_folder) as new:
+            (new.new / folder).mkdir(parents=True)
+            link(fetched, new.new / folder / path.name)
+            new.put((folder / path.name).as_posix())
+    return path
 
 
 def doctor(study_folder: Path | None) -> list[Check]:

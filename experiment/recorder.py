@@ -53,6 +53,7 @@ class Recorder:
         self._told = False
         self._unsaved = ""
         self._closing = threading.Event()
+        self._let_go = threading.Event()
         self._give_up_at_s = float("inf")
         self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
         self._thread.start()
@@ -88,8 +89,8 @@ class Recorder:
             )
         return None
 
-    def close(self, timeout_s: float = 30.0) -> None:
-        """Return when everything is on the disk and the journal is let go; may be called twice.
+    def finish(self, timeout_s: float = 30.0) -> None:
+        """Return when everything is on the disk, the journal's lock still held; may be called twice.
 
         A disk that refuses is tried again for `GIVE_UP_AFTER_S`, one that does not answer waited for `timeout_s`; then
         what is missing on it is saved in the system's temporary folder, where `shared.dataset.recover` finds it.
@@ -106,6 +107,16 @@ class Recorder:
             self._told = True
             raise DataError(self._unsaved)
         self._tell()
+
+    def close(self, timeout_s: float = 30.0) -> None:
+        """`finish`, and let go of the journal; may be called twice, and raises what that raises."""
+        try:
+            self.finish(timeout_s)
+        finally:
+            # A thread that its disk holds up has the journal still, and lets go of it when it is through.
+            self._let_go.set()
+            if not self._thread.is_alive():
+                self._closed_writer()
 
     def _tell(self) -> None:
         if self._failure is not None and not self._told:
@@ -137,6 +148,13 @@ class Recorder:
             self._at_work_since_s = None
         self._at_work_since_s = None
         # Whatever it could not write has been seen to.
+        with suppress(OSError):
+            self._writer.end()
+        if self._let_go.is_set():
+            self._closed_writer()
+
+    def _closed_writer(self) -> None:
+        # What could not be synced has been told and saved elsewhere.
         with suppress(OSError):
             self._writer.close()
 

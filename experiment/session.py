@@ -95,6 +95,14 @@ CLOSING_TEXT_S = 30.0
 # A file that is kept beside the recording is waited for so long.
 LONGEST_WRITE_S = 1.0
 AT_THE_WINDOW = "participant's window"
+# A second Escape within this time ends the session.
+ESCAPE_AGAIN_S = 3.0
+
+Kind = Literal["pause", "resume", "recalibrate", "skip", "stop", "accept", "repeat", "redo"]
+# What the operator may ask for while a trial is under way, while the session waits, and of an outcome.
+IN_A_TRIAL: tuple[Kind, ...] = ("pause", "recalibrate", "skip")
+WHILE_WAITING: tuple[Kind, ...] = ("resume", "recalibrate")
+OF_AN_OUTCOME: tuple[Kind, ...] = ("accept", "repeat", "redo")
 
 
 # ------------------------------------------------------------------------------------------------- the operator
@@ -106,7 +114,8 @@ class Status:
 
     `left_s` is of the phase, `session_left_s` of all dots and pictures to come. `asking` is a calibration's or
     validation's outcome that waits for accept, repeat or redo; `proposal` a sentence that advises a recalibration;
-    `notices` what must be known at once, each told once. `heading` says who is recorded with what.
+    `notices` what must be known at once, each told once. `heading` says who is recorded with what. `offers` are the
+    commands that are heeded now, besides stop; `moment` counts the times that these changed or a trial began.
     """
 
     now_s: float
@@ -121,6 +130,8 @@ class Status:
     notices: tuple[str, ...] = ()
     heading: str = ""
     session_left_s: float | None = None
+    offers: tuple[Kind, ...] = ()
+    moment: int = 0
 
 
 @dataclass(frozen=True)
@@ -137,11 +148,15 @@ class CalibrationOutcome:
 
 @dataclass(frozen=True)
 class Command:
-    """What the operator wants; `points` are the numbers of the targets to redo, `by` who overrides a verdict."""
+    """What the operator wants; `points` are the numbers of the targets to redo, `by` who overrides a verdict.
 
-    kind: Literal["pause", "resume", "recalibrate", "skip", "stop", "accept", "repeat", "redo"]
+    `moment` is that of the status for which it was given: in any other it is refused. Without one it is for now.
+    """
+
+    kind: Kind
     points: tuple[int, ...] = ()
     by: str = "operator"
+    moment: int | None = None
 
 
 class Operator(Protocol):
@@ -166,9 +181,9 @@ class _Refused(Stopped):
 
 
 class _Interrupted(Exception):  # noqa: N818
-    """The trial under way is to be broken off: to pause, to calibrate anew, or to skip it."""
+    """The trial under way is to be broken off: to pause, to calibrate anew, to skip it, or since nothing records it."""
 
-    def __init__(self, kind: Literal["pause", "recalibrate", "skip"]) -> None:
+    def __init__(self, kind: Literal["pause", "recalibrate", "skip", "ended"]) -> None:
         self.kind = kind
         super().__init__(kind)
 
@@ -251,6 +266,8 @@ def run_session(
                 session.abort_open_events,
                 session.gaze.read_clocks,
                 session.gaze.stop,
+                # Before a file is fetched: a vendor's library may hold up every thread meanwhile, and may crash.
+                recorder.finish,
                 lambda: failures.extend(tracker.close(writer.files).failures),
                 recorder.close,
                 display.close,
@@ -268,7 +285,8 @@ def run_session(
                 try:
                     step()
                 except Exception as failure:
-                    failures.append(str(failure))
+                    # What keeps the journal from its end is raised by two of them.
+                    failures.extend({str(failure)} - {*failures})
             error = sys.exc_info()[1]
             if error is not None and failures and sys.version_info >= (3, 11):
                 error.add_note("On the way out: " + "; ".join(failures))
@@ -362,6 +380,7 @@ class _Session:
         # Texts, questions and decisions: what is shown, and since when it can be answered.
         self.scene: Sequence[Shape] = ()
         self.heard_from_s = 0.0
+        self.escape_s, self.escape_is_the_trackers = float("-inf"), False
         self.inputs: list[Key | Click] = []
         self.commands: list[Command] = []
         self.gaze = GazeStream(
@@ -377,8 +396,10 @@ class _Session:
         self.drifts_over = 0
         self.picture_begun = self.in_trial = False
         self.until_s: float | None = None
+        self.recording_ended = False
         simulated = " (simulated)" if info.simulated else ""
-        heading = f"participant {plan.participant}, run {plan.run}, {info.model}{simulated}"
+        host_file = f", file {info.host_file} on its host" if info.host_file else ""
+        heading = f"participant {plan.participant}, run {plan.run}, {info.model}{simulated}{host_file}"
         self.status = Status(0.0, "form", None, plan.pictures, None, None, None, heading=heading)
 
     # The course.
@@ -403,8 +424,13 @@ class _Session:
                     self.waiting[0] = replace(trial, exposure="repeat")
                 if interrupted.kind == "skip":
                     del self.waiting[0]
-                elif interrupted.kind == "pause":
+                    self.tell(Notice(f"trial {trial.number} ({trial.stimulus.name}) is left out, as you asked"))
+                    continue
+                self.tell(Notice(f"trial {trial.number} ({trial.stimulus.name}) is broken off and will be shown again"))
+                if interrupted.kind == "pause":
                     self.pause("pause")
+                elif interrupted.kind == "ended":
+                    self.pause("ended")
                 else:
                     self.calibrate_and_validate()
                 continue
@@ -452,7 +478,7 @@ class _Session:
             self.gaze.keep_from_now()
             dot_s = self.display.show([red_dot])
             dot = self.begin_shown("dot", dot_s, 0, trial=trial.number)
-            self.phase("dot", until_s=dot_s + protocol.dot_s)
+            self.phase("dot", until_s=dot_s + protocol.dot_s, offers=IN_A_TRIAL)
             self.wait_for_frame(dot_s + protocol.dot_s)
             missed = self.display.late_frames()
             onset_s = self.display.show([Picture(stimulus.file, rect)])
@@ -474,7 +500,7 @@ class _Session:
             # Computed while the picture stands, so that it delays nothing.
             self.wait_until(onset_s + min(ARRIVAL_S, protocol.picture_s))
             self.check_drift(dot, red_dot, dot_s, onset_s)
-            self.phase("picture", until_s=onset_s + protocol.picture_s)
+            self.phase("picture", until_s=onset_s + protocol.picture_s, offers=IN_A_TRIAL)
             self.wait_for_frame(onset_s + protocol.picture_s)
             end_s = self.display.show([])
             self.end_event(picture, "complete", end_s)
@@ -516,7 +542,7 @@ class _Session:
     def propose_recalibration(self) -> None:
         """After too many trials in a row with too much drift the operator is advised to calibrate again.
 
-        The advice stands until gaze is better; an answer that comes later breaks off the trial under way.
+        The advice stands until gaze is better; it is answered at any time, within a trial or in a pause.
         """
         if self.drifts_over < self.study.limits.drift_trials:
             return
@@ -525,8 +551,9 @@ class _Session:
             self.status,
             proposal=f"{self.drifts_over} trials in a row drifted by more than {limit:g} degrees: recalibrate",
         )
+        self.phase(self.status.phase, offers=("recalibrate",))
         self.pump(interrupting=False)
-        if self.take_commands("recalibrate"):
+        if self.take_commands():
             self.calibrate_and_validate()
 
     def rate(self, of_trial: dict[str, Any]) -> int:
@@ -539,20 +566,43 @@ class _Session:
         self.display.show([])
         return rating
 
-    def pause(self, kind: Literal["pause", "break"]) -> None:
-        """A break ends with the participant's space bar or click, or the operator's resume; a pause with the latter."""
+    def pause(self, kind: Literal["pause", "break", "ended"]) -> None:
+        """Until the operator resumes or calibrates anew; a break ends with the participant's space bar or click too.
+
+        It is "ended" where the tracker was stopped at its own computer: then it is to record again.
+        """
         button = self.texts["buttons"]["continue"] if kind == "break" else ""
-        shown_s = self.present(text_screen(self.screen, self.texts[kind], button))
+        text = self.texts["pause" if kind == "ended" else kind]
+        shown_s = self.present(text_screen(self.screen, text, button))
         event = self.begin_event("pause", shown_s)
-        self.phase(kind)
-        # What was asked for before does not end it.
-        self.take_commands("resume")
-        while True:
+        self.phase("pause" if kind == "ended" else kind, offers=WHILE_WAITING)
+        if kind == "ended":
+            self.gaze.stop()
+            self.status = replace(self.status, proposal="the tracker was stopped at its own computer: recalibrate")
+        asked: Kind | None = None
+        while asked is None:
             self.wait_until(self.clock.now_s() + self.step_s, interrupting=False)
             pressed = self.pressed(anywhere="space")
-            if self.take_commands("resume") or (kind == "break" and pressed == "space"):
-                break
+            if commands := self.take_commands():
+                asked = commands[0].kind
+            elif kind == "break" and pressed == "space":
+                asked = "resume"
+            if kind == "ended" and asked == "resume" and not self.records_again():
+                asked = None
         self.end_event(event, "complete", self.display.show([]))
+        if asked == "recalibrate":
+            self.calibrate_and_validate()
+
+    def records_again(self) -> bool:
+        """Have a tracker that was stopped at its own computer record; False where it does not yet, which is told."""
+        try:
+            self.gaze.start()
+        except TrackerError as error:
+            self.tell(Notice(str(error)))
+            return False
+        self.recording_ended = False
+        self.status = replace(self.status, proposal="")
+        return True
 
     # Calibration and validation.
 
@@ -587,7 +637,11 @@ class _Session:
             self.phase("calibration")
             event = self.begin_event("calibration", self.clock.now_s())
             self.inputs.clear()
-            done = self.tracker.calibrate(_Attended(self), targets, before)
+            self.escape_is_the_trackers = self.tracker.escape_is_its_own
+            try:
+                done = self.tracker.calibrate(_Attended(self), targets, before)
+            finally:
+                self.escape_is_the_trackers = False
             self.end_event(event, "complete" if done.success else "aborted", self.display.show([]))
             if done.data:
                 self.keep_file(f"calibration-{event}.bin", done.data)
@@ -611,6 +665,7 @@ class _Session:
             targets = tuple(point for point in points if not redo or point.number in answer.points)
             before = done if redo else None
         self.gaze.start()
+        self.recording_ended = False
 
     def validate(self, only: tuple[int, ...] = (), before: Validation | None = None) -> Validation:
         """Show the targets in an order of chance and measure; with `only`, the others are kept from `before`."""
@@ -650,14 +705,14 @@ class _Session:
 
     def decide(self, asking: Validation | CalibrationOutcome, picture: Image.Image, numbers: Sequence[int]) -> Command:
         """Show the outcome, and wait for an answer: from the operator, or by key or click from the window."""
-        self.take_commands("accept", "repeat", "redo")
+        self.phase(self.status.phase, offers=OF_AN_OUTCOME)
         self.present(check_screen(self.screen, picture, numbers, asking.passed))
         self.status = replace(self.status, asking=asking)
         answer: Command | None = None
         while answer is None:
             # Asked once more at each pump: a console may have been closed and opened in between.
             self.pump(interrupting=False)
-            for command in self.take_commands("accept", "repeat", "redo"):
+            for command in self.take_commands():
                 if command.kind != "redo" or set(command.points) & {*numbers}:
                     answer = command
                     break
@@ -666,6 +721,7 @@ class _Session:
             if answer is None:
                 self.display.hold(self.clock.now_s() + self.step_s)
         self.status = replace(self.status, asking=None)
+        self.phase(self.status.phase)
         self.display.show([])
         return answer
 
@@ -841,20 +897,39 @@ class _Session:
             if isinstance(event, Closed):
                 self.tell(Notice("the window was closed, or its screen is gone"))
                 raise Stopped("the window was closed")
-            if isinstance(event, Key) and event.name == "escape":
-                raise Stopped("Escape was pressed")
-            self.inputs.append(event)
+            if isinstance(event, Key) and event.name == "escape" and not self.escape_is_the_trackers:
+                self.escape(event.at_s)
+            else:
+                self.inputs.append(event)
         self.gaze.watch_system_clock()
         self.inform()
-        self.commands += self.operator.commands()
-        for command in self.commands:
+        for command in self.operator.commands():
             if command.kind == "stop":
                 raise Stopped("the operator stopped the session")
-        if interrupting:
-            for command in self.commands:
-                if command.kind in ("pause", "recalibrate", "skip"):
-                    self.commands.remove(command)
-                    raise _Interrupted(command.kind)
+            if command.kind in self.status.offers and command.moment in (None, self.status.moment):
+                self.commands.append(command)
+            else:
+                self.refuse(command)
+        if interrupting and self.recording_ended:
+            raise _Interrupted("ended")
+        if interrupting and (taken := self.take_commands(*IN_A_TRIAL)):
+            for command in taken[1:]:
+                self.refuse(command)
+            raise _Interrupted(taken[0].kind)  # type: ignore[arg-type]  # one of IN_A_TRIAL
+
+    def escape(self, at_s: float) -> None:
+        """Escape in the participant's window: once it may be a mistake, twice it ends the session."""
+        if at_s - self.escape_s <= ESCAPE_AGAIN_S:
+            raise Stopped("Escape was pressed twice")
+        self.escape_s = at_s
+        text = f"Escape was pressed in the participant's window: once more within {ESCAPE_AGAIN_S:g} s ends the session"
+        self.tell(Notice(text))
+
+    def refuse(self, command: Command) -> None:
+        """A command that has no meaning now does nothing, neither now nor later, and that is said."""
+        offers = ", ".join([*self.status.offers, "stop"])
+        text = f'"{command.kind}" is not for now (during "{self.status.phase}" there are {offers}): nothing was done'
+        self.tell(Notice(text))
 
     def inform(self) -> None:
         """Show the operator where the session is."""
@@ -877,6 +952,7 @@ class _Session:
         Raises TrackerError where it is a fatal one.
         """
         self.status = replace(self.status, notices=(*self.status.notices, notice.text))
+        self.recording_ended = self.recording_ended or notice.ends_recording
         try:
             self.record("notice", {"text": self.without_paths(notice.text), "fatal": notice.fatal})
             if notice.fatal:
@@ -901,15 +977,21 @@ class _Session:
             self.disk_trouble = kind
             self.tell(Notice(trouble or "the disk keeps up again: nothing was lost"))
 
-    def phase(self, name: str, until_s: float | None = None) -> None:
-        """Tell the operator what goes on."""
+    def phase(self, name: str, until_s: float | None = None, offers: tuple[Kind, ...] = ()) -> None:
+        """Tell the operator what goes on and what can be asked for; what was asked for until now is over with it."""
+        goes_on = self.status.offers == offers and name != "dot"
+        over = [] if goes_on else self.take_commands()
         self.until_s = until_s
-        self.status = replace(self.status, phase=name)
+        self.status = replace(
+            self.status, phase=name, offers=offers, moment=self.status.moment + (not goes_on)
+        )  # fmt: skip
+        for command in over:
+            self.refuse(command)
 
-    def take_commands(self, *kinds: str) -> list[Command]:
-        """The operator's commands of these kinds, which are then done with."""
-        taken = [command for command in self.commands if command.kind in kinds]
-        self.commands = [command for command in self.commands if command.kind not in kinds]
+    def take_commands(self, *kinds: Kind) -> list[Command]:
+        """The operator's commands (of these kinds, where some are named), which are then done with."""
+        taken = [command for command in self.commands if not kinds or command.kind in kinds]
+        self.commands = [command for command in self.commands if command not in taken]
         return taken
 
     def begin_shown(self, trial_type: str, onset_s: float, late: int, **values: Any) -> int:

@@ -47,6 +47,8 @@ from shared.publishing import NO_ROOM, have_folder, hold_room, sync_folder, writ
 # Until 1 the rows of log.tsv had no checksum.
 FORMAT = 2
 HEADER, SAMPLES, LOG, FILES, RESERVE = "session.json", "samples.tsv", "log.tsv", "files", "reserve"
+# The end of a name below files/ while the file is still on its way; it is no file of the session's.
+PART = ".part"
 # Two minutes of 2,000 Hz with both eyes; of a small disk no more than its 8th part.
 RESERVE_BYTES, RESERVE_SHARE = 16 << 20, 8
 # Where nobody syncs (a simulation) memory has its bound all the same.
@@ -112,7 +114,7 @@ class JournalWriter:
 
     def __init__(self, study_folder: Path, header: Mapping[str, Any]) -> None:
         self.folder = journals_folder(study_folder) / f"sub-{header['participant']}_run-{header['run']}"
-        self.disk_full = False
+        self.disk_full = self._ended = False
         # The key tells what was saved of this session elsewhere from what was saved of another's.
         self._header = {"format": FORMAT, "key": secrets.token_hex(8), **header}
         self._lock = _lock_of(self.folder)
@@ -180,10 +182,11 @@ class JournalWriter:
         for file in self._grown.values():
             self._using_reserve(file.sync)
 
-    def close(self) -> None:
-        """Sync, close and let go of reserve and lock; may be called twice. Raises OSError."""
-        if not self._lock.is_locked:
+    def end(self) -> None:
+        """Sync and close the rows and let go of the reserve, not of the lock; may be called twice. Raises OSError."""
+        if self._ended:
             return
+        self._ended = True
         try:
             self.sync()
         finally:
@@ -192,6 +195,12 @@ class JournalWriter:
             # It makes room for publishing.
             with suppress(OSError):
                 (self.folder / RESERVE).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """End it, and let go of its lock; may be called twice. Raises OSError."""
+        try:
+            self.end()
+        finally:
             self._lock.release()
 
     def unsynced_samples(self) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,14 @@ from typing import Any
 import numpy as np
 
 from shared.clocks import ClockFit, SystemReading, fit_clocks, fit_system_clock
+from shared.errors import DataError
 from shared.gaze import Eye
-from shared.journal import FILES, Journal, Record, format_rows
+from shared.journal import FILES, PART, Journal, Record, format_rows
 from shared.parsing import for_spreadsheets
 from shared.publishing import link, write_synced
+
+# What says how the tracker's own file is called on the tracker's own computer; an EyeLink alone has one.
+HOST_FILE = "eyelink.json"
 
 RECORDING_OF: dict[Eye, str] = {"left": "eye1", "right": "eye2"}
 PHYSIO_COLUMNS = ("timestamp", "x_coordinate", "y_coordinate", "pupil_size")
@@ -114,17 +119,33 @@ def write_run(journal: Journal, folder: Path) -> None:
 def link_sourcedata(journal: Journal, folder: Path) -> None:
     """Have the tracker's own files in `folder` too, under the run's name: a vendor's says neither who nor which run.
 
-    So are the journal's own where rows of them could not be read: whoever can read more of them finds them there.
+    So are the journal's own where rows of them could not be read: whoever can read more of them finds them there. Where
+    the tracker records on a computer of its own, the name of its file there is written down, for it may not have come.
     """
+    if host_file := journal.header["tracker"].get("host_file"):
+        folder.mkdir(parents=True, exist_ok=True)
+        said = {"host_file": host_file, "participant": journal.header["participant"], "run": journal.header["run"]}
+        write_synced(_named(folder / _prefix(journal.header), HOST_FILE), json_text(said).encode())
     for name in journal.damaged:
         folder.mkdir(parents=True, exist_ok=True)
         link(journal.folder / name, folder / f"{_prefix(journal.header)}_damaged-{name}")
     handed_over = journal.folder / FILES
     for file in sorted(handed_over.rglob("*")):
-        if file.is_file():
+        if file.is_file() and file.suffix != PART:
             folder.mkdir(parents=True, exist_ok=True)
             name = "-".join(file.relative_to(handed_over).parts)
             link(file, folder / f"{_prefix(journal.header)}_{name}")
+
+
+def host_file_of(note: Path) -> str:
+    """The name that `link_sourcedata` wrote down; raises DataError where the note does not say one."""
+    try:
+        name = json.loads(note.read_text("utf-8"))["host_file"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        name = None
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Z0-9_]{1,8}\.EDF", name):
+        raise DataError(f"{note} names no file of an EyeLink's host: copy the file by hand, by its date.")
+    return name
 
 
 def _clock_fit(journal: Journal) -> ClockFit:
@@ -234,6 +255,7 @@ def _physio_sidecar(journal: Journal, eye: Eye, clocks: ClockFit, zero_s: float)
         "DeviceSerialNumber": tracker["serial"],
         "SoftwareVersions": tracker["software"],
         "CalibrationCount": len(calibrations),
+        **({"TrackingMode": tracker["tracking_mode"]} if tracker.get("tracking_mode") else {}),
         "Simulated": tracker["simulated"],
         **({"Imported": True} if journal.header.get("imported") else {}),
         "Validation": accepted[-1] if accepted else None,

@@ -128,6 +128,11 @@ class TobiiSettings(Section):
     display_area_percent: float = Field(
         5.0, gt=0, le=50, description="So much may the display area set up in it differ from [screen], in percent."
     )
+    tracking_mode: str = Field(
+        "",
+        max_length=40,
+        description='Its tracking mode by its own name, as "human"; empty: the one it is set to.',
+    )
     show_position: bool = Field(True, description="Before calibrating, show the participant where their eyes are.")
 
 

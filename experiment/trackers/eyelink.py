@@ -3,8 +3,10 @@
     connect (host computer, rate and eyes tried out) -> set-up at the host, on our screen -> record -> fetch the EDF
 
 The host computer records into a file of its own, the EDF, whatever becomes of this program; what comes over the link is
-what Beholder records. Both hold the same samples, in px of the screen and in the host's milliseconds. The file on the
-host is opened when it is first needed, so that a mere look at the tracker leaves none, and is fetched on every way out.
+what Beholder records. Both hold the same samples, in px of the screen and in the host's milliseconds. The file is named
+before the session. It is opened when it is first needed, so that a mere look at the tracker leaves none, and is
+fetched on every way out; `fetch` is for a session that had none. A recording that is ended at the host's keyboard is no
+accident: the session is told, and may record again.
 The library offers a simulation ("dummy mode"): it is refused wherever it shows. Targets, camera picture and keys during
 the set-up are `experiment.trackers.eyelink_display`'s; how good the calibration is, the session's validation measures.
 """
@@ -12,15 +14,15 @@ the set-up are `experiment.trackers.eyelink_display`'s; how good the calibration
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib
 import importlib.metadata
 import io
-import json
 import re
+import secrets
+import string
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from math import isfinite
+from collections.abc import Iterator, Sequence
+from math import hypot, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,7 @@ from experiment.devices import (
 from experiment.trackers.eyelink_display import SetupScreen, custom_display
 from shared.errors import TrackerError
 from shared.gaze import SAMPLE, Eye, eyes_of, no_samples
+from shared.journal import PART
 from shared.screen import Screen
 from shared.study import EyeLinkSettings, TrackerSettings
 
@@ -66,27 +69,27 @@ RESULTS = {0: "good", 1: "poor", -1: "failed", 27: "aborted", 1000: "unknown"}
 BURST, BETWEEN_BURSTS_MS = 5, 4
 # A message of these is no instant of the picture's: Data Viewer looks for it at the beginning.
 UNDELAYED = ("TRIALID", "TRIAL_RESULT", "!V TRIAL_VAR")
+# An answer to a question for the time comes within a millisecond; so long is waited for it.
+ANSWERED_WITHIN_S = 0.05
+# So much of a status the host shows.
+MOST_OF_STATUS = 80
 INSTALL = 'pip install "beholder[eyelink]"'
 
 
-def host_file_name(participant: str, run: int) -> str:
-    """Name of a run's file on the host, without ".EDF": at most 8 of A-Z, 0-9 and _, the same at each call.
+def new_host_file(participant: str) -> str:
+    """A name for a file on the host, without ".EDF", that no other session has: 8 of A-Z, 0-9 and _.
 
-    A short label of digits and capitals stands as it is, followed by _ and the run. Any other is a digest of label and
-    run behind a _, with which no label begins: two of 1,000 such runs meet by chance once in 150,000 studies.
+    A host's names are without small letters, its files of one name replace each other, and several studies share it. So
+    a short label begins the name, in capitals, and at least 5 characters of chance end it: sessions of one participant,
+    of studies that number theirs alike, or of a study that was copied meet once in 60 million pairs.
 
-    >>> host_file_name("07", 1), host_file_name("P104", 12), len(host_file_name("Participant7", 1))
-    ('07_1', 'P104_12', 8)
+    >>> new_host_file("07")[:3], new_host_file("p12")[:3], new_host_file("Participant7")[:1], len(new_host_file("07"))
+    ('07_', 'P12', '_', 8)
     """
-    name = f"{participant}_{run}"
-    if len(name) <= 8 and re.fullmatch(r"[A-Z0-9]+_[0-9]+", name):
-        return name
-    number = int.from_bytes(hashlib.sha256(name.encode()).digest(), "big")
-    digits = ""
-    while len(digits) < 7:
-        number, digit = divmod(number, 36)
-        digits += "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"[digit]
-    return f"_{digits}"
+    shown = participant.upper() if re.fullmatch("[A-Za-z0-9]{1,3}", participant) else ""
+    begins = shown if len(shown) == 3 else f"{shown}_"
+    letters = string.ascii_uppercase + string.digits
+    return begins + "".join(secrets.choice(letters) for _ in range(8 - len(begins)))
 
 
 def message_text(text: str, delay_ms: int) -> tuple[str, bool]:
@@ -137,12 +140,37 @@ def _wrong_package() -> str:
     )
 
 
+def reach(pylink: Any, address: str) -> Any:
+    """The link to a host; raises TrackerError where none answers, or the library only simulates one."""
+    try:
+        link = pylink.EyeLink(address)
+        connected = link.isConnected()
+    except Exception as error:
+        raise TrackerError(
+            f"no EyeLink host answers at {address} ({_reason(error)}): start the EyeLink program on the host "
+            "computer, check the cable, and give this computer's network card the address 100.1.1.2, mask "
+            "255.255.255.0."
+        ) from None
+    if connected in (CLOSED, DUMMY):
+        with contextlib.suppress(Exception):
+            link.close()
+        what = "only simulates one" if connected == DUMMY else "closed the link again"
+        raise TrackerError(
+            f"no EyeLink host is reached at {address}: the library {what}; check [eyelink] host in "
+            "study.toml and the cable."
+        )
+    return link
+
+
 class EyeLinkTracker:
     """An EyeLink, its host computer reached by Ethernet.
 
     `display` shows the set-up and the file's transfer, and its clock is the session's; `pylink` is the library, by
-    default the one that is installed. The host's file is named after `participant` and `run`.
+    default the one that is installed. `participant` and `run` are written into the host's file.
     """
+
+    # Whoever sets an EyeLink up leaves each of its pages by Escape.
+    escape_is_its_own = True
 
     def __init__(
         self, display: Display, settings: EyeLinkSettings, pylink: Any = None, *, participant: str = "", run: int = 1
@@ -150,9 +178,9 @@ class EyeLinkTracker:
         self._display, self._clock, self._settings = display, display.clock, settings
         self._pylink = pylink
         self._participant, self._run = participant, run
-        self._name = host_file_name(participant, run)
+        self._name = new_host_file(participant)
         self._link: Any = None
-        self._file_open = self._recording = self._closed = self._cut_told = False
+        self._file_open = self._recording = self._ended = self._closed = self._cut_told = False
         # Why there is no more to be had from the host, once that is so.
         self._lost = ""
         self._graphics: SetupScreen | None = None
@@ -180,7 +208,7 @@ class EyeLinkTracker:
             )
         if self._pylink is None:
             self._pylink = import_pylink()
-        self._link = self._reached()
+        self._link = reach(self._pylink, self._address)
         with self._sentences("did not take its settings"):
             self._set_up()
         self._begin_recording(into_file=False)
@@ -190,36 +218,17 @@ class EyeLinkTracker:
             self.clocks()
             return self._info()
 
-    def _reached(self) -> Any:
-        try:
-            link = self._pylink.EyeLink(self._address)
-            connected = link.isConnected()
-        except Exception as error:
-            raise TrackerError(
-                f"no EyeLink host answers at {self._address} ({_reason(error)}): start the EyeLink program on the host "
-                "computer, check the cable, and give this computer's network card the address 100.1.1.2, mask "
-                "255.255.255.0."
-            ) from None
-        if connected in (CLOSED, DUMMY):
-            with contextlib.suppress(Exception):
-                link.close()
-            what = "only simulates one" if connected == DUMMY else "closed the link again"
-            raise TrackerError(
-                f"no EyeLink host is reached at {self._address}: the library {what}; check [eyelink] host in "
-                "study.toml and the cable."
-            )
-        return link
-
     def _set_up(self) -> None:
         """What is recorded, where, how often: for the file and for the link alike."""
         link, screen = self._link, self._screen
         link.setOfflineMode()
         self._pylink.msecDelay(MODE_SWITCH_MS)
         self._command("file_event_filter = LEFT,RIGHT,FIXATION,SACCADE,BLINK,MESSAGE,BUTTON,INPUT")
-        self._command("file_sample_data = LEFT,RIGHT,GAZE,HREF,AREA,GAZERES,STATUS,INPUT")
+        # HTARGET is the sticker's place, from which a camera without chin rest has the head's distance.
+        self._command("file_sample_data = LEFT,RIGHT,GAZE,HREF,AREA,HTARGET,GAZERES,STATUS,INPUT")
         self._command("link_event_filter = LEFT,RIGHT,FIXATION,SACCADE,BLINK")
         self._command("link_event_data = GAZE,GAZERES,HREF,AREA,VELOCITY,STATUS")
-        self._command("link_sample_data = LEFT,RIGHT,GAZE,GAZERES,AREA,STATUS")
+        self._command("link_sample_data = LEFT,RIGHT,GAZE,GAZERES,AREA,HTARGET,STATUS")
         # Older hosts know only some of these three: what comes of them is seen when it records.
         both = len(self._eyes) == 2
         self._command(f"binocular_enabled = {'YES' if both else 'NO'}", known=False)
@@ -228,6 +237,14 @@ class EyeLinkTracker:
         self._command(f"pupil_size_diameter = {'YES' if self._settings.pupil == 'diameter' else 'NO'}")
         self._command(f"sample_rate = {self._wanted.rate_hz:.0f}", f"{self._wanted.rate_hz:g} Hz")
         self._command(f"screen_pixel_coords = 0 0 {screen.width_px - 1} {screen.height_px - 1}")
+        # From the screen's size and distance the host has its degrees: resolution, velocities, its own saccades.
+        half_x_mm, half_y_mm, away_mm = 5 * screen.width_cm, 5 * screen.height_cm, 10 * screen.distance_cm
+        self._command(
+            f"screen_phys_coords = {-half_x_mm:.1f} {half_y_mm:.1f} {half_x_mm:.1f} {-half_y_mm:.1f}", known=False
+        )
+        # To the middle of its upper and lower edge; the eyes are before the screen's middle.
+        edge_mm = hypot(away_mm, half_y_mm)
+        self._command(f"screen_distance = {edge_mm:.0f} {edge_mm:.0f}", known=False)
 
     def _command(self, command: str, meaning: str = "", *, known: bool = True) -> None:
         """Have the host do something. Raises TrackerError where it refuses a command that it must know."""
@@ -259,6 +276,7 @@ class EyeLinkTracker:
             pupil_unit="arbitrary",
             pupil_measure=self._settings.pupil,
             simulated=False,
+            host_file=f"{self._name}.EDF",
         )
 
     # Calibration.
@@ -334,7 +352,7 @@ class EyeLinkTracker:
             self._link.setOfflineMode()
             self._pylink.msecDelay(MODE_SWITCH_MS)
         self._begin_recording(into_file=True)
-        self._recording = True
+        self._recording, self._ended = True, False
 
     def _begin_recording(self, *, into_file: bool) -> None:
         link, file = self._link, int(into_file)
@@ -391,12 +409,10 @@ class EyeLinkTracker:
         with self._losing():
             if self._link.isConnected() == CLOSED:
                 self._notices.append(Notice(self._lose(self._connection_lost()), fatal=True))
-            elif code := self._link.isRecording():
-                text = (
-                    f"the EyeLink stopped recording (code {code}): it was ended at the host computer; what came until "
-                    "then is kept, go on with --resume."
-                )
-                self._notices.append(Notice(self._lose(text), fatal=True))
+            elif not self._ended and (code := self._link.isRecording()):
+                self._ended = True
+                text = f"the EyeLink's recording was ended at its host computer (code {code})"
+                self._notices.append(Notice(text, ends_recording=True))
 
     def _drain(self) -> None:
         """Move all that the link has into our own lists; the library forgets it when the recording is stopped."""
@@ -461,15 +477,25 @@ class EyeLinkTracker:
         return self._last_pair
 
     def _host_s(self) -> float | None:
-        """The host's time in seconds, to the microsecond where its software has it; None where there is none."""
-        if self._link.isConnected() == CLOSED:
+        """The host's time in seconds; None where there is none.
+
+        The host is asked, and its answer waited for: its time then lies within the two readings of our clock around
+        that. The library's own estimate (`trackerTimeUsec`) may jump forwards or stand still for some milliseconds (SR
+        Research's manual), so it serves only where no answer comes.
+        """
+        link = self._link
+        if link.isConnected() == CLOSED:
             return None
-        for name, per_s in (("trackerTimeUsec", 1e6), ("trackerTime", 1e3)):
-            read: Callable[[], float] | None = getattr(self._link, name, None)
-            # Without a link the library answers -1, as a number without a sign too.
-            if read is not None and isfinite(value := float(read())) and value > 0 and value / per_s < 4294967:
-                return value / per_s
-        return None
+        with contextlib.suppress(RuntimeError):
+            asked_s = self._clock.now_s()
+            if link.requestTime() == 0:
+                while self._clock.now_s() < asked_s + ANSWERED_WITHIN_S:
+                    if answer := int(link.readTime()):
+                        # Whole milliseconds, cut off.
+                        return (answer + 0.5) / 1000
+        estimate = float(link.trackerTimeUsec())
+        # Without a link the library answers -1, as a number without a sign too.
+        return estimate / 1e6 if isfinite(estimate) and 0 < estimate < 4294967e6 else None
 
     def message(self, text: str, at_s: float) -> None:
         """Into the EDF, with the delay since `at_s` where there is one; what is too long is cut, and told once."""
@@ -481,6 +507,11 @@ class EyeLinkTracker:
         now_s = self._clock.now_s()
         self._sent_s.append(now_s)
         line, cut = message_text(text, round((now_s - at_s) * 1000))
+        if line.startswith("TRIALID"):
+            # What the host's operator reads below the eye.
+            status = f"{self._participant} run {self._run}: trial {line.removeprefix('TRIALID').strip()}"
+            with contextlib.suppress(TrackerError):
+                self._command(f"record_status_message '{status[:MOST_OF_STATUS]}'", known=False)
         try:
             self._link.sendMessage(line)
         except RuntimeError as error:
@@ -526,7 +557,7 @@ class EyeLinkTracker:
             self._link.sendMessage(message_text(f"BEHOLDER participant {self._participant} run {self._run}", 0)[0])
 
     def close(self, save_to: Path) -> CloseReport:
-        """Fetch the EDF into `save_to` as eyelink.edf, with its name on the host in eyelink.json, and let go.
+        """Fetch the EDF into `save_to` as eyelink.edf, and let go.
 
         Each step is taken whatever became of the one before. Where the link was lost it is tried once more.
         """
@@ -541,11 +572,6 @@ class EyeLinkTracker:
                 files.append(self._fetched(save_to / "eyelink.edf"))
             except Exception as error:
                 failures.append(self._not_fetched(error))
-            try:
-                files.append(self._note(save_to / "eyelink.json", files))
-            except OSError as error:
-                failures.append(f"eyelink.json could not be written ({error.strerror}): the file on the host computer "
-                                f"is {self._name}.EDF.")  # fmt: skip
         with contextlib.suppress(Exception):
             self._link.setOfflineMode()
         with contextlib.suppress(Exception):
@@ -561,21 +587,8 @@ class EyeLinkTracker:
             with contextlib.suppress(Exception):
                 self._link.close()
             self._link = self._pylink.EyeLink(self._address)
-        link = self._link
-        # Without them the transfer may still succeed.
-        for step in (link.setOfflineMode, lambda: self._pylink.msecDelay(CLOSING_MS), link.closeDataFile):
-            with contextlib.suppress(RuntimeError):
-                step()
-        link.progressUpdate = self._progress
-        try:
-            size = link.receiveDataFile(f"{self._name}.EDF", str(path))
-            got = path.stat().st_size if path.exists() else 0
-            if not size or size < 0 or got != size:
-                raise RuntimeError(f"{got} of {size} bytes came")
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
-        return path
+        self._link.progressUpdate = self._progress
+        return receive(self._pylink, self._link, f"{self._name}.EDF", path)
 
     def _progress(self, fileName: str, size: int, received: int) -> int:  # noqa: N803
         """How far the transfer is, on the participant's screen; called by the library, which must see no exception."""
@@ -592,20 +605,8 @@ class EyeLinkTracker:
     def _not_fetched(self, error: Exception) -> str:
         return (
             f"{self._name}.EDF could not be fetched from the EyeLink's host computer ({_reason(error)}): it is still "
-            f"there, copy it with the host's File Manager or a USB stick into sourcedata/ as eyelink.edf of "
-            f"participant {self._participant}, run {self._run}."
+            f"there; fetch it with: beholder fetch STUDY {self._participant} --run {self._run}."
         )
-
-    def _note(self, path: Path, files: Sequence[Path]) -> Path:
-        """Which file of the host's this run's is."""
-        fetched = {file.name: file.stat().st_size for file in files}
-        whose = {"participant": self._participant, "run": self._run}
-        path.write_text(
-            json.dumps({"host_file": f"{self._name}.EDF", **whose, "bytes": fetched.get("eyelink.edf")}, indent=1)
-            + "\n",
-            encoding="utf-8",
-        )
-        return path
 
     # What goes wrong.
 
@@ -642,6 +643,44 @@ class EyeLinkTracker:
                 f"the EyeLink at {self._address} {what} ({_reason(error)}): check the cable and the host computer's "
                 "screen, and start again."
             ) from None
+
+
+def receive(pylink: Any, link: Any, name: str, path: Path) -> Path:
+    """A file of the host's, closed there and whole here; raises OSError or RuntimeError where it is not.
+
+    It comes beside its place first, so that who ends in mid-transfer leaves no part of it under its name.
+    """
+    # Without them the transfer may still succeed.
+    for step in (link.setOfflineMode, lambda: pylink.msecDelay(CLOSING_MS), link.closeDataFile):
+        with contextlib.suppress(RuntimeError):
+            step()
+    part = path.with_name(f"{path.name}{PART}")
+    part.unlink(missing_ok=True)
+    try:
+        size = link.receiveDataFile(name, str(part))
+        got = part.stat().st_size if part.exists() else 0
+        if not size or size < 0 or got != size:
+            raise RuntimeError(f"{got} of {size} bytes came")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def fetch(address: str, name: str, path: Path, pylink: Any = None) -> Path:
+    """Fetch a session's file (`name` with .EDF) from the host at `address`; raises TrackerError where it is not had."""
+    pylink = import_pylink() if pylink is None else pylink
+    link = reach(pylink, address)
+    try:
+        return receive(pylink, link, name, path)
+    except (OSError, RuntimeError) as error:
+        raise TrackerError(
+            f"{name} could not be fetched from the EyeLink's host computer at {address} ({_reason(error)}): see there, "
+            "in its File Manager, whether a file of that name is left, and copy it by a USB stick."
+        ) from None
+    finally:
+        with contextlib.suppress(Exception):
+            link.close()
 
 
 def _reason(error: Exception) -> str:

@@ -34,7 +34,7 @@ STEP_S = 0.015
 LINE_COLOURS = {1: "#ffffff", 2: "#ffffff", 3: "#00ff00", 4: "#ff0000", 5: "#ff0000", 6: "#00ff00", 7: "#ff0000"}
 HELP = (
     "Enter: camera picture    Left, Right: other views    A: threshold    C: calibrate    V: validate",
-    "Space: take this target    Backspace: target before    Q: leave (EyeLink's Esc)    Escape: end the session",
+    "Space: take this target    Backspace: target before    Escape or Q: leave this page",
 )
 # Our names of keys, by the library's names of their codes; one character stands for itself.
 NAMED_KEYS = {
@@ -46,7 +46,7 @@ NAMED_KEYS = {
     "right": "CURS_RIGHT",
     "pageup": "PAGE_UP",
     "pagedown": "PAGE_DOWN",
-    # Escape in the participant's window ends the session: the set-up is left by another key.
+    "escape": "ESC_KEY",
     "q": "ESC_KEY",
 }
 BACKSPACE = 8
@@ -103,12 +103,13 @@ class SetupScreen:
         now_s = display.clock.now_s()
         if now_s < self._attended_s + STEP_S:
             return []
-        self._attended_s = now_s
         self._watch()
         if self._target is not None:
             self._show_target()
         elif self._empty_since_s is not None and now_s - self._empty_since_s > EMPTY_S:
             self.menu()
+        # From here on: a flip has just waited for its frame.
+        self._attended_s = display.clock.now_s()
         names = [event.name for event in display.events() if isinstance(event, Key)]
         return [code for name in names if (code := self._code(name)) is not None]
 

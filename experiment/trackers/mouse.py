@@ -51,6 +51,8 @@ class MouseTracker:
     The tracker's clock is the display's. Errors are drawn sample by sample: of the same seed, the n-th has the same.
     """
 
+    escape_is_its_own = False
+
     def __init__(self, display: Display, settings: MouseSettings, rng: np.random.Generator) -> None:
         self._display, self._clock = display, display.clock
         self._settings = settings

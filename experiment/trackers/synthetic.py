@@ -60,6 +60,8 @@ class SyntheticTracker:
     `watch` is to be told of every scene, and tells the observer.
     """
 
+    escape_is_its_own = False
+
     def __init__(
         self,
         clock: Clock,

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import gzip
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
 from contextlib import suppress
@@ -59,7 +59,8 @@ from experiment.trackers.tobii_sdk import (
     TimeSync,
     TobiiSdk,
     Trouble,
-    load,
+    installed,
+    speaking,
 )
 from shared.errors import TrackerError
 from shared.gaze import Eye, Samples, eyes_of, no_samples
@@ -90,6 +91,8 @@ class TobiiTracker:
     `clock` is the display's. `sdk` is a package to use instead of the one that is installed.
     """
 
+    escape_is_its_own = False
+
     def __init__(self, clock: Clock, settings: TobiiSettings, sdk: Any = None) -> None:
         self._clock, self._settings, self._package = clock, settings, sdk
         self._sdk: TobiiSdk | None = None
@@ -112,9 +115,9 @@ class TobiiTracker:
     def connect(self, wanted: TrackerSettings, screen: Screen) -> TrackerInfo:
         """Find the tracker and set it as asked; raises TrackerError, with the remedy, where that cannot be."""
         self._screen, self._rate_hz, self._eyes = screen, wanted.rate_hz, eyes_of(wanted.eyes)
-        sdk = load(self._package)
+        sdks = installed() if self._package is None else [speaking(self._package)]
         try:
-            device = sdk.connect(_chosen(sdk, wanted.address))
+            sdk, device = _taken(sdks, wanted.address)
             self._sdk = sdk
             self._apply_licence(sdk)
             if not sdk.can_calibrate():
@@ -127,8 +130,13 @@ class TobiiTracker:
                     f"the display area set up in the tracker {problem}: measure the screen for [screen] of study.toml, "
                     "and set the tracker up in Tobii's Eye Tracker Manager."
                 )
+            # Before the rate: which rates there are is the mode's.
+            mode = self._set_mode(sdk)
             self._set_rate(sdk, wanted.rate_hz)
             sdk.listen()
+            # Of what was just set the tracker tells too.
+            if any(trouble.kind == "lost" for trouble in sdk.troubles()):
+                raise SdkError("connection", "it went while it was set up")
         except SdkError as error:
             raise _refused(error, "setting it up") from None
         return TrackerInfo(
@@ -141,6 +149,7 @@ class TobiiTracker:
             pupil_unit="mm",
             pupil_measure="diameter",
             simulated=False,
+            tracking_mode=mode,
         )
 
     def _apply_licence(self, sdk: TobiiSdk) -> None:
@@ -158,6 +167,31 @@ class TobiiTracker:
                 f"the tracker refused the licence {path} ({why.replace('_', ' ')}): ask Tobii for one for this tracker "
                 "and this date."
             )
+
+    def _set_mode(self, sdk: TobiiSdk) -> str:
+        """Set the tracking mode that the study names, and say which it is; empty where the tracker has none."""
+        wanted = self._settings.tracking_mode
+        try:
+            possible = sdk.modes()
+            if wanted and wanted not in possible:
+                there = ", ".join(possible) or "none"
+                raise TrackerError(
+                    f'this tracker has no tracking mode "{wanted}", but {there}: change [tobii] tracking_mode in '
+                    "study.toml, or leave it empty for the one that it is set to."
+                )
+            if wanted:
+                sdk.set_mode(wanted)
+            mode = sdk.mode()
+        except SdkError as error:
+            if error.kind == "unsupported" and not wanted:
+                return ""
+            raise
+        if wanted and mode != wanted:
+            raise TrackerError(
+                f'the tracker stays in the mode "{mode}" where "{wanted}" was asked for: close other programs that use '
+                "it, and switch it off and on."
+            )
+        return mode
 
     @staticmethod
     def _set_rate(sdk: TobiiSdk, rate_hz: float) -> None:
@@ -489,35 +523,44 @@ class _Calls:
 # ------------------------------------------------------------------------------------------------------- sentences
 
 
-def _chosen(sdk: TobiiSdk, wanted: str) -> str:
-    """The address of the tracker that is meant. Raises TrackerError where there is none, or where it is not clear."""
+def _taken(sdks: Iterable[TobiiSdk], wanted: str) -> tuple[TobiiSdk, Device]:
+    """The tracker that is meant, taken by the first package that finds it, or reaches its address.
+
+    Raises TrackerError where there is none, or where it is not clear; SdkError where an address does not answer.
+    """
     if "://" in wanted:
-        return wanted
+        refusals = []
+        for sdk in sdks:
+            try:
+                return sdk, sdk.connect(wanted)
+            except SdkError as error:
+                refusals.append(error)
+        raise refusals[0]
     found: list[Device] = []
-    for _ in range(TRIES_TO_FIND):
-        found = sdk.devices()
-        if found and (not wanted or any(device.serial == wanted for device in found)):
-            break
-    there = ", ".join(sorted(f"{device.serial} ({device.model})" for device in found))
+    for sdk in sdks:
+        for _ in range(TRIES_TO_FIND):
+            there = sdk.devices()
+            found += [device for device in there if device not in found]
+            meant = [device for device in there if not wanted or device.serial == wanted]
+            if len(meant) == 1 and (wanted or len(there) == 1):
+                return sdk, sdk.connect(meant[0].address)
+            if meant:
+                break
+    named = ", ".join(sorted({f"{device.serial} ({device.model})" for device in found}))
     if not found:
         raise TrackerError(
             "no Tobii tracker was found: check that it is switched on and plugged in, and that Tobii's Eye Tracker "
             "Manager sees it."
         )
     if wanted:
-        for device in found:
-            if device.serial == wanted:
-                return device.address
         raise TrackerError(
-            f"the Tobii tracker {wanted} was not found, but {there}: mend [tracker] address in study.toml, or plug "
+            f"the Tobii tracker {wanted} was not found, but {named}: mend [tracker] address in study.toml, or plug "
             "it in."
         )
-    if len(found) > 1:
-        raise TrackerError(
-            f"several Tobii trackers were found, {there}: write the serial number of yours into [tracker] address of "
-            "study.toml."
-        )
-    return found[0].address
+    raise TrackerError(
+        f"several Tobii trackers were found, {named}: write the serial number of yours into [tracker] address of "
+        "study.toml."
+    )
 
 
 def _refused(error: SdkError, doing: str) -> TrackerError:

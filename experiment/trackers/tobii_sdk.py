@@ -130,6 +130,15 @@ class TobiiSdk(Protocol):
     def set_rate_hz(self, rate_hz: float) -> None:
         """Set it."""
 
+    def modes(self) -> list[str]:
+        """The tracking modes that it has (for people, for animals, ...), by their names."""
+
+    def mode(self) -> str:
+        """The one that it is set to."""
+
+    def set_mode(self, mode: str) -> None:
+        """Set it."""
+
     def display_area(self) -> DisplayArea:
         """Where it takes the screen to be."""
 
@@ -193,25 +202,32 @@ class TobiiSdk(Protocol):
 # ------------------------------------------------------------------------------------------------ finding a package
 
 
-def load(package: Any = None) -> TobiiSdk:
-    """The package that is installed for this Python, or the one that is handed in.
+def installed() -> Iterator[TobiiSdk]:
+    """The packages that are installed for this Python, in the order in which they are to be tried.
 
-    Raises TrackerError, with the command that installs it, where there is none or another one of its name.
+    TittaPy brings two: around version 2 of Tobii's SDK, and around version 1, for trackers that the second no longer
+    knows. Each is imported when it is its turn. Raises TrackerError, with the command that installs one, where there is
+    none or another of its name.
     """
-    if package is None:
-        problems = []
-        for name in ("tobii_research", "TittaPy_v2"):
-            try:
-                package = importlib.import_module(name)
-                break
-            except ModuleNotFoundError as error:
-                if error.name != name:
-                    problems.append(f"{name} cannot be imported: {error}")
-            except ImportError as error:
+    problems, count = [], 0
+    for name in ("tobii_research", "TittaPy_v2", "TittaPy_v1"):
+        try:
+            package = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name:
                 problems.append(f"{name} cannot be imported: {error}")
+        except ImportError as error:
+            problems.append(f"{name} cannot be imported: {error}")
         else:
-            problem = "; ".join(problems) or "Tobii's package is not installed"
-            raise TrackerError(f'{problem}: install it with "{install_command()}".')
+            count += 1
+            yield speaking(package)
+    if not count:
+        problem = "; ".join(problems) or "Tobii's package is not installed"
+        raise TrackerError(f'{problem}: install it with "{install_command()}".')
+
+
+def speaking(package: Any) -> TobiiSdk:
+    """The language of a package; raises TrackerError where it is another one of that name."""
     if hasattr(package, "find_all_eyetrackers"):
         return TobiiResearch(package)
     if hasattr(package, "find_all_eye_trackers"):
@@ -261,6 +277,7 @@ class TobiiResearch:
         self._found: dict[str, Any] = {}
         self._tracker: Any = None
         self._calibration: Any = None
+        self._collected: set[tuple[float, float]] = set()
         self._samples: deque[dict[str, Any]] = deque()
         self._notified: deque[dict[str, Any]] = deque()
         self._failed: deque[dict[str, Any]] = deque()
@@ -308,6 +325,21 @@ class TobiiResearch:
         """Another."""
         with self._refusals():
             self._tracker.set_gaze_output_frequency(rate_hz)
+
+    def modes(self) -> list[str]:
+        """The possible ones."""
+        with self._refusals():
+            return [str(mode) for mode in self._tracker.get_all_eye_tracking_modes()]
+
+    def mode(self) -> str:
+        """The present one."""
+        with self._refusals():
+            return str(self._tracker.get_eye_tracking_mode())
+
+    def set_mode(self, mode: str) -> None:
+        """Another."""
+        with self._refusals():
+            self._tracker.set_eye_tracking_mode(mode)
 
     def display_area(self) -> DisplayArea:
         """As it was set up."""
@@ -391,6 +423,7 @@ class TobiiResearch:
 
     def enter(self) -> None:
         """Begin; one that another program left open is ended first."""
+        self._collected = set()
         with self._refusals():
             self._calibration = self._package.ScreenBasedCalibration(self._tracker)
         try:
@@ -406,15 +439,22 @@ class TobiiResearch:
     def collect(self, x: float, y: float) -> bool:
         """Whether there was enough gaze."""
         with self._refusals():
-            return bool(self._calibration.collect_data(x, y) == self._package.CALIBRATION_STATUS_SUCCESS)
+            there = bool(self._calibration.collect_data(x, y) == self._package.CALIBRATION_STATUS_SUCCESS)
+        if there:
+            self._collected.add((x, y))
+        return there
 
     def discard(self, x: float, y: float) -> None:
         """Forget."""
         with self._refusals():
             self._calibration.discard_data(x, y)
+        self._collected.discard((x, y))
 
     def compute(self) -> Computed:
-        """The eyes by the status, and which gaze was used."""
+        """The eyes by the status, and which gaze was used.
+
+        Where the status is that of one eye the package hands out no points: then what was collected counts as used.
+        """
         package = self._package
         with self._refusals():
             result = self._calibration.compute_and_apply()
@@ -433,7 +473,10 @@ class TobiiResearch:
                     for sample in point.calibration_samples
                 )
             )
-        return Computed(eyes.get(result.status, ()), used)
+        held = eyes.get(result.status, ())
+        if len(held) == 1 and not used:
+            used = dict.fromkeys(self._collected, held)
+        return Computed(held, used)
 
     def data(self) -> bytes:
         """As the SDK hands it out."""
@@ -543,6 +586,21 @@ class TittaPy:
         """Another."""
         with self._refusals():
             self._tracker.frequency = rate_hz
+
+    def modes(self) -> list[str]:
+        """The possible ones."""
+        with self._refusals():
+            return [str(mode) for mode in self._tracker.supported_modes]
+
+    def mode(self) -> str:
+        """The present one."""
+        with self._refusals():
+            return str(self._tracker.tracking_mode)
+
+    def set_mode(self, mode: str) -> None:
+        """Another."""
+        with self._refusals():
+            self._tracker.tracking_mode = mode
 
     def display_area(self) -> DisplayArea:
         """As it was set up."""

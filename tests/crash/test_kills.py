@@ -112,6 +112,8 @@ class Will:
 class NumberedTracker:
     """Sample k at time k / rate of a clock that began with the connection; the eyes are where the last target is."""
 
+    escape_is_its_own = False
+
     def __init__(self, clock: Clock, will: Will | None = None) -> None:
         self._clock, self._will = clock, will
         self._zero_s = 0.0

@@ -30,7 +30,7 @@ from experiment.console import (
     render,
 )
 from experiment.devices import Calibration, Point
-from experiment.session import CalibrationOutcome, Command, Status
+from experiment.session import IN_A_TRIAL, WHILE_WAITING, CalibrationOutcome, Command, Status
 from shared.screen import Screen
 from shared.study import LimitSettings
 
@@ -39,6 +39,7 @@ SCREEN = Screen(1920, 1080, 53.0, 29.8, 60.0)
 PICTURE = Status(
     now_s=12.0, phase="picture", trial=3, pictures=20, left_s=4.2, tracked_percent=98.0, session_left_s=272.0,
     last_drift=Drift(0.3, -0.2, 0.36), heading="participant 01, run 1, mouse (simulated)",
+    offers=IN_A_TRIAL, moment=7,
 )  # fmt: skip
 
 
@@ -164,7 +165,7 @@ def test_a_key_of_the_page_does_what_the_page_says(key: str, kind: str) -> None:
 
 @pytest.mark.parametrize("phase", ["pause", "break"])
 def test_p_resumes_where_there_is_a_pause(phase: str) -> None:
-    status = replace(PICTURE, phase=phase)
+    status = replace(PICTURE, phase=phase, offers=WHILE_WAITING)
     assert [command.kind for command in pressed("p", status)] == ["resume"]
     assert "p resume" in page(status)[-2]
 
@@ -172,6 +173,15 @@ def test_p_resumes_where_there_is_a_pause(phase: str) -> None:
 @pytest.mark.parametrize("keys", ["a", "r", "1", "135" + ENTER, ENTER, " ", "x", "y"])
 def test_keys_that_the_page_does_not_name_do_nothing(keys: str) -> None:
     assert pressed(keys, PICTURE) == []
+
+
+@pytest.mark.parametrize("key", ["p", "c", "k", "K"])
+def test_a_key_that_means_something_at_other_times_does_nothing_now_and_says_so(key: str) -> None:
+    rating = replace(PICTURE, phase="rating", offers=())
+    keyboard = Keyboard()
+    assert pressed(key, rating, keyboard) == [] and page(rating)[-2] == "q stop"
+    assert keyboard.remark == f'"{key.lower()}" has no meaning during "rating": nothing was done'
+    assert len(pressed(key, PICTURE, keyboard)) == 1 and keyboard.remark == ""
 
 
 def test_stop_is_asked_again_so_that_a_slip_ends_nothing() -> None:
@@ -185,15 +195,15 @@ def test_stop_is_asked_again_so_that_a_slip_ends_nothing() -> None:
 
 
 def test_a_validation_that_passed_is_accepted_by_a_key_alone() -> None:
-    assert pressed("a", PASSED) == [Command("accept")]
-    assert pressed("r", PASSED) == [Command("repeat")]
+    assert pressed("a", PASSED) == [Command("accept", moment=7)]
+    assert pressed("r", PASSED) == [Command("repeat", moment=7)]
     assert pressed("pck", PASSED) == []
 
 
 def test_one_that_failed_is_accepted_by_name_and_without_one_not_at_all() -> None:
     keyboard = Keyboard()
     assert pressed("aK. ß", FAILED, keyboard) == [] and "K. ß_" in keyboard.prompt
-    assert pressed("x" + BACKSPACE + ENTER, FAILED, keyboard) == [Command("accept", by="K. ß")]
+    assert pressed("x" + BACKSPACE + ENTER, FAILED, keyboard) == [Command("accept", by="K. ß", moment=7)]
     for nobody in ("a" + ENTER, "a  " + ENTER, "ab" + BACKSPACE + ENTER, "aKB" + ESCAPE + ENTER):
         assert pressed(nobody, FAILED) == []
 
@@ -201,7 +211,7 @@ def test_one_that_failed_is_accepted_by_name_and_without_one_not_at_all() -> Non
 def test_digits_and_enter_redo_these_points_each_once_and_only_those_that_are_there() -> None:
     keyboard = Keyboard()
     assert pressed("4919", PASSED, keyboard) == [] and keyboard.prompt.startswith("redo points 4 1,")
-    assert pressed(ENTER, PASSED, keyboard) == [Command("redo", (1, 4))]
+    assert pressed(ENTER, PASSED, keyboard) == [Command("redo", (1, 4), moment=7)]
     assert pressed("3" + BACKSPACE + ENTER, PASSED) == []
     assert pressed("32" + ESCAPE + ENTER, PASSED) == []
 

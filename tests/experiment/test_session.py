@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from experiment.console import Keyboard
 from experiment.devices import (
     Batch,
     Bitmap,
@@ -50,7 +51,7 @@ from experiment.screens import (
     text_screen,
     typed_screen,
 )
-from experiment.session import CalibrationOutcome, Command, Outcome, Status, run_session
+from experiment.session import OF_AN_OUTCOME, CalibrationOutcome, Command, Outcome, Status, run_session
 from experiment.simulation import SimulatedSession
 from shared import dataset
 from shared.errors import DataError, StudyError, TrackerError
@@ -356,7 +357,7 @@ def test_whoever_leaves_at_the_thanks_has_a_complete_session(make_study: MakeStu
             thanks_s.append(onset_s)
             if way == "stop":
                 session.operator._answers.append(Command("stop"))
-            return {"escape": [Key("escape", onset_s)], "closed": [Closed(onset_s)]}.get(way, [])
+            return {"escape": [Key("escape", onset_s)] * 2, "closed": [Closed(onset_s)]}.get(way, [])
 
     sit(session, Leaving("key", QUESTIONS))
     if way == "ctrl-c":
@@ -649,6 +650,68 @@ def test_the_operator_can_break_off_a_picture_and_the_table_says_how(
     assert_valid(folder)
 
 
+class Everything(ScriptedOperator):
+    """Presses every key of the operator's at every stage, on the operator's own keyboard, and once more too late.
+
+    Within trials no key is pressed but those of `wanted`, by the trial's number.
+    """
+
+    def __init__(self, wanted: dict[int, str]) -> None:
+        super().__init__()
+        self.wanted = wanted
+        self.keyboard = Keyboard()
+        self.pressed_at: set[str] = set()
+        self.late: list[Command] = []
+        self.told: list[str] = []
+        self._stage: object = None
+
+    def show(self, status: Status) -> None:
+        super().show(status)
+        self.told += status.notices
+        stage = (status.phase, status.trial, status.asking is None, status.moment)
+        if stage == self._stage:
+            return
+        self._stage = stage
+        self._answers += [command for command in self.late if command.moment != status.moment]
+        in_trial = status.phase in ("dot", "picture")
+        keys = self.wanted.pop(status.trial or 0, "") if status.phase == "picture" else "" if in_trial else "kpcqn kar1"
+        if keys:
+            self.pressed_at.add(status.phase)
+        found = [command for key in keys for command in self.keyboard.press(key, status)]
+        self._answers += found
+        # A key that was pressed in time and is heard too late: the session has gone on by then.
+        self.late = [Command(kind, moment=status.moment) for kind in status.offers if kind not in OF_AN_OUTCOME]
+
+
+def test_with_every_key_at_every_stage_nothing_is_lost_and_nothing_skipped_unasked(
+    make_study: MakeStudy, prepare: Prepare, assert_valid: Valid
+) -> None:
+    folder = make_study(20, protocol={"break_every": 5, "rating": True, "dot_s": 1.0, "picture_s": 1.0})
+    operator = Everything({3: "k", 6: "p", 9: "c"})
+    session = prepare(folder, operator=operator)
+    outcome = session.run()
+    assert (outcome.status, outcome.reason, outcome.failures) == ("complete", "", ())
+    stages = {"welcome", "form", "instructions", "calibration", "validation", "rating", "break", "pause", "picture"}
+    assert operator.pressed_at >= stages | {"end"}
+    shown = pictures_of(folder)
+    skipped = next(trial for trial, status, _ in shown if status == "aborted")
+    assert skipped == 3 and [text[:9] for text in operator.told if "is left out" in text] == ["trial 3 ("]
+    assert [trial for trial, status, _ in shown if status == "complete"] == [n for n in range(1, 21) if n != 3]
+    assert [(trial, status) for trial, status, _ in shown if status == "repeated"] == [(6, "repeated"), (9, "repeated")]
+    assert sum("will be shown again" in text for text in operator.told) == 2
+    # What was heard too late did nothing, and each was said.
+    assert sum("is not for now" in text for text in operator.told) > 20
+    assert_valid(folder)
+
+
+def test_one_escape_ends_nothing_and_says_what_a_second_would(make_study: MakeStudy, prepare: Prepare) -> None:
+    folder = make_study(2)
+    session = prepare(folder, events=[Key("escape", at_s) for at_s in (1.0, 5.0, 15.0, 25.0)])
+    assert session.run().status == "complete"
+    notices = [text for _, text in notices_of(folder)]
+    assert len(notices) == 4 and all("once more within 3 s ends the session" in text for text in notices)
+
+
 def test_a_break_is_offered_after_the_studys_number_of_pictures(make_study: MakeStudy, prepare: Prepare) -> None:
     folder = make_study(4, protocol={"break_every": 2})
     prepare(folder).run()
@@ -660,9 +723,10 @@ def test_a_break_is_offered_after_the_studys_number_of_pictures(make_study: Make
 
 
 def leave_by(kind: str, at_s: float) -> dict[str, Any]:
-    events: dict[str, WindowEvent] = {"escape": Key("escape", at_s), "closed": Closed(at_s)}
+    twice = [Key("escape", at_s - 1.0), Key("escape", at_s)]
+    events: dict[str, list[WindowEvent]] = {"escape": [*twice], "closed": [Closed(at_s)]}
     if kind in events:
-        return {"events": [events[kind]]}
+        return {"events": events[kind]}
     return {"operator": ScriptedOperator(commands_at=[(at_s, Command("stop"))])}
 
 

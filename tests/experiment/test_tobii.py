@@ -13,14 +13,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from experiment.devices import Dot, Key, Picture, Point, Shape, Text, WindowEvent
-from experiment.headless import HeadlessDisplay, ScriptedOperator, ScriptedParticipant, VirtualClock
+from experiment.devices import Dot, Key, Point, Text, WindowEvent
+from experiment.headless import ScriptedOperator, ScriptedParticipant, VirtualClock
 from experiment.plan import plan_session
 from experiment.screens import read_texts
 from experiment.session import Outcome, Status, run_session
@@ -43,9 +44,9 @@ from shared.study import TobiiSettings, TrackerSettings, read_study
 
 FAKES = Path(__file__).parent / "fakes"
 sys.path.insert(0, str(FAKES))
+from tobii_display import SCREEN, LabDisplay  # noqa: E402
 from tobii_lab import DEVICE_PPM, DEVICE_US, SYSTEM_US, Lab, Script  # noqa: E402
 
-SCREEN = Screen(1920, 1080, 53.0, 29.8, 60.0)
 PACKAGES = ("fake_tobii_research", "fake_tittapy")
 POINTS = tuple(
     Point(i, x, y) for i, (x, y) in enumerate([(960, 540), (400, 200), (1500, 200), (400, 900), (1500, 900)], start=1)
@@ -54,43 +55,6 @@ MakeStudy = Callable[..., Path]
 
 
 # ------------------------------------------------------------------------------------------------ the lab around it
-
-
-class LabDisplay(HeadlessDisplay):
-    """A display on a virtual clock before a fake tracker; the eyes look at what it shows."""
-
-    def __init__(self, lab: Lab, screen: Screen = SCREEN, participant: Any = None, clock: Any = None) -> None:
-        super().__init__(screen, 100.0, participant, clock=clock)
-        self.lab = lab
-        self.tracker: TobiiTracker | None = None
-        self.shown: list[tuple[float, tuple[Shape, ...]]] = []
-        self.at_show: Callable[[float, Sequence[Shape]], None] = lambda onset_s, scene: None
-
-    def show(self, scene: Sequence[Shape]) -> float:
-        onset_s = super().show(scene)
-        self.lab.advance()
-        self.shown.append((onset_s, tuple(scene)))
-        if len(scene) == 1 and isinstance(scene[0], Dot):
-            self.lab.look_at(onset_s, scene[0].x_px / self.screen.width_px, scene[0].y_px / self.screen.height_px)
-        elif len(scene) == 1 and isinstance(scene[0], Picture):
-            self.lab.look_at(onset_s, 0.45, 0.55)
-            self.lab.look_at(onset_s + 0.6, 0.52, 0.48)
-        self.at_show(onset_s, scene)
-        return onset_s
-
-    def hold(self, until_s: float) -> None:
-        self.settle()
-        super().hold(until_s)
-        self.lab.advance()
-
-    def settle(self) -> None:
-        """Before time goes on: a call that the tracker's thread makes has come to where it waits for time."""
-        until_s = time.monotonic() + 5
-        while time.monotonic() < until_s:
-            calls = self.tracker._calls if self.tracker is not None else None
-            if calls is None or calls.latest is None or calls.latest.done() or self.lab.waits():
-                return
-            time.sleep(0.0002)
 
 
 @dataclass
@@ -224,6 +188,71 @@ def test_a_licence_that_is_taken_unlocks_gaze(bench: Callable[..., Bench]) -> No
     assert len(record(made, 0.5)) > 0
 
 
+def test_the_tracking_mode_is_set_and_known(bench: Callable[..., Bench]) -> None:
+    left = bench(mode="monkey")
+    assert left.connect().tracking_mode == "monkey", "what is not asked for stays as it was"
+    made = bench({"tracking_mode": "great_ape"})
+    assert made.connect().tracking_mode == made.lab.script.mode == "great_ape"
+    made.tracker.start()
+    made.display.hold(1.0)
+    assert made.tracker.read().notices == (), "what the tracker tells of its being set up is no news"
+    with pytest.raises(TrackerError, match=r'no tracking mode "infant", but human, monkey, great_ape: change'):
+        bench({"tracking_mode": "infant"}).connect()
+    with pytest.raises(TrackerError, match='stays in the mode "human" where "monkey" was asked for'):
+        bench({"tracking_mode": "monkey"}, stubborn=True).connect()
+
+
+@pytest.mark.parametrize("eye", ["left", "right"])
+def test_a_study_of_one_eye_calibrates_that_eye_and_fails_without_it(bench: Callable[..., Bench], eye: str) -> None:
+    other = "right" if eye == "left" else "left"
+    made = bench(blind_eye=other)
+    made.connect(eyes=eye)
+    done = made.tracker.calibrate(made.display, POINTS)
+    assert done.success and done.failed == () and done.data
+    covered = bench(blind_eye=eye)
+    covered.connect(eyes=eye)
+    failed = covered.tracker.calibrate(covered.display, POINTS)
+    assert not failed.success and f"could not calibrate the {eye} eye" in failed.message
+    both = bench(blind_eye=other)
+    both.connect()
+    assert not both.tracker.calibrate(both.display, POINTS).success
+
+
+@pytest.mark.parametrize("address", ["", "TPSP1-010203040506", "tet-tcp://127.0.0.1"])
+def test_a_tracker_that_the_newer_sdk_does_not_know_is_found_by_the_older(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    clock = VirtualClock()
+    tried = []
+
+    def package_of(name: str, *, found: bool) -> ModuleType:
+        module = importlib.import_module("fake_tittapy")
+        copy = ModuleType(name)
+        copy.__dict__.update({key: value for key, value in vars(module).items() if key != "__name__"})
+
+        def turn() -> None:
+            tried.append(name)
+            module._use(Lab(Script(found=found, model="Tobii TX300"), clock.now_s))
+
+        def find_all_eye_trackers() -> Any:
+            turn()
+            return module.find_all_eye_trackers()
+
+        def eye_tracker(address: str) -> Any:
+            if address == "tet-tcp://127.0.0.1" and tried[-1:] != [name]:
+                turn()
+            return module.EyeTracker(address)
+
+        copy.find_all_eye_trackers, copy.EyeTracker = find_all_eye_trackers, eye_tracker  # type: ignore[attr-defined]
+        return copy
+
+    monkeypatch.setitem(sys.modules, "tobii_research", None)
+    monkeypatch.setitem(sys.modules, "TittaPy_v2", package_of("TittaPy_v2", found=False))
+    monkeypatch.setitem(sys.modules, "TittaPy_v1", package_of("TittaPy_v1", found=True))
+    info = TobiiTracker(clock, TobiiSettings()).connect(TrackerSettings(rate_hz=120.0, address=address), SCREEN)
+    assert info.model == "Tobii TX300" and tried[0] == "TittaPy_v2" and tried[-1] == "TittaPy_v1"
+
+
 def test_doctor_connects_and_closes_and_leaves_nothing(bench: Callable[..., Bench], tmp_path: Path) -> None:
     made = bench()
     made.connect()
@@ -238,7 +267,7 @@ def test_doctor_connects_and_closes_and_leaves_nothing(bench: Callable[..., Benc
 
 
 def test_without_a_package_the_command_for_this_python_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("tobii_research", "TittaPy_v2"):
+    for name in ("tobii_research", "TittaPy_v2", "TittaPy_v1"):
         monkeypatch.setitem(sys.modules, name, None)
     package = "tobii-research" if sys.version_info < (3, 11) else "tittapy"
     with pytest.raises(TrackerError, match=f"-m pip install {package}"):
@@ -250,7 +279,7 @@ def test_another_package_of_that_name_is_told(tmp_path: Path, monkeypatch: pytes
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "tobii_research", raising=False)
     with pytest.raises(TrackerError, match=r"tobii_research in .*tobii_research.py is not Tobii's: remove it"):
-        tobii_sdk.load()
+        list(tobii_sdk.installed())
 
 
 def test_a_package_that_cannot_be_loaded_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,10 +288,11 @@ def test_a_package_that_cannot_be_loaded_says_why(tmp_path: Path, monkeypatch: p
     monkeypatch.syspath_prepend(str(tmp_path))
     for name in ("tobii_research", "TittaPy_v2"):
         monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "TittaPy_v1", None)
     with pytest.raises(
         TrackerError, match=r"libusb.so.1 is missing; TittaPy_v2 cannot be imported: .*surely_not_there"
     ):
-        tobii_sdk.load()
+        list(tobii_sdk.installed())
 
 
 # The display area.
@@ -944,7 +974,7 @@ def test_escape_in_mid_collection_ends_the_session_and_the_calibration(study_fol
     def with_escape() -> list[WindowEvent]:
         if lab.waits() and lab.in_calibration and not pressed and "enter" in lab.calls and clock.now_s() > 8.0:
             pressed.append(clock.now_s())
-            return [Key("escape", clock.now_s())]
+            return [Key("escape", clock.now_s())] * 2
         return events()
 
     display.events = with_escape  # type: ignore[method-assign]
@@ -953,7 +983,7 @@ def test_escape_in_mid_collection_ends_the_session_and_the_calibration(study_fol
         study_folder, study, plan, display, tracker, ScriptedOperator(), sync_every_s=None, pump_every_s=0.05,
         ask_form=False,
     )  # fmt: skip
-    assert (outcome.status, outcome.reason) == ("aborted", "Escape was pressed")
+    assert (outcome.status, outcome.reason) == ("aborted", "Escape was pressed twice")
     assert clock.now_s() - pressed[0] < 0.5 and not lab.in_calibration
 
 

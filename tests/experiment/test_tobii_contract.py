@@ -15,14 +15,18 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from experiment.trackers import tobii_sdk
+from shared import dataset
 
 FAKES = Path(__file__).parent / "fakes"
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(FAKES))
 import faces  # noqa: E402
 
@@ -193,22 +197,99 @@ def interpreter_310() -> Path | None:
     return None
 
 
+# What a session needs beside it; all is in the list of packages for acquisition, with its hashes.
+FOR_A_SESSION = (
+    "annotated-types", "etdqualitizer", "filelock", "numpy", "pandas", "pillow", "pydantic", "pydantic-core",
+    "python-dateutil", "pytz", "scipy", "six", "tomli", "typing-extensions", "typing-inspection", "tzdata",
+)  # fmt: skip
+
+
 @pytest.fixture(scope="module")
-def tobii_research(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def with_tobii_research(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python 3.10 that has `tobii_research` and what a session needs."""
     python = interpreter_310()
     if python is None:
         pytest.skip("there is no Python 3.10 here, and tobii_research has wheels for no other: install one")
     folder = tmp_path_factory.mktemp("python-3.10")
     subprocess.run([str(python), "-m", "venv", str(folder)], check=True, capture_output=True, timeout=120)
     inside = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    # 2.1 is the newest that the adapter knows of; a later one may differ on purpose.
-    done = subprocess.run(
-        [str(inside), "-m", "pip", "install", "--quiet", "--no-deps", "tobii-research>=2.1,<2.2"],
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    if done.returncode:
-        pytest.skip(f"tobii-research cannot be installed here: {done.stderr.strip().splitlines()[-1]}")
-    return ask(inside, TOBII_RESEARCH)
+    listed = (ROOT / "locked" / "acquisition.txt").read_text("utf-8")
+    wanted = folder / "wanted.txt"
+    entries = re.split(r"\n(?=[a-z])", listed)
+    wanted.write_text("\n".join(entry for entry in entries if entry.partition("==")[0] in FOR_A_SESSION))
+    for words in (
+        # 2.1 is the newest that the adapter knows of; a later one may differ on purpose.
+        ["--no-deps", "tobii-research>=2.1,<2.2"],
+        ["--no-deps", "--require-hashes", "-r", str(wanted)],
+    ):
+        done = subprocess.run(
+            [str(inside), "-m", "pip", "install", "--quiet", *words], capture_output=True, text=True, timeout=300
+        )
+        if done.returncode:
+            pytest.skip(f"tobii-research cannot be installed here: {done.stderr.strip().splitlines()[-1]}")
+    return inside
+
+
+@pytest.fixture(scope="module")
+def tobii_research(with_tobii_research: Path) -> dict[str, Any]:
+    return ask(with_tobii_research, TOBII_RESEARCH)
+
+
+def session(python: Path, *words: object) -> dict[str, Any]:
+    """A session above the vendor's own Python, whose compiled library is a stand-in (`tobii_native`)."""
+    program = [str(python), str(FAKES / "tobii_native.py"), *map(str, words)]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+def assert_all_kept(folder: Path, delivered: list[Any]) -> Any:
+    """What the library handed over is what was recorded; returns the recording."""
+    (run,) = dataset.runs(folder)
+    recording = dataset.read_recording(run)
+    for i, eye in enumerate(recording.sidecars, start=1):
+        places = np.array([row[i] if row[i] is not None else (np.nan, np.nan) for row in delivered], float)
+        np.testing.assert_allclose(recording.samples["time_s"], [row[0] / 1e6 for row in delivered], atol=1.1e-6)
+        np.testing.assert_allclose(recording.samples[f"{eye}_x_px"], places[:, 0] * 1920, atol=0.01)
+        np.testing.assert_allclose(recording.samples[f"{eye}_y_px"], places[:, 1] * 1080, atol=0.01)
+    assert len(recording.samples) == len(delivered) > 1000
+    return recording
+
+
+@pytest.mark.slow
+def test_a_session_above_the_vendors_own_python_keeps_all_that_it_gave(
+    with_tobii_research: Path, make_study: Callable[..., Path]
+) -> None:
+    folder = make_study(3, protocol={"dot_s": 1.0, "picture_s": 2.0})
+    told = session(with_tobii_research, folder, "both", "", "")
+    assert (told["status"], told["failures"], told["left open"]) == ("complete", [], [])
+    recording = assert_all_kept(folder, told["delivered"])
+    sidecar = json.loads(next((folder / "sub-01" / "beh").glob("*eye1_physio.json")).read_text())
+    assert sidecar["TrackingMode"] == "great_ape" and "tobii_research 2.1" in sidecar["SoftwareVersions"]
+    assert recording.sidecars["left"].validation is not None
+
+
+@pytest.mark.slow
+def test_so_does_one_of_one_eye_before_a_participant_who_has_but_one(
+    with_tobii_research: Path, make_study: Callable[..., Path]
+) -> None:
+    folder = make_study(3, protocol={"dot_s": 1.0, "picture_s": 2.0})
+    told = session(with_tobii_research, folder, "left", "right", "")
+    assert (told["status"], told["failures"]) == ("complete", [])
+    assert set(assert_all_kept(folder, told["delivered"]).sidecars) == {"left"}
+    # The first calibration held: nobody had to try again.
+    assert told["calls"].count("compute") == 1
+
+
+@pytest.mark.slow
+def test_and_one_whose_cable_is_pulled_ends_in_a_sentence_with_all_until_then(
+    with_tobii_research: Path, make_study: Callable[..., Path]
+) -> None:
+    folder = make_study(3, protocol={"dot_s": 1.0, "picture_s": 2.0})
+    told = session(with_tobii_research, folder, "both", "", "disconnect")
+    assert told["status"] == "lost" and "the connection to the Tobii tracker was lost" in told["said"]
+    assert_all_kept(folder, told["delivered"])
 
 
 @pytest.mark.slow

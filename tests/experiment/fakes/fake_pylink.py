@@ -46,6 +46,8 @@ HOST_SINCE_S, HOST_FASTER = 6000.0, 1 + 40e-6
 NOISE_PX = 0.8
 PUPIL = 1000.0
 DWELL_S = 0.3
+# From a question for the time to its answer.
+ROUND_TRIP_S = 0.0004
 CAMERA_PX = (192, 160)
 # How often the library asks for keys.
 POLLED_EVERY_S = 1 / 1250
@@ -222,7 +224,7 @@ class Fault:
     disconnect, host_abort, library_error, dropout (samples are lost on the link), blink (the eyes are lost). Kinds
     without one: unreachable, dummy, closed, rate_refused, rate_ignored, one_eye, no_recording, no_samples, no_file,
     slow_link, calibration_failed, calibration_aborted, drift_check_aborted, never_calibrated, transfer_fails,
-    transfer_cut, transfer_slow, link_gone_for_good, deaf (only Esc ends a set-up).
+    transfer_cut, transfer_slow, link_gone_for_good, time_unanswered, deaf (only Esc ends a set-up).
     """
 
     kind: str
@@ -274,11 +276,17 @@ class Host:
         self.errors = 0
         self.rng = np.random.default_rng(3)
         self.lost_on_link = 0
+        self.answer: tuple[float, float] | None = None
 
     # Time.
 
     def host_ms(self, at_s: float) -> float:
         return (HOST_SINCE_S + (at_s - self.epoch_s) * HOST_FASTER) * 1000
+
+    def estimated_ms(self) -> float:
+        """The library's estimate of it: it jumps by some milliseconds now and then, says its maker."""
+        at_s = self.now_s()
+        return self.host_ms(at_s) + (6.0 if int(at_s * 3) % 5 == 0 else 0.0)
 
     def session_s(self, host_ms: float) -> float:
         return (host_ms / 1000 - HOST_SINCE_S) / HOST_FASTER + self.epoch_s
@@ -731,8 +739,8 @@ class EyeLink:
         host = self._host
         host.advance()
         if not host.connected:
-            return 3
-        return 0 if host.recording else 3
+            return CONSTANTS["TRIAL_ERROR"]
+        return 0 if host.recording else CONSTANTS["ABORT_EXPT"]
 
     def getNextData(self) -> int:
         host = self._host
@@ -758,11 +766,32 @@ class EyeLink:
 
     def trackerTime(self) -> float:
         self._host.advance()
-        return float(int(self._host.host_ms(self._host.now_s()))) if self._host.connected else 4294967295.0
+        return float(int(self._host.estimated_ms())) if self._host.connected else 4294967295.0
 
     def trackerTimeUsec(self) -> float:
         self._host.advance()
-        return self._host.host_ms(self._host.now_s()) * 1000 if self._host.connected else -1.0
+        return self._host.estimated_ms() * 1000 if self._host.connected else -1.0
+
+    def requestTime(self) -> int:
+        self._host.advance()
+        host = self._host
+        if not host.connected:
+            return -1
+        # The question takes half of the way; what is answered is cut off to whole milliseconds.
+        host.answer = None if host.has("time_unanswered") else (host.now_s() + ROUND_TRIP_S, ROUND_TRIP_S / 2)
+        return 0
+
+    def readTime(self) -> int:
+        """0 until the answer is there."""
+        host = self._host
+        # A virtual clock stands still while a program asks.
+        host.sleep(0.0001)
+        host.advance()
+        if host.answer is None or not host.connected or host.now_s() < host.answer[0]:
+            return 0
+        arrived_s, half_s = host.answer
+        host.answer = None
+        return int(host.host_ms(arrived_s - half_s))
 
     def getCalibrationMessage(self) -> str:
         return self._host.calibration_text

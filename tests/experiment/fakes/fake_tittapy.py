@@ -139,6 +139,7 @@ _NOTIFIED = {
     "overflow": notification_type.stream_buffer_overflow,
     "rate": notification_type.gaze_output_frequency_changed,
     "area": notification_type.display_area_changed,
+    "mode": notification_type.eye_tracking_mode_changed,
     "faults": notification_type.device_faults,
     "warnings": notification_type.device_warnings,
     "entered": notification_type.calibration_mode_entered,
@@ -239,6 +240,20 @@ class EyeTracker:
     @frequency.setter
     def frequency(self, frequency):
         _asked("Cannot set eye tracker frequency", _lab.set_rate, float(frequency))
+
+    @property
+    def supported_modes(self):
+        _asked("eyeTracker::refreshInfo: Cannot get eye tracking modes", _lab.reach)
+        return list(_lab.script.modes)
+
+    @property
+    def tracking_mode(self):
+        _asked("eyeTracker::refreshInfo: Cannot get eye tracker current tracking mode", _lab.reach)
+        return _lab.script.mode
+
+    @tracking_mode.setter
+    def tracking_mode(self, tracking_mode):
+        _asked("Cannot set eye tracker tracking mode", _lab.set_mode, tracking_mode)
 
     @property
     def display_area(self):

@@ -115,15 +115,14 @@ _NOTIFIED = {
     "overflow": (EYETRACKER_NOTIFICATION_STREAM_BUFFER_OVERFLOW, "notification_source_stream"),
     "rate": (EYETRACKER_NOTIFICATION_GAZE_OUTPUT_FREQUENCY_CHANGED, "gaze_output_frequency"),
     "area": (EYETRACKER_NOTIFICATION_DISPLAY_AREA_CHANGED, "display_area"),
+    "mode": (EYETRACKER_NOTIFICATION_EYE_TRACKING_MODE_CHANGED, None),
     "faults": (EYETRACKER_NOTIFICATION_DEVICE_FAULTS, "faults"),
     "warnings": (EYETRACKER_NOTIFICATION_DEVICE_WARNINGS, "warnings"),
     "entered": (EYETRACKER_NOTIFICATION_CALIBRATION_MODE_ENTERED, None),
     "left": (EYETRACKER_NOTIFICATION_CALIBRATION_MODE_LEFT, None),
     "calibrated": (EYETRACKER_NOTIFICATION_CALIBRATION_CHANGED, None),
 }
-_NOTIFICATIONS = {subscription for subscription, _ in _NOTIFIED.values()} | {
-    EYETRACKER_NOTIFICATION_EYE_TRACKING_MODE_CHANGED
-}
+_NOTIFICATIONS = {subscription for subscription, _ in _NOTIFIED.values()}
 
 
 def _notification(what):
@@ -282,6 +281,17 @@ class EyeTracker:
     def set_gaze_output_frequency(self, gaze_output_frequency):
         _asked(_lab.set_rate, float(gaze_output_frequency))
 
+    def get_all_eye_tracking_modes(self):
+        _asked(_lab.reach)
+        return tuple(_lab.script.modes)
+
+    def get_eye_tracking_mode(self):
+        _asked(_lab.reach)
+        return _lab.script.mode
+
+    def set_eye_tracking_mode(self, eye_tracking_mode):
+        _asked(_lab.set_mode, eye_tracking_mode)
+
     def get_display_area(self):
         _asked(_lab.reach)
         return DisplayArea(_lab.script.area)
@@ -401,6 +411,9 @@ class ScreenBasedCalibration:
             sample = CalibrationSample(*(CalibrationEyeData(place, validity) for validity in used))
             # The SDK tells places in single precision.
             points.append(CalibrationPoint(tuple(round(share, 7) for share in place), (sample,)))
+        # As the package does: points only where both eyes are calibrated.
+        if len(eyes) == 1:
+            points = []
         status = {
             ("left",): CALIBRATION_STATUS_SUCCESS_LEFT_EYE,
             ("right",): CALIBRATION_STATUS_SUCCESS_RIGHT_EYE,

@@ -51,7 +51,9 @@ class Script:
     found: bool = True
     rates: tuple[float, ...] = (60.0, 120.0, 250.0, 600.0, 1200.0)
     rate_hz: float = 60.0
-    # It says yes to any rate, and stays where it is.
+    modes: tuple[str, ...] = ("human", "monkey", "great_ape")
+    mode: str = "human"
+    # It says yes to any rate and mode, and stays where it is.
     stubborn: bool = False
     area: dict[str, tuple[float, float, float]] = field(default_factory=lambda: flat_area(53.0, 29.8))
     calibrates: bool = True
@@ -200,6 +202,14 @@ class Lab:
         if not self.script.stubborn:
             self.script.rate_hz = rate_hz
             self.tell("notification", ("rate", rate_hz))
+
+    def set_mode(self, mode: str) -> None:
+        self.reach()
+        if mode not in self.script.modes:
+            raise Refused("value", "the value is out of bounds")
+        if not self.script.stubborn:
+            self.script.mode = mode
+            self.tell("notification", ("mode", None))
 
     # Streams.
 
