@@ -9,6 +9,7 @@ the set-up's callbacks and the classes of samples and events foremost, is the li
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import inspect
 import json
@@ -162,6 +163,18 @@ def test_a_whole_session_on_the_real_library(tmp_path: Path, make_study: Callabl
     assert set(recording.samples["left_x_px"][:50].round()) <= {960.0} and recording.samples["right_pupil"][0] == 1200
     assert (folder / "sourcedata" / "sub-01" / "sub-01_task-viewing_run-1_eyelink.edf").read_bytes() == b"EDF"
     assert {"fixation", "blink", "saccade"} <= set(found["events"])
+
+
+def test_the_librarys_own_hooks_draw_the_cameras_picture_at_its_size() -> None:
+    """It announces a picture of 384 x 320 px as 768 x 640, and draws lines of 384."""
+    found = in_a_child("hooks")
+    assert found["setup"] == 1 and found["failure"] == "None"
+    assert found["picture"] == [320, 384, 3] and found["shown"] == [768, 640]
+    # Column x of line y is x + y, modulo 256; lines are counted from 1, and each px is four on the screen.
+    assert found["pixels"] == [(50 + 41) % 256, (300 + 41) % 256, (50 + 281) % 256, (300 + 281) % 256]
+    # A picture is shown when it is whole, and only then.
+    assert found["scenes after each half"] == [0, 1] and found["kinds"] == ["Bitmap", "Text", "Text", "Text"]
+    assert found["title"] == "Left Eye  Pupil Threshold: 75"
 
 
 @pytest.mark.parametrize("how", ["stop", "error", "interrupt"])
@@ -363,6 +376,43 @@ def session_on(folder: Path, leaves: str = "") -> None:
     )  # fmt: skip
 
 
+def hooks() -> None:
+    """Call the functions that SR Research's C library calls, in the compiled part of `pylink`, as it does."""
+    from experiment.headless import HeadlessDisplay
+    from experiment.trackers.eyelink_display import SetupScreen, custom_display
+    from shared.screen import Screen
+
+    pylink = real_library()
+    pylink.EyeLink(None)
+    display = HeadlessDisplay(Screen(1920, 1080, 53.0, 29.8, 60.0), 60.0)
+    scenes: list[Any] = []
+    display.watcher = lambda onset_s, scene: scenes.append(scene)
+    setup = SetupScreen(pylink)
+    setup.begin(display, lambda: None, lambda: None)
+    pylink.openGraphicsEx(custom_display(pylink, setup))
+    library = ctypes.PyDLL(pylink.pylink_c.__file__)
+    width, height = 384, 320
+    answer = library.pylink_setup_image_display(width, height)
+    grey = (ctypes.c_ubyte * 256)(*range(256))
+    library.pylink_set_image_palette(256, grey, grey, grey)
+    library.pylink_image_title(b"Left Eye  Pupil Threshold: 75")
+    shown = []
+    for half in (range(1, height // 2 + 1), range(height // 2 + 1, height + 1)):
+        for number in half:
+            row = (ctypes.c_ubyte * width)(*((x + number) % 256 for x in range(width)))
+            library.pylink_draw_image_line(width, number, height, row)
+        shown.append(len(scenes))
+    picture = scenes[-1][0].image
+    pixels = [picture.getpixel(at)[0] for at in ((100, 80), (601, 81), (100, 560), (601, 561))]
+    end(
+        {
+            "setup": answer, "failure": str(setup.failure), "picture": setup._pixels.shape, "shown": picture.size,
+            "pixels": pixels, "scenes after each half": shown, "title": setup._title,
+            "kinds": [type(shape).__name__ for shape in scenes[-1]],
+        }
+    )  # fmt: skip
+
+
 def refused(make: Callable[[Any], Any], address: str) -> None:
     from experiment.headless import HeadlessDisplay
     from experiment.trackers.eyelink import EyeLinkTracker
@@ -397,6 +447,8 @@ if __name__ == "__main__":
         refused(lambda pylink: pylink, "127.0.0.1")
     elif task == "dummy":
         refused(only_dummy, "127.0.0.1")
+    elif task == "hooks":
+        hooks()
     elif task == "session":
         session_on(Path(words[0]))
     elif task == "leave":
