@@ -173,8 +173,7 @@ def test_the_librarys_own_hooks_draw_the_cameras_picture_at_its_size() -> None:
     # Column x of line y is x + y, modulo 256; lines are counted from 1, and each px is four on the screen.
     assert found["pixels"] == [(50 + 41) % 256, (300 + 41) % 256, (50 + 281) % 256, (300 + 281) % 256]
     # A picture is shown when it is whole, and only then.
-    assert found["scenes after each half"] == [0, 1] and found["kinds"] == ["Bitmap", "Text", "Text", "Text"]
-    assert found["title"] == "Left Eye  Pupil Threshold: 75"
+    assert found["scenes after each half"] == [0, 1] and found["kinds"] == ["Bitmap", "Text", "Text"]
 
 
 @pytest.mark.parametrize("how", ["stop", "error", "interrupt"])
@@ -395,7 +394,6 @@ def hooks() -> None:
     answer = library.pylink_setup_image_display(width, height)
     grey = (ctypes.c_ubyte * 256)(*range(256))
     library.pylink_set_image_palette(256, grey, grey, grey)
-    library.pylink_image_title(b"Left Eye  Pupil Threshold: 75")
     shown = []
     for half in (range(1, height // 2 + 1), range(height // 2 + 1, height + 1)):
         for number in half:
@@ -407,7 +405,7 @@ def hooks() -> None:
     end(
         {
             "setup": answer, "failure": str(setup.failure), "picture": setup._pixels.shape, "shown": picture.size,
-            "pixels": pixels, "scenes after each half": shown, "title": setup._title,
+            "pixels": pixels, "scenes after each half": shown,
             "kinds": [type(shape).__name__ for shape in scenes[-1]],
         }
     )  # fmt: skip
