@@ -154,6 +154,9 @@ def run(
     override: Annotated[
         str | None, typer.Option(metavar="REASON", help="Run although something is unfit; the reason is kept.")
     ] = None,
+    group: Annotated[
+        str, typer.Option(metavar="GROUP", help="The participant's group, where the study has groups.")
+    ] = "",
     windowed: Annotated[bool, typer.Option("--windowed", help="A window on the desktop, to try things out.")] = False,
 ) -> None:
     """A participant's session: form, calibration, validation, and the pictures, recorded from first to last.
@@ -162,6 +165,8 @@ def run(
 
     Examples: beholder run my-study --participant 01 --tracker mouse   |
     beholder run my-study --participant 01 --resume   |
+    beholder run my-study --participant 02 --group expert   |
+    beholder run my-study --participant test --tracker mouse --windowed   |
     beholder run my-study --participant 01 --override "a pilot on my laptop"
     """
     from experiment.lab import run_in_lab
@@ -173,7 +178,7 @@ def run(
         participant = str(typer.prompt("Participant's label, such as 01"))
     outcome = run_in_lab(
         study_folder, participant, tracker=tracker, resume=resume, another_run=another_run, override=override,
-        windowed=windowed, say=lambda text: print(text, file=sys.stderr), report=_print_checks,
+        group=group, windowed=windowed, say=lambda text: print(text, file=sys.stderr), report=_print_checks,
     )  # fmt: skip
     _conclude_session(study_folder, participant, outcome)
 

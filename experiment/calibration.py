@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from math import ceil, cos, pi, sin
+from math import ceil
 from typing import Any
 
 import ETDQualitizer
@@ -51,10 +51,13 @@ def calibration_points(screen: Screen, size_deg: float, count: int) -> tuple[Poi
 
 
 def validation_points(screen: Screen, size_deg: float, count: int) -> tuple[Point, ...]:
-    """`count` targets evenly on a circle of 60 % of the half size, none of them where a calibration target stands."""
-    start = -pi / 2 if count == 5 else pi / 4
-    angles = [start + 2 * pi * i / count for i in range(count)]
-    return _on_screen(screen, size_deg, [(0.6 * cos(a), 0.6 * sin(a)) for a in angles])
+    """4 targets at the edges of the square that the pictures fill, between its corners and the middles of its sides;
+    the fifth near the middle. None stands where a calibration target does, and none is nearer to one than it must.
+
+    What is measured within them holds for all of a picture: gaze is worst where it is farthest from the middle.
+    """
+    places = [(-0.45, -0.95), (0.95, -0.45), (0.45, 0.95), (-0.95, 0.45), (0.25, 0.2)]
+    return _on_screen(screen, size_deg, places[:count])
 
 
 def _on_screen(screen: Screen, size_deg: float, places: Sequence[tuple[float, float]]) -> tuple[Point, ...]:
@@ -252,19 +255,22 @@ class EyeQuality:
 
 @dataclass(frozen=True)
 class PointGaze:
-    """Where gaze was on a target, to be drawn: its median, and some of its samples (n, 2), in px of the screen."""
+    """Where gaze was on a target, to be drawn: some of its samples (n, 2), in px of the screen."""
 
-    median_px: tuple[float, float]
     cloud_px: FloatArray
 
 
 @dataclass(frozen=True)
 class Validation:
-    """A validation of all recorded eyes; it passed where every eye did. `gaze` is there by eye and target's number."""
+    """A validation of all recorded eyes; it passed where every eye did, by these limits.
+
+    `gaze` is there by eye and target's number.
+    """
 
     begun_s: float
     eyes: dict[Eye, EyeQuality]
     gaze: Mapping[Eye, Mapping[int, PointGaze]] = field(default_factory=dict, compare=False)
+    limits: LimitSettings = field(default_factory=LimitSettings, compare=False)
 
     @property
     def passed(self) -> bool:
@@ -316,7 +322,7 @@ def point_gaze(samples: Samples, eye: Eye) -> PointGaze | None:
     seen = np.stack([x_px, y_px], axis=1)[~(np.isnan(x_px) | np.isnan(y_px))]
     if not len(seen):
         return None
-    return PointGaze((float(np.median(seen[:, 0])), float(np.median(seen[:, 1]))), seen[:: ceil(len(seen) / _CLOUD)])
+    return PointGaze(seen[:: ceil(len(seen) / _CLOUD)])
 
 
 def eye_quality(points: Sequence[PointQuality], limits: LimitSettings) -> EyeQuality:

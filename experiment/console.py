@@ -168,6 +168,9 @@ def validation_table(validation: Validation) -> Table:
             _degrees(quality.rms_s2s_deg), _degrees(quality.sd_deg), f"{quality.loss_percent:.0f}%",
             style=_colour(quality.passed),
         )  # fmt: skip
+    limits = validation.limits
+    table.add_row("limit", "mean", f"{limits.accuracy_mean_deg:g}", "worst", f"{limits.accuracy_worst_deg:g}", "", "",
+                  f"{limits.loss_percent:g}%")  # fmt: skip
     return table
 
 
@@ -229,11 +232,11 @@ def plain_lines(before: Status | None, now: Status) -> list[str]:
     if now.last_drift is not None and (before is None or now.last_drift != before.last_drift):
         lines.append(_eyes(now).plain)
     if now.proposal and (before is None or now.proposal != before.proposal):
-        lines.append(f"{now.proposal}: the operator can do so in the participant's window")
+        lines.append(f"{now.proposal}: Ctrl+Shift+C in the participant's window")
     if now.asking is not None and (before is None or now.asking is not before.asking):
         what = "validation" if isinstance(now.asking, Validation) else "calibration"
         verdict = "passed" if now.asking.passed else "failed"
-        lines.append(f"{what} {verdict}: it is decided upon in the participant's window")
+        lines.append(f"{what} {verdict}: Ctrl+Shift+V in the participant's window shows it, to be decided upon there")
     return lines
 
 

@@ -111,11 +111,16 @@ Shape = Dot | Picture | Text | Bitmap | Button
 @dataclass(frozen=True)
 class Key:
     """A key pressed in the participant's window: what it types ("a", "7"), or its name ("space", "escape", "return",
-    "backspace", "up"), in lower case.
+    "backspace", "up", "pageup"), in lower case.
+
+    A key that is `held` down comes again and again. One that is pressed with Ctrl and Shift is the operator's, by a
+    `chord`, whoever sits there.
     """
 
     name: str
     at_s: float
+    held: bool = False
+    chord: bool = False
 
 
 @dataclass(frozen=True)

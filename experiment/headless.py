@@ -164,7 +164,9 @@ class ScriptedParticipant:
         self._busy_until_s = 0.0
 
     def answer(self, onset_s: float, scene: Sequence[Shape]) -> list[Key]:
-        """The keys that answer a scene, at their times; none where there is no text."""
+        """The keys that answer a scene, at their times; none where there is nothing to answer, which has no button."""
+        if not any(isinstance(shape, Button) for shape in scene):
+            return []
         # Its lines end where the screen wants it.
         texts = [" ".join(shape.text.split()) for shape in scene if isinstance(shape, Text)]
         # A question is drawn anew with each letter that is typed: it is being answered already.

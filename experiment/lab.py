@@ -8,6 +8,7 @@ itself is `experiment.session`'s; here is only who takes part in it.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import sys
 import tempfile
@@ -30,7 +31,7 @@ from experiment.trackers.mouse import MouseTracker
 from experiment.trackers.synthetic import SyntheticTracker
 from experiment.trackers.tobii import TobiiTracker
 from experiment.window import Window
-from shared.dataset import recover, runs
+from shared.dataset import read_participants, recover, runs
 from shared.errors import BeholderError, DataError, DisplayError, StudyError, TrackerError
 from shared.inside import inside
 from shared.journal import journals
@@ -43,6 +44,8 @@ from shared.study import ScreenSettings, Study, TrackerName, read_study
 OF_THE_ANALYSIS = ("weights", "packages to analyse", "packages to use")
 # The interpreter passes from thread to thread this often, so that the page and the recorder keep no frame waiting.
 SWITCH_EVERY_S = 0.0005
+# Naps of Windows' end within so much.
+TIMER_MS = 1
 
 
 class UnfitError(BeholderError):
@@ -57,6 +60,7 @@ def run_in_lab(
     resume: bool = False,
     another_run: int | None = None,
     override: str | None = None,
+    group: str = "",
     windowed: bool = False,
     say: Callable[[str], None] = print,
     report: Callable[[Sequence[Check]], None] = lambda checks: None,
@@ -64,7 +68,8 @@ def run_in_lab(
     """A participant's session with a window, a tracker and an operator at this terminal; returns how it ended.
 
     `tracker` takes the place of the study's; `resume` and `another_run` are `plan_from_disk`'s; `override` is the
-    reason for which a screen or computer that is unfit is used all the same, and is kept with the data. `say` is told
+    reason for which a screen or computer that is unfit is used all the same, and is kept with the data; `group` is the
+    participant's, where the study's form has one. `say` is told
     what was recovered, `report` what the preflight found. Raises StudyError, TrackerError, DisplayError and UnfitError
     before the session; what ends a session that has begun is its outcome's reason.
     """
@@ -74,6 +79,8 @@ def run_in_lab(
     for remark in recover(study_folder):
         say(f"note: {remark}")
     plan = plan_from_disk(study_folder, participant, resume=resume, another_run=another_run)
+    new = plan.participant not in read_participants(study_folder).index
+    group = group_of(study, group, plan.participant, new=new)
     window = WatchedWindow(settings, study.protocol.background, windowed=windowed)
     try:
         found = [*checks(study_folder), *window_checks(study, window)]
@@ -87,12 +94,27 @@ def run_in_lab(
             try:
                 return run_session(
                     study_folder, study, plan, window, made, console,
-                    system_time=time.time, preflight=_kept(found, reason, study_folder),
+                    system_time=time.time, preflight=_kept(found, reason, study_folder), group=group,
                 )  # fmt: skip
             except BeholderError as error:
                 return _cut_short(study_folder, plan, error)
     finally:
         window.close()
+
+
+def group_of(study: Study, group: str, participant: str, *, new: bool) -> str:
+    """The group as it is kept; empty where the study has none. Raises StudyError where it is missing or unknown."""
+    group, groups = " ".join(group.split()), study.protocol.groups
+    if "group" not in study.protocol.form:
+        if group:
+            raise StudyError('the study\'s form has no group: add "group" to [protocol] form in study.toml.')
+        return ""
+    if group and not new:
+        raise StudyError(f"participant {participant} has a group already, in participants.tsv: leave --group out.")
+    if new and groups and group not in groups:
+        what = f'the group "{group}" is unknown' if group else f"the group of participant {participant} is not named"
+        raise StudyError(f"{what}: say --group {' or --group '.join(groups)}, as [protocol] groups has them.")
+    return group
 
 
 def fetch_from_host(
@@ -274,13 +296,22 @@ def _kept(found: Sequence[Check], override: str | None, study_folder: Path) -> d
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Within it threads take turns quickly, and no frame waits for old objects to be counted."""
-    interval_s = sys.getswitchinterval()
+    """Within it threads take turns quickly, naps end in time, and no frame waits for old objects to be counted."""
+    interval_s, timer = sys.getswitchinterval(), _timer_of_windows()
     sys.setswitchinterval(SWITCH_EVERY_S)
+    if timer is not None:
+        timer.timeBeginPeriod(TIMER_MS)
     gc.collect()
     gc.freeze()
     try:
         yield
     finally:
         gc.unfreeze()
+        if timer is not None:
+            timer.timeEndPeriod(TIMER_MS)
         sys.setswitchinterval(interval_s)
+
+
+def _timer_of_windows() -> Any:
+    """Windows' multimedia timer; None elsewhere. Unless it is asked for more, Windows ends naps in steps of 15.6 ms."""
+    return getattr(ctypes, "windll").winmm if sys.platform == "win32" else None  # noqa: B009

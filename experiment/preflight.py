@@ -251,7 +251,7 @@ def window_checks(study: Study, window: Window) -> list[Check]:
     size_px = window.screen.width_px, window.screen.height_px
     return [
         which_monitor(study.screen, window.monitors, monitor, unknown),
-        size_in_px(study.screen, size_px),
+        a_window(size_px) if window.windowed else size_in_px(study.screen, size_px),
         display_scaling(size_px, window.framebuffer_px, monitor),
         size_in_cm(study.screen, monitor),
         *refresh_rate(intervals_s, study.screen.refresh_hz, None if monitor is None else monitor.refresh_hz),
@@ -358,6 +358,12 @@ def which_monitor(wanted: ScreenSettings, count: int, monitor: Monitor | None, u
         remedy = "look whether the window is on the participant's screen; [screen] monitor in study.toml names it"
         return Check("doubtful", "monitor", found, remedy)
     return Check("fit", "monitor", found)
+
+
+def a_window(size_px: tuple[int, int]) -> Check:
+    """A window on the desktop is none that people are measured in, and all the same fit for what it is for."""
+    found = f"a window of {size_px[0]} x {size_px[1]} px"
+    return Check("doubtful", "screen size in px", found, "to try things out: measure people without --windowed")
 
 
 def size_in_px(wanted: ScreenSettings, size_px: tuple[int, int]) -> Check:

@@ -44,6 +44,8 @@ CHOICES = {
     "vision": ("none", "glasses", "contact lenses", "other"),
 }
 RATINGS = tuple("1234567")
+# What is kept of a question that was not answered, as BIDS has it.
+NOT_GIVEN = "n/a"
 
 # Okabe and Ito's colours, which the colour-blind tell apart; eyes differ in their marks as well, verdicts in words.
 EYE_COLOURS: dict[Eye, str] = {"left": "#0072b2", "right": "#e69f00"}
@@ -69,12 +71,12 @@ def checked_answer(question: str, answer: str) -> str:
 
     Raises ValueError where it breaks the question's rule; consent cannot be left out.
 
-    >>> checked_answer("age", "93"), checked_answer("sex", "f"), checked_answer("group", " ")
+    >>> checked_answer("age", "93"), checked_answer("sex", "f"), checked_answer("hand", " ")
     ('89', 'F', 'n/a')
     """
     answer = " ".join(answer.split())
     if not answer and question != "consent":
-        return "n/a"
+        return NOT_GIVEN
     if question == "age":
         if not answer.isdecimal() or not 1 <= int(answer) <= 120:
             raise ValueError(answer)
@@ -87,19 +89,13 @@ def checked_answer(question: str, answer: str) -> str:
     return answer
 
 
-def choices(question: str, texts: Mapping[str, Any], groups: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """The answers to choose from, by key: each as it is kept, and its label; none where the answer is typed.
-
-    >>> choices("group", {}, ["expert", "novice"])
-    {'1': ('expert', 'expert'), '2': ('novice', 'novice')}
-    """
-    if question in CHOICES:
-        named = texts["choices"][question]
-        values = zip(CHOICES[question], named["labels"], strict=True)
-        return dict(zip(named["keys"], values, strict=True))
-    if question == "group":
-        return {str(number): (group, group) for number, group in enumerate(groups, start=1)}
-    return {}
+def choices(question: str, texts: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """The answers to choose from, by key: each as it is kept, and its label; none where the answer is typed."""
+    if question not in CHOICES:
+        return {}
+    named = texts["choices"][question]
+    values = zip(CHOICES[question], named["labels"], strict=True)
+    return dict(zip(named["keys"], values, strict=True))
 
 
 # ------------------------------------------------------------------------------------------------ composing shapes
@@ -230,9 +226,12 @@ def typed_screen(
 
 
 def check_screen(screen: Screen, image: Image.Image, numbers: Sequence[int], passed: bool) -> list[Shape]:
-    """The picture of a check, and buttons: accept (a), repeat all (r), redo single targets (their digits)."""
+    """The picture of a check, and buttons: accept (a), repeat all (r), redo single targets (their digits).
+
+    It is the operator's: who looks at it is not to be the participant.
+    """
     x_px, y_px = screen.centre_px
-    keys = [("a", "Accept (A)" if passed else "Accept all the same (A)"), ("r", "Repeat all (R)")]
+    keys = [("a", "Accept (A)" if passed else "Accept all the same, with initials (A)"), ("r", "Repeat all (R)")]
     redo = [(str(number), f"Redo {number}") for number in numbers]
     picture = Bitmap(image, x_px, y_px - 2.2 * degree_px(screen))
     return [picture, *row(screen, keys, 8.3), *row(screen, redo, 10.4, 2.4)]
@@ -243,14 +242,13 @@ def check_size_px(screen: Screen) -> tuple[int, int]:
     return round(36 * degree_px(screen)), round(18.6 * degree_px(screen))
 
 
-def validation_picture(
-    validation: Validation, screen: Screen, limits: LimitSettings, size_px: tuple[int, int]
-) -> Image.Image:
-    """Targets and gaze on the left, the figures of each eye beside the study's limits on the right, the verdict above.
+def validation_picture(validation: Validation, screen: Screen, size_px: tuple[int, int]) -> Image.Image:
+    """Targets and gaze on the left, the figures of each eye beside the limits on the right, the verdict above.
 
-    Gaze on a target is a cloud of samples, its median a mark (left eye a ring, right eye a square) that a line joins to
-    the target; the error stands below. The grey ring around each target is the limit of a single one.
+    Gaze on a target is a cloud of samples, its mean a mark (left eye a ring, right eye a square) that a line joins to
+    the target: the line is the error, whose figure stands below. The grey ring is the limit of a single target.
     """
+    limits = validation.limits
     drawing = _Drawing(size_px)
     drawing.verdict("Validation", validation.passed, [eye for eye, q in validation.eyes.items() if not q.passed])
     points = next(iter(validation.eyes.values())).points if validation.eyes else ()
@@ -304,7 +302,7 @@ class _Drawing:
 
     def place(self, screen: Screen, targets: Sequence[tuple[float, float]]) -> None:
         """Have the map hold the targets and 2 degrees around them."""
-        self._px_per_deg = screen.px_per_deg
+        self._screen, self._px_per_deg = screen, screen.px_per_deg
         places = np.array(targets or [screen.centre_px])
         low, high = places.min(axis=0) - 2 * self._px_per_deg, places.max(axis=0) + 2 * self._px_per_deg
         left, top, right, bottom = self._map
@@ -339,12 +337,14 @@ class _Drawing:
         within = point.accuracy_deg is not None and point.accuracy_deg <= limit_deg
         colour = INK if within else FAILED_COLOUR
         self._draw.text((below, target_y + self._letter), figure(point.accuracy_deg), colour, self._small, anchor)
-        if gaze is None:
+        if gaze is None or point.offset_x_deg is None or point.offset_y_deg is None:
             return
         for x_px, y_px in gaze.cloud_px:
             x, y = self._at(float(x_px), float(y_px))
             self._draw.rectangle((x - 1, y - 1, x + 1, y + 1), fill=EYE_COLOURS[eye])
-        x, y = self._at(*gaze.median_px)
+        x_deg, y_deg = self._screen.to_degrees(np.array(point.x_px), np.array(point.y_px))
+        mean_px = self._screen.to_px(x_deg + point.offset_x_deg, y_deg + point.offset_y_deg)
+        x, y = self._at(*(float(px) for px in mean_px))
         self._draw.line((target_x, target_y, x, y), INK, 2)
         self._mark(eye, x, y)
 

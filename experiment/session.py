@@ -63,6 +63,7 @@ from experiment.plan import Plan, Trial, picture_rect
 from experiment.recorder import Recorder
 from experiment.screens import (
     LONGEST_ANSWER,
+    NOT_GIVEN,
     RATINGS,
     calibration_picture,
     check_screen,
@@ -95,6 +96,9 @@ CLOSING_TEXT_S = 30.0
 # A file that is kept beside the recording is waited for so long.
 LONGEST_WRITE_S = 1.0
 AT_THE_WINDOW = "participant's window"
+# Keys of the operator's in the participant's window, with Ctrl and Shift.
+CHORDS: Mapping[str, Kind] = {"p": "pause", "c": "recalibrate", "k": "skip"}
+SHOW_CHECK = "v"
 # A second Escape within this time ends the session.
 ESCAPE_AGAIN_S = 3.0
 
@@ -213,6 +217,7 @@ def run_session(
     sync_every_s: float | None = 1.0,
     pump_every_s: float = 0.01,
     ask_form: bool | None = None,
+    group: str = "",
     keep_aborted: bool = True,
     system_time: Callable[[], float] | None = None,
     preflight: Mapping[str, Any] | None = None,
@@ -221,7 +226,8 @@ def run_session(
 
     `sync_every_s` is the journal's; `pump_every_s` how often gaze is fetched while waiting, which a display's frames
     may make seldomer. The form is asked where the participant is not in participants.tsv yet, unless `ask_form` says
-    otherwise. With `keep_aborted` False what a session recorded that did not end as planned stays in its journal (a
+    otherwise; `group` is the answer of its question for the group, which the participant is not asked. With
+    `keep_aborted` False what a session recorded that did not end as planned stays in its journal (a
     simulation is done anew). `system_time` reads the system's clock in seconds; None where there is none to watch.
     `preflight` is what was found before the session, and is kept beside the events.
 
@@ -260,7 +266,7 @@ def run_session(
             recorder = Recorder(writer, info.rate_hz, sync_every_s)
             session = _Session(
                 study_folder, study, plan, display, tracker, operator, recorder, info, writer.files, pump_every_s,
-                system_time, watch_disk=sync_every_s is not None,
+                system_time, group, watch_disk=sync_every_s is not None,
             )  # fmt: skip
             leave = [
                 session.abort_open_events,
@@ -361,9 +367,11 @@ class _Session:
         files: Path,
         pump_every_s: float,
         system_time: Callable[[], float] | None,
+        group: str,
         *,
         watch_disk: bool,
     ) -> None:
+        self.group = group
         self.study_folder, self.study, self.plan = study_folder, study, plan
         self.display, self.tracker, self.operator, self.recorder = display, tracker, operator, recorder
         self.eyes, self.rate_hz = info.eyes, info.rate_hz
@@ -381,6 +389,8 @@ class _Session:
         self.scene: Sequence[Shape] = ()
         self.heard_from_s = 0.0
         self.escape_s, self.escape_is_the_trackers = float("-inf"), False
+        # Whether the operator wants a check's picture on the participant's screen.
+        self.check_wanted = False
         self.inputs: list[Key | Click] = []
         self.commands: list[Command] = []
         self.gaze = GazeStream(
@@ -614,7 +624,7 @@ class _Session:
         while True:
             measured = self.validate(again, measured)
             numbers = sorted({point.number for eye in measured.eyes.values() for point in eye.points})
-            picture = validation_picture(measured, self.screen, self.study.limits, check_size_px(self.screen))
+            picture = validation_picture(measured, self.screen, check_size_px(self.screen))
             self.keep_file(f"validation-{self.events_begun}.png", _png(picture))
             answer = self.decide(measured, picture, numbers)
             accepted = answer.kind == "accept"
@@ -701,12 +711,18 @@ class _Session:
             eye: eye_quality([of_eye[number] for number in sorted(of_eye)], self.study.limits)
             for eye, of_eye in measured.items()
         }
-        return Validation(begun_s, eyes, gaze)
+        return Validation(begun_s, eyes, gaze, self.study.limits)
 
     def decide(self, asking: Validation | CalibrationOutcome, picture: Image.Image, numbers: Sequence[int]) -> Command:
-        """Show the outcome, and wait for an answer: from the operator, or by key or click from the window."""
+        """Wait for the operator's answer: at the terminal, or by key or click in the participant's window.
+
+        There the check is shown where the operator asks for it, by a chord: it is no business of the participant's. One
+        that failed is accepted under somebody's initials, and in no other way.
+        """
         self.phase(self.status.phase, offers=OF_AN_OUTCOME)
-        self.present(check_screen(self.screen, picture, numbers, asking.passed))
+        self.check_wanted, shown = False, False
+        waiting = text_screen(self.screen, self.texts["pause"])
+        self.present(waiting)
         self.status = replace(self.status, asking=asking)
         answer: Command | None = None
         while answer is None:
@@ -717,9 +733,19 @@ class _Session:
                     answer = command
                     break
             else:
-                answer = _decision(self.pressed(), numbers)
+                if shown != self.check_wanted:
+                    shown = self.check_wanted
+                    self.present(check_screen(self.screen, picture, numbers, asking.passed) if shown else waiting)
+                key = self.pressed()
+                if shown and key == "a" and not asking.passed:
+                    name = self.typed("initials", "", may_return=True)
+                    answer = Command("accept", by=name) if name not in (None, NOT_GIVEN) else None
+                    shown = False
+                elif shown:
+                    answer = _decision(key, numbers)
             if answer is None:
                 self.display.hold(self.clock.now_s() + self.step_s)
+        self.check_wanted = False
         self.status = replace(self.status, asking=None)
         self.phase(self.status.phase)
         self.display.show([])
@@ -799,12 +825,13 @@ class _Session:
         """
         self.phase("form")
         # A stable sort: the others stay in the study's order.
-        questions = sorted(self.study.protocol.form, key=lambda question: question != "consent")
+        asked = [question for question in self.study.protocol.form if question != "group"]
+        questions = sorted(asked, key=lambda question: question != "consent")
         answers: dict[str, str] = {}
         at = 0
         while at < len(questions):
             question = questions[at]
-            options = choices(question, self.texts, self.study.protocol.groups)
+            options = choices(question, self.texts)
             ask = self.choose if options else self.typed
             answer = ask(question, answers.get(question, ""), at > 0)
             if answer is None:
@@ -815,6 +842,8 @@ class _Session:
                 self.take_leave("refused")
                 raise _Refused("the participant did not consent: nothing was kept")
             at += 1
+        if "group" in self.study.protocol.form:
+            answers["group"] = self.group or NOT_GIVEN
         self.record("form", answers)
 
     def question(self, name: str) -> str:
@@ -824,7 +853,7 @@ class _Session:
 
     def choose(self, question: str, before: str, may_return: bool) -> str | None:
         """An answer by its key or button; None to go back."""
-        options = choices(question, self.texts, self.study.protocol.groups)
+        options = choices(question, self.texts)
         may_skip = question != "consent"
         self.present(
             choice_screen(
@@ -839,11 +868,12 @@ class _Session:
 
     def typed(self, question: str, before: str, may_return: bool) -> str | None:
         """What is typed or clicked until return, asked again where it breaks its rule; None to go back."""
-        answer, remark, seen = before.replace("n/a", ""), "", False
+        answer, remark, seen = before.replace(NOT_GIVEN, ""), "", False
+        digits = question == "age"
         while True:
             scene = typed_screen(
                 self.screen, self.texts, self.question(question), answer, remark,
-                digits=question == "age", may_return=may_return,
+                digits=digits, may_return=may_return,
             )  # fmt: skip
             if seen:
                 # The same question with a letter more: what was typed meanwhile counts.
@@ -864,7 +894,8 @@ class _Session:
                 answer = answer[:-1]
             else:
                 letter = " " if key == "space" else key
-                answer = (answer + letter)[:LONGEST_ANSWER] if len(letter) == 1 else answer
+                fits = len(letter) == 1 and (letter in "0123456789" or not digits)
+                answer = (answer + letter)[:LONGEST_ANSWER] if fits else answer
 
     # Time, gaze and the journal.
 
@@ -897,25 +928,52 @@ class _Session:
             if isinstance(event, Closed):
                 self.tell(Notice("the window was closed, or its screen is gone"))
                 raise Stopped("the window was closed")
-            if isinstance(event, Key) and event.name == "escape" and not self.escape_is_the_trackers:
-                self.escape(event.at_s)
-            else:
-                self.inputs.append(event)
+            self.hear(event)
         self.gaze.watch_system_clock()
         self.inform()
         for command in self.operator.commands():
-            if command.kind == "stop":
-                raise Stopped("the operator stopped the session")
-            if command.kind in self.status.offers and command.moment in (None, self.status.moment):
-                self.commands.append(command)
-            else:
-                self.refuse(command)
+            self.take(command)
         if interrupting and self.recording_ended:
             raise _Interrupted("ended")
         if interrupting and (taken := self.take_commands(*IN_A_TRIAL)):
             for command in taken[1:]:
                 self.refuse(command)
             raise _Interrupted(taken[0].kind)  # type: ignore[arg-type]  # one of IN_A_TRIAL
+
+    def hear(self, event: Key | Click) -> None:
+        """A key or click in the participant's window. A key held down is an answer once, or a sleeve skips screens."""
+        if isinstance(event, Click):
+            self.inputs.append(event)
+        elif event.chord:
+            if not event.held:
+                self.chord(event.name)
+        elif self.escape_is_the_trackers:
+            # It is the tracker's own set-up that has the keys.
+            self.inputs.append(event)
+        elif event.held:
+            pass
+        elif event.name == "escape":
+            self.escape(event.at_s)
+        else:
+            self.inputs.append(event)
+
+    def chord(self, letter: str) -> None:
+        """What the operator asks for in the participant's window, where there is no other."""
+        if letter == SHOW_CHECK and self.status.asking is not None:
+            self.check_wanted = not self.check_wanted
+        elif letter in CHORDS:
+            kind = CHORDS[letter]
+            resumes = kind == "pause" and "resume" in self.status.offers
+            self.take(Command("resume" if resumes else kind, by=AT_THE_WINDOW))
+
+    def take(self, command: Command) -> None:
+        """A command of the operator's, heeded where it is offered and given for this moment, else refused."""
+        if command.kind == "stop":
+            raise Stopped("the operator stopped the session")
+        if command.kind in self.status.offers and command.moment in (None, self.status.moment):
+            self.commands.append(command)
+        else:
+            self.refuse(command)
 
     def escape(self, at_s: float) -> None:
         """Escape in the participant's window: once it may be a mistake, twice it ends the session."""

@@ -164,7 +164,7 @@ def _answers(study: Study, rng: np.random.Generator) -> dict[str, Callable[[], S
     answers = {
         texts["form"].get(name, f"{name}:"): typed(age_years if name == "age" else "") for name in study.protocol.form
     }
-    yes = next(key for key, (answer, _) in choices("consent", texts, ()).items() if answer == "yes")
+    yes = next(key for key, (answer, _) in choices("consent", texts).items() if answer == "yes")
     consents = {texts["form"]["consent"]: lambda: [yes]}
     return {**answers, **consents, texts["rating"]: lambda: [str(rng.integers(1, 8))]}
 

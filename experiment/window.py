@@ -80,6 +80,8 @@ NAMED_KEYS = {
     "RIGHT": "right",
     "UP": "up",
     "DOWN": "down",
+    "PAGEUP": "pageup",
+    "PAGEDOWN": "pagedown",
 }
 # The number pad types digits whether Num Lock is on (then they arrive as text) or off (then as these keys).
 PAD_DIGITS = {
@@ -105,9 +107,10 @@ class Window:
     """A full-screen window on the study's monitor, or, `windowed`, one on the desktop to try things out.
 
     `screen` is what the window really has, in px; where that differs from the study's, the study's cm per px are kept,
-    so that a degree stays a degree. `interval_s` is the time between frames: measured where flips wait for the screen
-    (`waits_for_screen`), else the study's. `framebuffer_px` is the size of what is drawn into; `monitors` counts them,
-    and `monitor_at_px` is where the window's monitor begins on the desktop.
+    so that a degree stays a degree. A window on the desktop is the study's screen in small: all that fits there fits
+    here, and a degree is smaller than it should be. `interval_s` is the time between frames: measured where flips wait
+    for the screen (`waits_for_screen`), else the study's. `framebuffer_px` is the size of what is drawn into;
+    `monitors` counts them, and `monitor_at_px` is where the window's monitor begins on the desktop.
 
     Raises DisplayError, one sentence with the remedy, where no window can be had.
     """
@@ -121,17 +124,18 @@ class Window:
         self._late = 0
         self._flipped_s: float | None = None
         self._due_s = 0.0
-        self._pressed_anew = False
+        self._held, self._chord = True, False
         self._alive_until_s = 0.0
         self._pyglet_pointer_px = (math.nan, math.nan)
         self.clock: Clock = SystemClock()
         self._win, self._pyglet = _open(settings, background, windowed)
         self._handle = self._win.winHandle
         width_px, height_px = (int(side) for side in self._handle.get_size())
-        cm_per_px = settings.width_cm / settings.width_px, settings.height_cm / settings.height_px
-        self.screen = Screen(
-            width_px, height_px, width_px * cm_per_px[0], height_px * cm_per_px[1], settings.distance_cm
-        )
+        self.windowed = windowed
+        size_cm = settings.width_cm, settings.height_cm
+        if not windowed:
+            size_cm = size_cm[0] * width_px / settings.width_px, size_cm[1] * height_px / settings.height_px
+        self.screen = Screen(width_px, height_px, *size_cm, settings.distance_cm)
         self.framebuffer_px = tuple(int(side) for side in self._handle.get_framebuffer_size())
         self.monitors = len(self._handle.display.get_screens())
         self.monitor_at_px = int(self._handle.screen.x), int(self._handle.screen.y)
@@ -331,11 +335,15 @@ class Window:
 
         pressed_at_ms = self._event_times_of_x11()
         released: dict[int, int] = {}
+        both = key.MOD_CTRL | key.MOD_SHIFT
 
-        def on_key_press(symbol: int, _modifiers: int) -> bool:
-            self._pressed_anew = pressed_at_ms() - released.get(symbol, -REPEAT_MS) >= REPEAT_MS
-            if self._pressed_anew and symbol in names:
-                self._events.append(Key(names[symbol], self.clock.now_s()))
+        def on_key_press(symbol: int, modifiers: int) -> bool:
+            self._held = pressed_at_ms() - released.get(symbol, -REPEAT_MS) < REPEAT_MS
+            self._chord = modifiers & both == both
+            if self._chord and key.A <= symbol <= key.Z:
+                self._events.append(Key(chr(symbol).lower(), self.clock.now_s(), self._held, chord=True))
+            elif symbol in names:
+                self._events.append(Key(names[symbol], self.clock.now_s(), self._held))
             return True
 
         def on_key_release(symbol: int, _modifiers: int) -> bool:
@@ -343,10 +351,10 @@ class Window:
             return True
 
         def on_text(text: str) -> bool:
-            # A key held down types again and again: only its first letter is an answer, or a sleeve skips screens.
-            if self._pressed_anew and text.isprintable() and not text.isspace():
-                self._events.append(Key(text.lower(), self.clock.now_s()))
-            self._pressed_anew = False
+            # A key held down types again and again, and where the press is told but once that is all that says so.
+            if not self._chord and text.isprintable() and not text.isspace():
+                self._events.append(Key(text.lower(), self.clock.now_s(), self._held))
+            self._held = True
             return True
 
         def on_mouse_press(x: int, y: int, button: int, _modifiers: int) -> bool:
@@ -451,9 +459,8 @@ def _no_window(error: Exception) -> DisplayError:
 
 def _desktop_size(pyglet: Any, settings: ScreenSettings) -> tuple[int, int]:
     screen = pyglet.canvas.get_display().get_default_screen()
-    wanted = (settings.width_px, settings.height_px)
-    room = (screen.width, screen.height)
-    return tuple(min(w, 2 * int(WINDOWED_SHARE * r / 2)) for w, r in zip(wanted, room, strict=True))  # type: ignore[return-value]
+    share = min(1.0, WINDOWED_SHARE * min(screen.width / settings.width_px, screen.height / settings.height_px))
+    return 2 * round(share * settings.width_px / 2), 2 * round(share * settings.height_px / 2)
 
 
 # Connections to an X server that broke, by their address; kept for ever, as are the functions that Xlib may call.

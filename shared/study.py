@@ -164,7 +164,7 @@ class ProtocolSettings(Section):
     groups: list[str] = Field(
         default_factory=list,
         max_length=9,
-        description='Groups to choose from, such as ["expert", "novice"]; empty: the group is typed.',
+        description='The groups that "beholder run --group" takes, such as ["expert", "novice"]; empty: any word.',
     )
 
     @field_validator("form")

@@ -121,10 +121,10 @@ def test_the_plot_shows_each_target_where_the_participant_saw_it_and_gaze_beside
     lines = plot(found.eyes, SCREEN).plain.splitlines()
     marks = [(key, row, column) for row, line in enumerate(lines[:-1]) for column, key in enumerate(line) if key != " "]
     at = {key: (row, column) for key, row, column in marks if key.isdecimal()}
-    # Five targets on a circle that begins at its top: 1 above, 2 and 5 at its sides, 3 and 4 below.
+    # 1 at the upper edge and left of the middle, 2 to the right, 3 below, 4 to the left, and 5 within them.
     assert sorted(at) == list("12345")
     assert at["1"][0] == min(row for row, _ in at.values()) and at["3"][0] == max(row for row, _ in at.values())
-    assert at["5"][1] < at["4"][1] < at["1"][1] < at["3"][1] < at["2"][1]
+    assert at["4"][1] < at["1"][1] < at["5"][1] < at["3"][1] < at["2"][1]
     # Both eyes lie 2 degrees to the left of their targets; of the right eye's second target there are no data.
     letters = [(key, row, column) for key, row, column in marks if key in "LRB"]
     assert sorted(key for key, _, _ in letters) == ["B"] * 4 + ["L"]
@@ -237,7 +237,7 @@ def test_without_a_terminal_each_change_is_a_line() -> None:
         "picture   trial 3 of 20   4 s left   session: 4:32 left",
     ]
     assert plain_lines(PICTURE, replace(PICTURE, now_s=13.0, left_s=3.2)) == []
-    assert plain_lines(PICTURE, FAILED)[-1] == "validation failed: it is decided upon in the participant's window"
+    assert plain_lines(PICTURE, FAILED)[-1].startswith("validation failed: Ctrl+Shift+V in the participant's window")
     assert plain_lines(replace(PICTURE, last_drift=None), PICTURE) == [
         "tracked 98 %   last drift 0.4 deg (+0.3 across, -0.2 down)"
     ]

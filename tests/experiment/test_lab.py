@@ -275,3 +275,39 @@ def test_nothing_of_psychopy_is_loaded_by_importing_the_lab() -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
     assert found.stdout.strip() == "[]"
     assert issubclass(lab.UnfitError, BeholderError)
+
+
+def test_windows_is_asked_to_end_naps_in_time_and_no_longer_than_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Timer:
+        def __init__(self) -> None:
+            self.calls: list[tuple[str, int]] = []
+
+        def timeBeginPeriod(self, ms: int) -> int:  # noqa: N802  (Windows' name)
+            self.calls.append(("begin", ms))
+            return 0
+
+        def timeEndPeriod(self, ms: int) -> int:  # noqa: N802
+            self.calls.append(("end", ms))
+            return 0
+
+    timer = Timer()
+    monkeypatch.setattr(lab, "_timer_of_windows", lambda: timer)
+    with pytest.raises(RuntimeError), lab._undisturbed():
+        assert timer.calls == [("begin", 1)]
+        raise RuntimeError
+    assert timer.calls == [("begin", 1), ("end", 1)]
+
+
+def test_the_group_comes_from_the_command_line(run: Callable[..., Outcome], make_study: Callable[..., Path]) -> None:
+    folder = make_study(2, protocol={"form": ["group"], "groups": ["expert", "novice"], "dot_s": 0.5, "picture_s": 0.5})
+    with pytest.raises(StudyError, match="group of participant 01 is not named: say --group expert or --group novice"):
+        run(folder)
+    with pytest.raises(StudyError, match='group "beginner" is unknown: say --group expert or --group novice'):
+        run(folder, group="beginner")
+    assert run(folder, group="novice").status == "complete"
+    assert dataset.read_participants(folder).loc["01", "group"] == "novice"
+    with pytest.raises(StudyError, match="01 has a group already"):
+        run(folder, group="expert", another_run=2)
+    without = make_study(2, name="without", protocol={"form": []})
+    with pytest.raises(StudyError, match="the study's form has no group"):
+        run(without, group="expert")

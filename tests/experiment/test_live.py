@@ -206,7 +206,7 @@ class Robot:
         return image
 
     def fill_in_the_form(self) -> NDArray[np.uint8]:
-        """Welcome, consent, age, sex, vision, group: by keys, and once by a click."""
+        """Welcome, consent, age, sex, vision: by keys, and once by a click."""
         key = self.screen.key
         last = self.answer("welcome", lambda: key("space"), None)
         last = self.answer("consent", lambda: key("y"), last)
@@ -215,9 +215,7 @@ class Robot:
         last = self.answer("age-2", lambda: key("4"), last)
         last = self.answer("age-24", lambda: key("Return"), last)
         last = self.answer("sex", lambda: key("f"), last)
-        last = self.answer("vision", self.click_the_first_button, last)
-        last = self.answer("group", lambda: key("a"), last)
-        return self.answer("group-a", lambda: key("Return"), last)
+        return self.answer("vision", self.click_the_first_button, last)
 
     def click_the_first_button(self) -> None:
         """The first row's middle button; the space bar where there is none."""
@@ -367,7 +365,7 @@ def test_a_whole_session_records_where_the_pointer_was_and_is_analysed(
         settings.read_text().replace("rating = false", "rating = true").replace("break_every = 10", "break_every = 1")
     )
     settings.write_text(text)
-    robot = live("--participant", "01", "--tracker", "mouse", "--override", REASON)
+    robot = live("--participant", "01", "--tracker", "mouse", "--override", REASON, "--group", "a")
     begin(robot, form=True)
     accept_the_validation(robot)
     robot.look(until=lambda: robot.operator.process.poll() is not None)

@@ -115,7 +115,8 @@ class SilentOperator(ScriptedOperator):
 class Sitter:
     """Answers each screen by the answers' keys, one a scene, by key or by clicking that key's button.
 
-    `answers` are by the beginning of the question; other texts get the space bar, a check "a".
+    `answers` are by the beginning of the question; other texts get the space bar. Where the operator is to decide, the
+    chord for the check is pressed, and the check gets "a".
     """
 
     def __init__(self, how: str, answers: dict[str, list[str]], delay_s: float = 1.0) -> None:
@@ -134,6 +135,8 @@ class Sitter:
         asked = [keys for question, keys in self._answers.items() if self.seen[-1].startswith(question)]
         key = asked[0].pop(0) if asked and asked[0] else "a" if not texts else "space"
         at_s = onset_s + self._delay_s
+        if self.seen[-1].startswith("A short pause"):
+            return [Key("v", at_s, chord=True)]
         if self._how == "key":
             return [Key(key, at_s)]
         (button,) = (shape for shape in scene if isinstance(shape, Button) and shape.key == key)
@@ -226,7 +229,6 @@ QUESTIONS = {
     "How old": ["2", "4", "backspace", "3", "return"],
     "What is your sex": ["f"],
     "Do you wear": ["2"],
-    "Which group": ["2", "return"],
     "hand:": ["l", "e", "f", "t", "return"],
 }
 
@@ -239,7 +241,7 @@ def test_a_session_runs_by_keys_alone_and_by_clicks_on_buttons_alone(
     folder = make_study(2, protocol={"form": form, "groups": ["expert", "novice"], "rating": True, "break_every": 1})
     session = prepare(folder, operator=SilentOperator())
     sitter = sit(session, Sitter(how, {**QUESTIONS, "How much": ["3", "7"]}))
-    assert session.run().status == "complete"
+    assert live(session, group="novice").status == "complete"
     table = dataset.read_participants(folder)
     assert table.loc["01", form].tolist() == ["left", "23", "F", "glasses", "novice", "yes"]
     assert events_of(folder).query("trial_type == 'rating'")["rating"].tolist() == [3, 7]
@@ -251,14 +253,21 @@ def test_a_session_runs_by_keys_alone_and_by_clicks_on_buttons_alone(
     assert_valid(folder)
 
 
-def test_a_group_is_typed_on_the_letters_of_the_screen_where_the_study_names_none(
-    make_study: MakeStudy, prepare: Prepare
-) -> None:
-    folder = make_study(1, protocol={"form": ["group"]})
+def test_an_answer_is_typed_on_the_letters_of_the_screen(make_study: MakeStudy, prepare: Prepare) -> None:
+    folder = make_study(1, protocol={"form": ["hand"]})
     session = prepare(folder, operator=SilentOperator())
-    sit(session, Sitter("click", {"Which group": [*"ab", "space", *"7-", "return"]}))
+    sit(session, Sitter("click", {"hand:": [*"ab", "space", *"7-", "return"]}))
     session.run()
-    assert dataset.read_participants(folder).loc["01", "group"] == "ab 7-"
+    assert dataset.read_participants(folder).loc["01", "hand"] == "ab 7-"
+
+
+def test_the_group_is_the_operators_and_an_age_takes_digits_alone(make_study: MakeStudy, prepare: Prepare) -> None:
+    folder = make_study(1, protocol={"form": ["group", "age"], "groups": ["expert", "novice"]})
+    session = prepare(folder)
+    sitter = sit(session, Sitter("key", {"How old": ["x", "2", "space", "-", "4", "return"]}))
+    live(session, group="novice")
+    assert dataset.read_participants(folder).loc["01", ["group", "age"]].tolist() == ["novice", "24"]
+    assert not any("group" in text for text in sitter.seen)
 
 
 def test_an_answer_can_be_gone_back_to_and_left_out(make_study: MakeStudy, prepare: Prepare) -> None:
@@ -269,7 +278,6 @@ def test_an_answer_can_be_gone_back_to_and_left_out(make_study: MakeStudy, prepa
         "How old": ["9", "9", "9", "return", "backspace", "return", "backspace", "backspace", "4", "0", "return"],
         "What is your sex": ["up", "return"],
         "Do you wear": ["1"],
-        "Which group": ["return"],
     }
     sitter = sit(session, Sitter("key", answers))
     session.run()
@@ -382,7 +390,7 @@ def test_whoever_leaves_at_the_thanks_has_a_complete_session(make_study: MakeStu
         ("age", "90", "89"),
         ("age", "", "n/a"),
         ("sex", "o", "O"),
-        ("group", " a  b ", "a b"),
+        ("hand", " a  b ", "a b"),
         ("vision", "Contact lenses", "contact lenses"),
         ("vision", "", "n/a"),
         ("consent", "yes", "yes"),
@@ -428,13 +436,13 @@ SCREENS = [
 @pytest.mark.parametrize("screen", SCREENS, ids=lambda screen: f"{screen.width_px}x{screen.height_px}")
 @pytest.mark.parametrize("language", ["en", "es"])
 def test_every_screen_holds_its_texts_and_buttons_and_none_covers_another(screen: Screen, language: str) -> None:
-    texts, groups = read_texts(language), [f"a group with a name {i}" for i in range(9)]
+    texts = read_texts(language)
     go_on = texts["buttons"]["continue"]
     plain = [text for name, text in texts.items() if isinstance(text, str) and not name.startswith(("hint", "form"))]
     scenes = [text_screen(screen, text.format(pictures=200), go_on) for text in plain]
     scenes.append(rating_screen(screen, texts["rating"]))
     for question, asked in texts["form"].items():
-        options = choices(question, texts, groups)
+        options = choices(question, texts)
         if options:
             scenes.append(choice_screen(screen, texts, asked, options, may_return=True))
         remark = texts["form_wrong"].format(rule=texts["rule"]["age"])
@@ -522,26 +530,28 @@ def test_the_window_decides_where_the_operator_does_not_and_the_override_says_so
     session = prepare(folder, operator=SilentOperator())
 
     class Deciding(Sitter):
-        decisions = ("4", "r", "a")
+        decisions = ("4", "r", "a", "a")
 
         def answer(self, onset_s: float, scene: Sequence[Shape]) -> list[WindowEvent]:
             if any(isinstance(shape, Bitmap) for shape in scene):
                 self._answers["check"] = [self.decisions[self.seen.count("check")]]
             return super().answer(onset_s, scene)
 
-    sitter = sit(session, Deciding("click", QUESTIONS))
+    initials = {"Initials of who": ["return", "k", "b", "return"]}
+    sitter = sit(session, Deciding("click", {**QUESTIONS, **initials}))
     session.run()
     sidecar = dataset.read_recording(dataset.runs(folder)[0]).sidecars["left"]
     first, redone, last = sidecar.validations
     assert [a == b for a, b in zip(first.points, redone.points, strict=True)] == [True, True, True, False]
     assert [v.accepted for v in (first, redone, last)] == [False, False, True]
-    assert last.overridden_by == "participant's window"
+    assert last.overridden_by == "kb", "without initials it is asked again"
     assert sidecar.calibrations == 2
     # The picture of each validation is kept, and is what was shown.
     kept = sorted((folder / "sourcedata" / "sub-01").glob("*validation-*.png"))
     shown = [shape.image for scene in sitter.scenes for shape in scene if isinstance(shape, Bitmap)]
-    assert len(kept) == len(shown) == 3
-    for path, image in zip(kept, shown, strict=True):
+    # The last was asked about twice: without initials nothing is accepted.
+    assert len(kept) == 3 and len(shown) == 4
+    for path, image in zip([*kept, kept[-1]], shown, strict=True):
         with Image.open(path) as picture:
             assert list(picture.convert("RGB").getdata()) == list(image.getdata())
 
@@ -552,11 +562,10 @@ def test_a_validation_without_data_says_so_in_words_and_a_good_one_in_green(
     drawn = {}
     for name, loss in (("blind", 100.0), ("seen", 0.0)):
         folder = make_study(1, name=name, observer={"loss_percent": loss, "bias_deg": 0.1, "blinks_per_min": 0.0})
-        session = prepare(folder)
-        sitter = sit(session, Sitter("key", QUESTIONS))
-        session.run()
-        images = [shape.image for scene in sitter.scenes for shape in scene if isinstance(shape, Bitmap)]
-        drawn[name] = {colour for _, colour in images[0].getcolors(1 << 20) or []}
+        prepare(folder).run()
+        first = sorted((folder / "sourcedata" / "sub-01").glob("*validation-*.png"))[0]
+        with Image.open(first) as image:
+            drawn[name] = {colour for _, colour in image.convert("RGB").getcolors(1 << 20) or []}
     green, red, blue = (0, 158, 115), (213, 94, 0), (0, 114, 178)
     assert green in drawn["seen"] and red not in drawn["seen"] and blue in drawn["seen"]
     assert red in drawn["blind"] and green not in drawn["blind"]

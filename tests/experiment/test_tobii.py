@@ -739,7 +739,7 @@ def test_eyes_that_are_not_seen_or_badly_placed_are_drawn_so() -> None:
 
 TEXTS = read_texts("en")
 ANSWERS: dict[str, Callable[[], Sequence[str]]] = {
-    **{TEXTS["form"][name]: lambda: ["return"] for name in ("age", "sex", "vision", "group")},
+    **{TEXTS["form"][name]: lambda: ["return"] for name in ("age", "sex", "vision")},
     TEXTS["form"]["consent"]: lambda: ["y"],
 }
 

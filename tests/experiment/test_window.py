@@ -288,7 +288,8 @@ window.close()
 
 @pytest.mark.slow
 def test_keys_arrive_by_name_once_and_clicks_where_they_were_made(own_screen: OwnScreen) -> None:
-    keys = ["a", "Z", "7", "plus", "space", "Escape", "Return", "BackSpace", "Tab", "Up", "KP_5", "KP_Enter"]
+    keys = ["a", "Z", "7", "plus", "space", "Escape", "Return", "BackSpace", "Tab", "Up", "KP_5", "KP_Enter",
+            "Prior", "Next", "ctrl+shift+k"]  # fmt: skip
     places = [(0, 0), (799, 599), (123, 456), (400, 300)]
     found = own_screen.run(
         """
@@ -300,29 +301,32 @@ xdotool("mousemove", 400, 300)
 for number, key in enumerate(keys, start=1):
     xdotool("key", key)
     until(lambda: len(seen) >= number, window, seen)
-# Held down for a second, a key is one answer; pressed twice in quick succession, it is two.
+# Held down for a second, a key comes again and again, but says so; pressed twice in quick succession, it is two.
 for key in ("b", "space"):
     xdotool("keydown", key)
     until(lambda: False, window, seen, 1)
     xdotool("keyup", key)
 xdotool("type", "--delay", "30", "33")
-until(lambda: len(seen) >= len(keys) + 4, window, seen)
-typed = [event.name for event in seen if isinstance(event, Key)]
+until(lambda: sum(not event.held for event in seen) >= len(keys) + 4, window, seen)
+pressed = [event for event in seen if isinstance(event, Key)]
+typed = ["chord " * event.chord + event.name for event in pressed if not event.held]
+held = sorted({event.name for event in pressed if event.held})
 clicked = []
 for number, (x, y) in enumerate(places, start=1):
     xdotool("mousemove", x, y, "click", 3, "click", 1)
     until(lambda: len(clicked) >= number, window, clicked)
 times = [event.at_s for event in seen + clicked]
-told([typed, [[e.x_px, e.y_px] for e in clicked], times == sorted(times), times[-1] <= time.perf_counter()])
+told([typed, held, [[e.x_px, e.y_px] for e in clicked], times == sorted(times), times[-1] <= time.perf_counter()])
 window.close()
 """,
         json.dumps(keys),
         json.dumps(places),
     )
-    typed, clicked, ordered, past = found
+    typed, held, clicked, ordered, past = found
+    assert held == ["b", "space"]
     assert typed == [
-        "a", "z", "7", "+", "space", "escape", "return", "backspace", "tab", "up", "5", "return", "b", "space",
-        "3", "3",
+        "a", "z", "7", "+", "space", "escape", "return", "backspace", "tab", "up", "5", "return", "pageup",
+        "pagedown", "chord k", "b", "space", "3", "3",
     ]  # fmt: skip
     # The middle of the px that was clicked; within 1 px, since pyglet counts rows in two ways.
     np.testing.assert_allclose(clicked, np.array(places) + 0.5, atol=1)
