@@ -465,10 +465,18 @@ def _conclude_session(study_folder: Path, participant: str, outcome: Outcome) ->
     """Say what was kept and what to type next; the exit code is 0 only where all was done."""
     for failure in outcome.failures:
         print(f"beholder: {failure}", file=sys.stderr)
+    from experiment.quality_sheet import quality_sheet, sheet_lines
+
     command = f"beholder run {study_folder} --participant {participant}"
     for path in outcome.files:
         _say(f"  {path}")
-    if outcome.status == "complete":
+    sheet = quality_sheet(study_folder, participant) if outcome.files else None
+    for line in sheet_lines(sheet) if sheet is not None else ():
+        _say(line)
+    if outcome.status == "complete" and sheet is not None and sheet.left:
+        print(f"beholder: participant {participant} has not seen {sheet.left} of {sheet.planned} pictures: show them "
+              f'with "{command} --resume", or analyse without them.', file=sys.stderr)  # fmt: skip
+    elif outcome.status == "complete":
         _say(f'Participant {participant} is complete; next: "beholder analyze {study_folder}".')
     elif outcome.files:
         print(f'beholder: the session ended early: {outcome.reason}; go on with "{command} --resume".', file=sys.stderr)

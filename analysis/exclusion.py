@@ -16,7 +16,7 @@ from shared.errors import Remark
 from shared.study import ExclusionSettings
 
 # The reasons, in the order in which they are looked at.
-LIMITS = ("loss", "drift", "accuracy", "no accuracy", "participant")
+LIMITS = ("late", "loss", "drift", "accuracy", "no accuracy", "participant")
 WORDS = {
     "repeat": "picture seen before",
     "interrupted": "viewing cut short",
@@ -53,6 +53,7 @@ def reasons(trials: pd.DataFrame, settings: ExclusionSettings) -> pd.Series:
     why = trials["why"].fillna("").astype(object)
     judged = ~why.isin(NOT_AS_PLANNED)
     broken = {
+        "late": (trials["status"] == "late") & settings.late,
         "loss": _over(trials["loss_percent"], settings.trial_loss_percent),
         "drift": _over(trials["drift_deg"], settings.trial_drift_deg),
         "accuracy": _over(trials["accuracy_deg"], settings.accuracy_deg),
@@ -79,6 +80,7 @@ def in_words(why: str, settings: ExclusionSettings) -> str:
     ('loss over 50 %', 'picture seen before')
     """
     limits = {
+        "late": "shown late, or with frames missed",
         "loss": f"loss over {settings.trial_loss_percent:g} %",
         "drift": f"drift over {settings.trial_drift_deg:g}°" if settings.trial_drift_deg is not None else "",
         "accuracy": f"validation error over {settings.accuracy_deg:g}°" if settings.accuracy_deg is not None else "",
@@ -102,6 +104,8 @@ def counted(why: Iterable[str], settings: ExclusionSettings) -> str:
 def rules(settings: ExclusionSettings) -> list[str]:
     """The study's limits as the methods name them; one of 100 % loss or of 0 % of the pictures is none."""
     texts = []
+    if settings.late:
+        texts.append("trials whose picture was held up beyond the session's limit")
     if settings.trial_loss_percent < 100:
         texts.append(f"trials with more than {settings.trial_loss_percent:g} % of samples lost while the picture stood")
     if settings.trial_drift_deg is not None:

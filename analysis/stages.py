@@ -12,7 +12,7 @@ import os
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from itertools import groupby
 from math import atan, degrees, radians, tan
@@ -59,6 +59,7 @@ from analysis.results import (
     write_json,
     write_table,
 )
+from analysis.session_records import Settings, session_remarks, settings_remarks
 from analysis.viewing_time import in_windows, untimed, windows
 from analysis.workers import Progress, Runner, runner
 from shared.dataset import (
@@ -76,14 +77,15 @@ from shared.errors import DataError, Remark, StudyError
 from shared.journal import journals
 from shared.provenance import digest, file_digest, machine, versions
 from shared.publishing import finish_changes, no_analysis
+from shared.sidecars import events_sidecar
 from shared.stimuli import Stimulus, open_picture, read_labels, read_object, read_stimuli
-from shared.study import Study, read_study, write_study
+from shared.study import OF_SESSIONS, Study, read_study, write_study
 
 FloatArray = NDArray[np.float64]
 Item = TypeVar("Item")
 
 # Raise a stage's number whenever its output changes for the same input: what was cached before is then forgotten.
-VERSION = {"fixations": 4, "attention": 1, "random weights": 1, "alignment": 8, "areas": 1, "report": 7}
+VERSION = {"fixations": 5, "attention": 1, "random weights": 1, "alignment": 8, "areas": 1, "report": 7}
 MOUSE = "mouse"  # the name that the recording of a mouse gives as its tracker
 TABLES = ("fixations.parquet", "trials.csv", "quality.csv", "attention.csv", "areas.parquet")
 # What the ceiling and the centre are fitted to, where there is more: so many tell it.
@@ -345,6 +347,8 @@ def _fixation_stage(
         "settings": study.fixations.model_dump(),
         "exclusion": study.exclusion.model_dump(),
         "checks": study.checks.model_dump(),
+        "of sessions": [getattr(study, name).model_dump() if getattr(study, name) is not None else None
+                        for name in OF_SESSIONS],
         "packages": versions(("numpy", "scipy", "pandas", "pymovements", "I2MC")),
         "pictures": [[s.stim_file, s.width_px, s.height_px] for s in found.stimuli],
         "recordings": [[r.participant, r.run, [[p.name, file_digest(p)] for p in _files(r)]]
@@ -410,7 +414,10 @@ def _find_fixations(
         _joined([o.fixations for o in tables], ["participant", "run", "trial", "fixation"]),
         study.exclusion,
     )
+    of_runs = {f"sub-{job.run.participant} run-{job.run.run}": o.settings
+               for job, o in zip(jobs, outcomes, strict=True) if o.settings}  # fmt: skip
     remarks = [*exclusion_remarks(trials, study.exclusion), *(r for o in tables for r in o.remarks),
+               *(r for o in outcomes for r in o.remarks), *settings_remarks(study, of_runs),
                *_missing_trials(trials, found.stimuli), *remarks]  # fmt: skip
     write_table(trials, paths["trials.csv"], TRIAL_COLUMNS)
     write_table(_joined([o.quality for o in tables], ["participant", "run", "eye"]), paths["quality.csv"],
@@ -448,7 +455,8 @@ def _files(run: Run) -> list[Path]:
 class _RunOutcome:
     """One run's fixations, the width in degrees of each picture as it was shown there, and what recorded it.
 
-    `imported` says that its samples were recorded by another program.
+    `imported` says that its samples were recorded by another program; `settings` are those that its session was run
+    by, `remarks` what that session says of itself.
     """
 
     fixations: RunFixations
@@ -458,6 +466,8 @@ class _RunOutcome:
     imported: bool = False
     tracker: str = ""
     screen: str = ""
+    settings: Settings = field(default_factory=dict)
+    remarks: tuple[Remark, ...] = ()
 
 
 def _run_fixations(job: _RunJob) -> _RunOutcome:
@@ -480,7 +490,12 @@ def _run_fixations(job: _RunJob) -> _RunOutcome:
     software = f" (software {sidecar.software})" if tracker and sidecar.software else ""
     s = recording.screen
     screen = f"{s.width_px} x {s.height_px} px and {s.width_cm:g} x {s.height_cm:g} cm, at {s.distance_cm:g} cm"
-    return _RunOutcome(fixations, widths, recording.simulated, model, imported, tracker + software, screen)
+    events = events_sidecar(job.run.events_file)
+    about = f"sub-{job.run.participant} run-{job.run.run}"
+    said = tuple(session_remarks(about, events, recording.sidecars))
+    return _RunOutcome(
+        fixations, widths, recording.simulated, model, imported, tracker + software, screen, events.settings or {}, said
+    )
 
 
 def _shown_widths(

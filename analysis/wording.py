@@ -575,7 +575,11 @@ def left_out(results: Results, main: Sound | None = None) -> str:
 
 def limits_sentence(results: Results) -> str:
     """The study's limits, set before the maps are made, and what they left out; that there are none is said too."""
-    said = rules(results.study.exclusion)
+    settings = results.study.exclusion
+    if "imported" in results.summary.source:
+        # Whether those were late nobody knows.
+        settings = settings.model_copy(update={"late": False})
+    said = rules(settings)
     if not said:
         return "The study sets no limits to loss, drift or accuracy: no trial was left out by any."
     # What has no samples has no figure to be judged by.
@@ -1043,7 +1047,7 @@ def _recording_words(results: Results) -> list[str]:
     ours = "imported recordings" not in summary.source
     missing: list[str] = []
     who = viewers(results, summary.participants)
-    timed = f", each for {s.protocol.picture_s:g} s after a dot of {s.protocol.dot_s:g} s" if ours else ""
+    timed = _times_shown(results) if ours else ""
     texts = [f"{who[0].upper()}{who[1:]} viewed {plural(summary.stimuli, 'picture')}{timed}."]
     if not simulated:
         texts += _people_words(summary.setup.answers, missing)
@@ -1067,6 +1071,16 @@ def _recording_words(results: Results) -> list[str]:
                 missing.append(name)
     texts.append(_fixation_words(results))
     return [*texts, *([f"Not recorded: {listed(missing)}."] if missing else [])]
+
+
+def _times_shown(results: Results) -> str:
+    """How long pictures stood by the recordings, of the trials that count, and their dots by study.toml."""
+    shown = results.trials.loc[results.trials["included"], "shown_s"].dropna()
+    if not len(shown):
+        return ""
+    low, middle, high = (round(float(v), 2) for v in (shown.min(), shown.median(), shown.max()))
+    spread = "" if high - low < 0.05 else f" ({low:g} to {high:g} s)"
+    return f", each for {middle:g} s{spread} after a dot of {results.study.protocol.dot_s:g} s"
 
 
 def _people_words(answers: dict[str, dict[str, int]], missing: list[str]) -> list[str]:

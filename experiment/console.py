@@ -109,10 +109,9 @@ def _eyes(status: Status) -> Text:
     tracked = "n/a" if status.tracked_percent is None else f"{status.tracked_percent:.0f} %"
     low = status.tracked_percent is not None and status.tracked_percent < 50
     text = Text("tracked ").append(tracked, "bold red" if low else "")
-    if status.last_drift is None:
-        return text.append("   last drift n/a")
     drift = status.last_drift
-    return text.append(f"   last drift {drift.total_deg:.1f} deg ({drift.x_deg:+.1f} across, {drift.y_deg:+.1f} down)")
+    said = "n/a" if drift is None else f"{drift.total_deg:.1f} deg ({drift.x_deg:+.1f} across, {drift.y_deg:+.1f} down)"
+    return text.append(f"   last drift {said}   frames missed {status.missed_frames}")
 
 
 def _minutes(seconds: float) -> str:

@@ -17,7 +17,7 @@ from shared.screen import Rect
 from shared.stimuli import Stimulus, read_labels
 
 # How a trial ended, as SR Research's `TRIAL_RESULT` counts it.
-TRIAL_RESULTS = {"complete": 0, "repeated": 1, "skipped": 2, "aborted": 3}
+TRIAL_RESULTS = {"complete": 0, "repeated": 1, "skipped": 2, "aborted": 3, "late": 4}
 
 
 def trial_begins(stimulus: Stimulus, rect: Rect, background: str, variables: Mapping[str, object]) -> Iterator[str]:

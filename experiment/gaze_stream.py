@@ -19,8 +19,8 @@ from shared.clocks import SYSTEM_STEP_S, SteadyScale
 from shared.gaze import Samples, no_samples, position
 
 SILENT_AFTER_S = 2.0
-# The share of gaze that is tracked is that of the last second.
-TRACKED_OVER_S = 1.0
+# The share of gaze that is tracked is that of a second; the last samples of it may still be on their way.
+TRACKED_OVER_S, UNDER_WAY_S = 1.0, 0.1
 
 
 class GazeStream:
@@ -51,7 +51,7 @@ class GazeStream:
         # The tracker's clock less the session's, on that scale.
         self._offset_s = 0.0
         self._latest_s = float("-inf")
-        self._came_s = 0.0
+        self._came_s = self._began_s = 0.0
         self._silent = False
         # The system's clock: its first reading, its last one less the session's clock, and when that was.
         self._system_zero_s: float | None = None
@@ -62,6 +62,7 @@ class GazeStream:
         self._tracker.start()
         self.read_clocks()
         self.recording, self._came_s = True, self._clock.now_s()
+        self._began_s, self._recent, self.tracked_percent = self._came_s, no_samples(), None
 
     def stop(self) -> None:
         """End the tracker's recording, and fetch the last of it."""
@@ -97,13 +98,28 @@ class GazeStream:
         if len(samples):
             self._recorder.samples(samples)
             self._kept.append(samples)
-            self._recent = np.concatenate([self._recent, samples])[-max(1, int(TRACKED_OVER_S * self._rate_hz)) :]
-            seen = ~np.isnan(position(self._recent, "mean")[0])
-            self.tracked_percent = 100 * float(seen.mean())
+        self.tracked_percent = self._tracked(samples, now_s)
         for event in batch.events:
             self._record("tracker", {**asdict(event), "time_s": round(self._scale.time(event.time_s), 6)})
         for notice in batch.notices:
             self._tell(notice)
+
+    def _tracked(self, new: Samples, now_s: float) -> float | None:
+        """Share of the samples that the rate promised of the last second in which there is gaze; None at the beginning.
+
+        A sample that never came counts as one without gaze.
+        """
+        until_s = now_s - UNDER_WAY_S
+        from_s = max(until_s - TRACKED_OVER_S, self._began_s)
+        recent = np.concatenate([self._recent, new])
+        times = recent["time_s"] - self._offset_s
+        self._recent = recent[times >= from_s]
+        promised = round((until_s - from_s) * self._rate_hz)
+        if promised < 1:
+            return None
+        of_window = recent[(times >= from_s) & (times < until_s)]
+        seen = int((~np.isnan(position(of_window, "mean")[0])).sum())
+        return min(100.0, 100 * seen / promised)
 
     def read_clocks(self) -> None:
         """Read all clocks, for the fit that maps events to gaze and for the windows of the checks."""

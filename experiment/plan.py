@@ -80,7 +80,8 @@ def plan_session(
                     "has another picture: put the pictures and the seed back as they were, or take a new label."
                 )
             seen.add(stim_file)
-            if status == "complete":
+            # One that was late was seen to its end: shown again it would be a repeat.
+            if status in ("complete", "late"):
                 complete.add(int(number))
     if again and complete == {*every}:
         complete = set()

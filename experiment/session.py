@@ -84,7 +84,7 @@ from shared.gaze import Eye
 from shared.inside import inside
 from shared.journal import JournalWriter, Record
 from shared.screen import Screen
-from shared.study import Study
+from shared.study import OF_SESSIONS, Study
 
 DOT_COLOUR = "#e00000"
 # Who presses a key before having seen the screen does not answer it.
@@ -120,6 +120,7 @@ class Status:
     validation's outcome that waits for accept, repeat or redo; `proposal` a sentence that advises a recalibration;
     `notices` what must be known at once, each told once. `heading` says who is recorded with what. `offers` are the
     commands that are heeded now, besides stop; `moment` counts the times that these changed or a trial began.
+    `missed_frames` are those of all dots and pictures until now.
     """
 
     now_s: float
@@ -136,6 +137,7 @@ class Status:
     session_left_s: float | None = None
     offers: tuple[Kind, ...] = ()
     moment: int = 0
+    missed_frames: int = 0
 
 
 @dataclass(frozen=True)
@@ -343,6 +345,11 @@ def _header(
         "participant": plan.participant,
         "run": plan.run,
         "task": study.study.task,
+        "settings": {
+            name: section.model_dump(mode="json")
+            for name in OF_SESSIONS
+            if (section := getattr(study, name)) is not None
+        },
         "beholder": beholder_version(),
         "instructions": read_texts(study.study.language)["instructions"].format(pictures=len(plan.trials)),
         "screen": asdict(screen),
@@ -401,7 +408,9 @@ class _Session:
         # Events and trials.
         self.open_events: list[int] = []
         self.events_begun = 0
+        # Of the dot or picture that stands: its event's number, and the frames that were missed, its onset's included.
         self.standing: tuple[int, int] = (0, 0)
+        self.lateness_told = False
         self.waiting: list[Trial] = list(plan.trials)
         self.drifts_over = 0
         self.picture_begun = self.in_trial = False
@@ -471,7 +480,7 @@ class _Session:
     def trial(self, trial: Trial) -> None:
         """Dot, picture, rating; raises _Interrupted where the operator breaks it off."""
         protocol, stimulus = self.study.protocol, trial.stimulus
-        self.picture_begun, self.in_trial = False, True
+        self.picture_begun, self.in_trial, self.lateness_told = False, True, False
         self.status = replace(self.status, trial=trial.number)
         self.message(f"TRIALID {trial.number}")
         rect = picture_rect(self.screen, stimulus, self.study.pictures)
@@ -490,7 +499,8 @@ class _Session:
             dot = self.begin_shown("dot", dot_s, 0, trial=trial.number)
             self.phase("dot", until_s=dot_s + protocol.dot_s, offers=IN_A_TRIAL)
             self.wait_for_frame(dot_s + protocol.dot_s)
-            missed = self.display.late_frames()
+            self.count_missed_frames()
+            _, missed = self.standing
             onset_s = self.display.show([Picture(stimulus.file, rect)])
             self.picture_begun = True
             self.end_event(dot, "complete", onset_s, {"dropped_frames": missed})
@@ -513,7 +523,9 @@ class _Session:
             self.phase("picture", until_s=onset_s + protocol.picture_s, offers=IN_A_TRIAL)
             self.wait_for_frame(onset_s + protocol.picture_s)
             end_s = self.display.show([])
-            self.end_event(picture, "complete", end_s)
+            self.count_missed_frames()
+            status = self.punctuality(end_s - onset_s)
+            self.end_event(picture, status, end_s)
             self.message(f"{stimulus.stim_file} offset", end_s)
             self.tell_viewer([cleared(protocol.background)], end_s)
             self.gaze.read_clocks()
@@ -528,7 +540,37 @@ class _Session:
         found: dict[str, object] = {} if measured is None else {"drift_deg": measured.total_deg}
         if protocol.rating:
             found["rating"] = self.rate(of_trial)
-        self.tell_viewer(trial_ends("complete", found))
+        self.tell_viewer(trial_ends(status, found))
+
+    def count_missed_frames(self) -> None:
+        """Add the frames that were missed since the last call to those of what stands; too many are told at once."""
+        missed = self.display.late_frames()
+        number, before = self.standing
+        if not missed or number not in self.open_events:
+            return
+        self.standing = number, before + missed
+        self.status = replace(self.status, missed_frames=self.status.missed_frames + missed)
+        missed_ms = 1000 * (before + missed) / self.refresh_hz
+        if missed_ms > self.study.limits.late_ms and not self.lateness_told:
+            self.lateness_told = True
+            text = (
+                f"trial {self.status.trial}: the computer was held up, {before + missed} frames ({missed_ms:.0f} ms) "
+                f"of its {self.status.phase} were missed: close what else it does"
+            )
+            self.tell(Notice(text))
+
+    def punctuality(self, shown_s: float) -> Literal["complete", "late"]:
+        """How the picture that has just ended was shown; one that is late is told."""
+        limit_s, planned_s = self.study.limits.late_ms / 1000, self.study.protocol.picture_s
+        missed_s = self.standing[1] / self.refresh_hz
+        if missed_s <= limit_s and abs(shown_s - planned_s) <= limit_s:
+            return "complete"
+        text = (
+            f"trial {self.status.trial} is late: its picture stood for {shown_s:.2f} s instead of {planned_s:g}, with "
+            f"{self.standing[1]} frames missed; the analysis leaves it out"
+        )
+        self.tell(Notice(text))
+        return "late"
 
     def check_drift(self, event: int, dot: Dot, dot_s: float, end_s: float) -> None:
         """The drift check on a trial's dot; n/a leaves the count of trials in a row as it is."""
@@ -923,6 +965,7 @@ class _Session:
         """
         # The disk comes first: where it fails, handing gaze over raises, and the operator is to know why.
         self.watch_disk()
+        self.count_missed_frames()
         self.gaze.fetch()
         for event in self.display.events():
             if isinstance(event, Closed):
@@ -1056,6 +1099,7 @@ class _Session:
         """Write down that a dot or picture is on the screen, `late` frames after its time; returns its number."""
         # What was missed until now, the flip to it included, is none of its standing.
         self.display.late_frames()
+        self.status = replace(self.status, missed_frames=self.status.missed_frames + late)
         number = self.begin_event(trial_type, onset_s, **values, dropped_frames=late)
         self.standing = (number, late)
         return number
@@ -1072,9 +1116,9 @@ class _Session:
     ) -> None:
         """Write down that it ended, and how; with the frames that were missed, where they are not given."""
         self.open_events.remove(number)
-        standing, late = self.standing
+        standing, missed = self.standing
         if number == standing and extra is None:
-            extra = {"dropped_frames": late + self.display.late_frames()}
+            extra = {"dropped_frames": missed + self.display.late_frames()}
         self.record("end", {"id": number, "status": status, **(extra or {})}, end_s)
 
     def message(self, text: str, at_s: float | None = None) -> None:

@@ -53,6 +53,7 @@ EVENT_COLUMNS: dict[str, dict[str, Any]] = {
         "Levels": {
             "complete": "As planned.",
             "aborted": "Cut short: skipped, failed, or the session ended.",
+            "late": "To its end, but held up beyond the study's limit: frames missed, or shown too long or short.",
             "repeated": "Cut short by a pause or a calibration, and shown again later in this run.",
         },
     },
@@ -204,6 +205,7 @@ def _events_sidecar(header: Mapping[str, Any]) -> dict[str, Any]:
             "SoftwareName": "Beholder",
             "SoftwareVersion": header["beholder"],
         },
+        **({"Settings": header["settings"]} if "settings" in header else {}),
         **({"Preflight": header["preflight"]} if "preflight" in header else {}),
     }
 

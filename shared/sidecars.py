@@ -113,10 +113,27 @@ class StimulusPresentation(_Sidecar):
     origin: OrNone[list[str]] = Field(None, alias="ScreenOrigin")
 
 
+class PreflightCheck(_Sidecar):
+    """What was found of the computer or its screen before a session."""
+
+    verdict: str
+    what: str
+    found: str = ""
+
+
+class Preflight(_Sidecar):
+    """All of it, and the reason for which a session was run although something was unfit."""
+
+    checks: list[PreflightCheck] = Field(default_factory=list)
+    override: OrNone[str] = None
+
+
 class EventsSidecar(_Sidecar):
-    """What describes a run's events."""
+    """What describes a run's events; `settings` are the sections of study.toml that the session was run by."""
 
     presentation: OrNone[StimulusPresentation] = Field(None, alias="StimulusPresentation")
+    settings: OrNone[dict[str, dict[str, Any]]] = Field(None, alias="Settings")
+    preflight: OrNone[Preflight] = Field(None, alias="Preflight")
 
 
 def physio_sidecar(path: Path) -> PhysioSidecar:

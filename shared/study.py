@@ -121,6 +121,10 @@ class MouseSettings(Section):
     blinks_per_min: float = Field(0.0, ge=0, le=60, description="Blinks per minute.")
 
 
+# The sections that a session keeps with its data: what was shown, how it was measured, and by which limits.
+OF_SESSIONS = ("screen", "pictures", "tracker", "protocol", "limits")
+
+
 class TobiiSettings(Section):
     """A Tobii eye tracker."""
 
@@ -188,6 +192,11 @@ class LimitSettings(Section):
     )
     drift_deg: float = Field(1.5, gt=0, le=20, description="Drift in degrees that counts as too large.")
     drift_trials: int = Field(2, ge=1, le=100, description="So many trials in a row over it: recalibrate.")
+    late_ms: float = Field(
+        100.0, gt=0, le=60000,
+        description="A picture whose frames were missed for longer altogether, its onset's included, or that stood so "
+        "much longer or shorter than picture_s, is late, in ms.",
+    )  # fmt: skip
 
 
 class ObserverSettings(Section):
@@ -267,6 +276,7 @@ class ExclusionSettings(Section):
         description="A trial whose last validation before it had a larger mean error, in degrees, or a target without "
         "data. Left out: no limit.",
     )  # fmt: skip
+    late: bool = Field(True, description="A trial whose picture was late, by [limits] late_ms of its session.")
     participant_percent: float = Field(
         50.0, ge=0, le=100,
         description="A participant of whose pictures less than this share is left, in percent. 0: no limit.",

@@ -12,7 +12,7 @@ from analysis.exclusion import LIMITS, counted, exclude, reasons, remarks, rules
 from analysis.results import FIXATION_COLUMNS, TRIAL_COLUMNS
 from shared.study import ExclusionSettings
 
-NONE = ExclusionSettings(trial_loss_percent=100.0, participant_percent=0.0)
+NONE = ExclusionSettings(trial_loss_percent=100.0, participant_percent=0.0, late=False)
 
 
 def trials(*rows: dict[str, object], participant: str = "01") -> pd.DataFrame:
@@ -137,6 +137,6 @@ def test_what_was_left_out_is_counted_by_limit_and_named_by_run() -> None:
 
 
 def test_every_limit_is_named_and_those_that_are_not_set_are_not() -> None:
-    assert rules(NONE) == rules(ExclusionSettings(trial_loss_percent=100, participant_percent=0)) == []
+    assert rules(NONE) == rules(ExclusionSettings(trial_loss_percent=100, participant_percent=0, late=False)) == []
     every = " ".join(rules(ExclusionSettings(trial_drift_deg=1.5, accuracy_deg=0.8)))
     assert all(text in every for text in ("50 % of samples", "1.5°", "0.8°", "50 % of their pictures"))

@@ -1,0 +1,149 @@
+"""The sheet at a session's end: what a participant saw and how well gaze was measured, out of the published files.
+
+It counts what the analysis will count, by the limits of study.toml, so that it is known while the participant is still
+there whether the session can be used. It reads and draws no conclusion on where anybody looked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from experiment.plan import plan_session
+from shared.dataset import Recording, read_events, read_recording, runs
+from shared.gaze import position
+from shared.labels import label
+from shared.stimuli import read_stimuli
+from shared.study import Study, read_study
+
+
+@dataclass(frozen=True)
+class QualitySheet:
+    """One participant over all runs. Numbers of pictures; `left` are still to be shown, `usable` may be analysed.
+
+    `tracked_percent` is of the samples promised while pictures stood; `drifts_deg` are of the trials in which it was
+    measured; `accuracy_deg` the mean error of the last accepted validation, per eye; None where there is none.
+    """
+
+    participant: str
+    planned: int
+    left: int
+    seen: int
+    late: int
+    broken_off: int
+    usable: int
+    why_not: tuple[str, ...]
+    missed_frames: int
+    tracked_percent: float | None
+    drifts_deg: tuple[float, ...]
+    drift_limit_deg: float
+    accuracy_deg: dict[str, float | None]
+    overridden_by: tuple[str, ...]
+    needed_percent: float
+
+    @property
+    def enough(self) -> bool:
+        """Whether so many pictures are usable that the study keeps this participant."""
+        return 100 * self.usable >= self.needed_percent * self.planned and self.usable > 0
+
+
+def quality_sheet(study_folder: Path, participant: str) -> QualitySheet:
+    """The sheet of a participant who has at least one run. Raises DataError where a file of theirs is damaged."""
+    study, who = read_study(study_folder), label(participant)
+    of_participant = [run for run in runs(study_folder, with_gaze=False) if run.participant == who]
+    with_gaze = {run.run for run in runs(study_folder) if run.participant == who}
+    events = {run.run: read_events(run.events_file, study.checks.meant) for run in of_participant}
+    plan = plan_session(study, read_stimuli(study_folder / "stimuli")[0], who, list(events.items()))
+    shown, tracked = [], []
+    eyes: dict[str, float | None] = {}
+    by: dict[str, None] = {}
+    for run in of_participant:
+        pictures = events[run.run].query("trial_type == 'picture'").assign(run=run.run)
+        if run.run in with_gaze:
+            recording = read_recording(run, study.checks.meant)
+            pictures = pictures.assign(**_measured(recording, pictures))
+            tracked.append(pictures["tracked"] * pictures["duration"])
+            for eye, sidecar in recording.sidecars.items():
+                eyes[eye] = sidecar.validation.accuracy_deg if sidecar.validation is not None else None
+                by |= dict.fromkeys(str(v.overridden_by) for v in sidecar.validations or () if v.overridden_by)
+        shown.append(pictures)
+    table = pd.concat(shown, ignore_index=True)
+    seen = table[table["status"].isin(["complete", "late"])]
+    broken = _broken(seen, eyes, study)
+    total_s = float(table.loc[table["tracked"].notna(), "duration"].sum()) if "tracked" in table else 0.0
+    return QualitySheet(
+        participant=who,
+        planned=plan.pictures,
+        left=len(plan.trials),
+        seen=len(seen),
+        late=int((seen["status"] == "late").sum()),
+        broken_off=int((~table["status"].isin(["complete", "late"])).sum()),
+        usable=int((broken == "").sum()),
+        why_not=tuple(f"{reason}: {count}" for reason, count in broken[broken != ""].value_counts().items()),
+        missed_frames=int(pd.concat(events.values())["dropped_frames"].sum()),
+        tracked_percent=100 * float(sum(t.sum() for t in tracked)) / total_s if total_s else None,
+        drifts_deg=tuple(float(v) for v in pd.concat(events.values())["drift_deg"].dropna()),
+        drift_limit_deg=study.limits.drift_deg,
+        accuracy_deg=eyes,
+        overridden_by=tuple(by),
+        needed_percent=study.exclusion.participant_percent,
+    )
+
+
+def _measured(recording: Recording, pictures: pd.DataFrame) -> dict[str, list[float]]:
+    """Of each picture the share of samples promised that hold gaze of any eye."""
+    times = recording.samples["time_s"] - recording.samples["time_s"][0]
+    gaze = ~np.isnan(position(recording.samples, "mean")[0])
+    shares = []
+    for onset, duration in zip(pictures["onset"], pictures["duration"], strict=True):
+        within = (times >= onset) & (times < onset + duration)
+        promised = max(1.0, duration * recording.rate_hz)
+        shares.append(min(1.0, float((gaze & within).sum()) / promised))
+    return {"tracked": shares}
+
+
+def _broken(seen: pd.DataFrame, eyes: dict[str, float | None], study: Study) -> pd.Series[str]:
+    """Which limit of [exclusion] each picture that was seen breaks first, in words; empty where none."""
+    limits = study.exclusion
+    why = pd.Series("", index=seen.index, dtype=object)
+    known = [value for value in eyes.values() if value is not None]
+    worst = max(known) if known else None
+    over_accuracy = limits.accuracy_deg is not None and (worst is None or worst > limits.accuracy_deg)
+    rules = {
+        "shown late": (seen["status"] == "late") & limits.late,
+        "seen before": seen["exposure"] == "repeat",
+        f"more than {limits.trial_loss_percent:g} % of samples lost": (
+            100 * (1 - seen["tracked"]) > limits.trial_loss_percent if "tracked" in seen else seen["onset"].isna()
+        ),
+        "too much drift": seen["drift_deg"] > (limits.trial_drift_deg or float("inf")),
+        "validation not good enough": pd.Series(over_accuracy, index=seen.index),
+    }
+    for words, broken in reversed(rules.items()):
+        why = why.mask(broken.astype(bool), words)
+    return why
+
+
+def sheet_lines(sheet: QualitySheet) -> Iterator[str]:
+    """The sheet as it is printed."""
+    yield f"Quality of participant {sheet.participant}:"
+    cut = f", {sheet.broken_off} broken off" if sheet.broken_off else ""
+    yield f"  pictures    {sheet.seen} of {sheet.planned} seen, {sheet.left} left, {sheet.late} late{cut}"
+    yield f"  frames      {sheet.missed_frames} missed"
+    tracked = "n/a" if sheet.tracked_percent is None else f"{sheet.tracked_percent:.0f} %"
+    yield f"  tracked     {tracked} of the samples promised while pictures stood"
+    if sheet.drifts_deg:
+        over = sum(value > sheet.drift_limit_deg for value in sheet.drifts_deg)
+        middle, most = float(np.median(sheet.drifts_deg)), max(sheet.drifts_deg)
+        yield f"  drift       median {middle:.1f}, at most {most:.1f} deg; {over} over {sheet.drift_limit_deg:g}"
+    else:
+        yield "  drift       n/a"
+    errors = ", ".join(f"{e} {v:.2f} deg" if v is not None else f"{e} n/a" for e, v in sheet.accuracy_deg.items())
+    by = f"; accepted beyond the limits by {', '.join(sheet.overridden_by)}" if sheet.overridden_by else ""
+    yield f"  validation  {errors or 'n/a'}{by}"
+    reasons = f" ({'; '.join(sheet.why_not)})" if sheet.why_not else ""
+    verdict = "usable" if sheet.enough else "NOT USABLE"
+    yield f"  {verdict}: {sheet.usable} of {sheet.planned} pictures by the limits of study.toml{reasons}"
