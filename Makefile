@@ -24,11 +24,13 @@ demo: $(VENV)/.analysis
 test: lint types
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(CHECKED)
 
-# Those of the analysis only compute, and run side by side; those of sessions and crashes stand alone.
+# Those that only compute run side by side; those of sessions in real time stand alone.
+COMPUTING := tests/analysis tests/crash/test_command_kills.py tests/crash/test_power_cut.py \
+  tests/crash/test_publishing_crash.py tests/test_strangers.py tests/experiment/test_tobii_contract.py
 ifeq ($(CHECKED),)
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile tests/analysis
-	$(BIN)/python -m pytest -m slow --ignore=tests/analysis
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile $(COMPUTING)
+	$(BIN)/python -m pytest -m slow $(COMPUTING:%=--ignore=%)
 else
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow $(CHECKED)

@@ -51,7 +51,6 @@ def test_mutated_files_end_in_a_sentence_or_in_unchanged_numbers(tmp_path: Path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
-def test_more_than_a_thousand_mutated_files_end_so(tmp_path: Path, seed: int) -> None:
-    ends = assert_all_end_well(mutations(seed), tmp_path)
+def test_more_than_a_thousand_mutated_files_end_so(tmp_path: Path) -> None:
+    ends = assert_all_end_well(mutations(0), tmp_path)
     assert ends.total() > 1000 and min(ends["refused"], ends["unchanged"], ends["changed"]) > 50

@@ -237,15 +237,15 @@ def test_lower_is_closer_where_the_sign_says_so() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("gaps", [0.0, 0.25])
 def test_heads_that_do_not_differ_are_told_apart_in_five_percent_of_unbalanced_studies(gaps: float) -> None:
-    """300 studies of 12 x 10 x 6, one participant with half of the pictures. Limits: 99.9 % of Binomial(300, 0.05)."""
-    rejected, n = 0, 300
+    """150 studies of 12 x 10 x 6, one participant with half of the pictures. Limits: 99.9 % of Binomial(150, 0.05)."""
+    rejected, n = 0, 150
     for k in range(n):
         rng = np.random.default_rng(np.random.SeedSequence((10, k)))
         y = with_gaps(scores_of(rng, (12, 10, 6), by_participant=0.3, by_picture=0.5), rng, gaps)
         y[0, ::2] = np.nan
         rejected += mixed_reading(y, None, [f"head-{h:02d}" for h in range(1, 7)], 1).head_effect.p < 0.05
     print(f"{rejected} of {n} rejected")
-    assert 4 <= rejected <= 28
+    assert 1 <= rejected <= 18
 
 
 # What cannot be fitted, and what is said of a fit.

@@ -104,7 +104,7 @@ def test_half_hearted_observers_are_recognised_by_cc_and_sim_while_kl_leans_to_f
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("head", range(1, 7))
+@pytest.mark.parametrize("head", [1, 3, 6])
 def test_a_simulated_study_that_follows_a_head_ends_in_a_report_that_names_it(head: int, tmp_path: Path) -> None:
     """From the first sample to the first sentence: session, tracker's bias and noise, fixations, maps, statistics."""
     planted = f"head-{head:02d}"
