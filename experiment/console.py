@@ -111,7 +111,7 @@ def _eyes(status: Status) -> Text:
     text = Text("tracked ").append(tracked, "bold red" if low else "")
     drift = status.last_drift
     said = "n/a" if drift is None else f"{drift.total_deg:.1f} deg ({drift.x_deg:+.1f} across, {drift.y_deg:+.1f} down)"
-    return text.append(f"   last drift {said}   frames missed {status.missed_frames}")
+    return text.append(f"   drift {said}   frames missed {status.missed_frames}")
 
 
 def _minutes(seconds: float) -> str:

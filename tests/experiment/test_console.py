@@ -78,7 +78,7 @@ def test_the_page_says_who_where_how_long_and_how_well() -> None:
     assert lines[0].startswith("╭─ participant 01, run 1, mouse (simulated) ─")
     assert lines[1:3] == [
         "picture   trial 3 of 20   4 s left   session: 4:32 left",
-        "tracked 98 %   last drift 0.4 deg (+0.3 across, -0.2 down)",
+        "tracked 98 %   drift 0.4 deg (+0.3 across, -0.2 down)   frames missed 0",
     ]
     assert "14:03:12  the tracker has sent nothing for 2 s" in lines
     assert lines[-2] == "p pause   c recalibrate   k skip this picture   q stop"
@@ -86,7 +86,7 @@ def test_the_page_says_who_where_how_long_and_how_well() -> None:
 
 def test_what_is_not_known_is_not_given_as_a_number() -> None:
     lines = page(replace(PICTURE, last_drift=None, tracked_percent=None, left_s=None, session_left_s=None))
-    assert lines[1:3] == ["picture   trial 3 of 20", "tracked n/a   last drift n/a"]
+    assert lines[1:3] == ["picture   trial 3 of 20", "tracked n/a   drift n/a   frames missed 0"]
     none = page(FAILED)
     assert "right     2 no data   n/a   n/a  n/a  n/a 100%" in "\n".join(none)
     assert "right  mean     n/a worst   n/a  n/a  n/a  22%" in "\n".join(none)
@@ -239,7 +239,7 @@ def test_without_a_terminal_each_change_is_a_line() -> None:
     assert plain_lines(PICTURE, replace(PICTURE, now_s=13.0, left_s=3.2)) == []
     assert plain_lines(PICTURE, FAILED)[-1].startswith("validation failed: Ctrl+Shift+V in the participant's window")
     assert plain_lines(replace(PICTURE, last_drift=None), PICTURE) == [
-        "tracked 98 %   last drift 0.4 deg (+0.3 across, -0.2 down)"
+        "tracked 98 %   drift 0.4 deg (+0.3 across, -0.2 down)   frames missed 0"
     ]
 
 

@@ -45,7 +45,11 @@ def refusal(path: Path) -> str:
         ("picture 2", "picture -3", "line 4: trial is '-3'"),
         ("picture 2", "picture n/a", "line 4: trial is n/a; it must be known for all pictures, or for none"),
         ("400", "0", "line 4: picture_width_px is '0'; it must be a number from 1"),
-        ("complete", "finished", "line 4: status is 'finished'; it must be one of complete, aborted, repeated, or n/a"),
+        (
+            "complete",
+            "finished",
+            "line 4: status is 'finished'; it must be one of complete, aborted, late, repeated, or n/a",
+        ),
         ("first", "second", "line 4: exposure is 'second'; it must be one of first, repeat, or n/a"),
         (JAR, BAG, "lines 3 and 4 are the same row: it would count twice"),
         (JAR, BAG.replace("1", "3", 1), "lines 3 and 4 are the same picture in one trial"),
