@@ -507,15 +507,15 @@ class EyeLinkTracker:
         now_s = self._clock.now_s()
         self._sent_s.append(now_s)
         line, cut = message_text(text, round((now_s - at_s) * 1000))
+        try:
+            self._link.sendMessage(line)
+        except RuntimeError as error:
+            self._notices.append(Notice(f"the EyeLink's file did not take a message ({_reason(error)})"))
         if line.startswith("TRIALID"):
             # What the host's operator reads below the eye.
             status = f"{self._participant} run {self._run}: trial {line.removeprefix('TRIALID').strip()}"
             with contextlib.suppress(TrackerError):
                 self._command(f"record_status_message '{status[:MOST_OF_STATUS]}'", known=False)
-        try:
-            self._link.sendMessage(line)
-        except RuntimeError as error:
-            self._notices.append(Notice(f"the EyeLink's file did not take a message ({_reason(error)})"))
         if cut and not self._cut_told:
             self._cut_told = True
             self._notices.append(

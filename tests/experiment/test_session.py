@@ -933,6 +933,29 @@ def test_a_calibration_is_left_at_once(make_study: MakeStudy, prepare: Prepare, 
     assert events_of(folder)[["trial_type", "status"]].to_numpy().tolist() == [["calibration", "aborted"]]
 
 
+@pytest.mark.parametrize("its_own", [True, False])
+def test_a_held_key_and_escape_are_the_trackers_where_it_has_a_set_up_of_its_own(
+    make_study: MakeStudy, prepare: Prepare, its_own: bool
+) -> None:
+    """Thresholds are moved by holding an arrow down, and Escape, twice in a second, leaves two pages of it."""
+    session = prepare(make_study(1))
+    calibrate, heard = session.tracker.calibrate, list[str]()
+
+    def asking(display: Any, points: Sequence[Point], redo: Calibration | None = None) -> Calibration:
+        at_s = display.clock.now_s() + 0.5
+        keys = [Key("up", at_s), Key("up", at_s, held=True), Key("escape", at_s), Key("k", at_s, chord=True)]
+        session.display._coming = [*keys, *([Key("escape", at_s + 0.5)] if its_own else [])]
+        while display.clock.now_s() < at_s + 1:
+            display.hold(at_s + 1)
+            heard.extend(event.name for event in display.events())
+        return calibrate(display, points, redo)
+
+    session.tracker.calibrate = asking  # type: ignore[method-assign]
+    session.tracker.escape_is_its_own = its_own
+    assert live(session).status == "complete"
+    assert heard[:4] == (["up", "up", "escape", "escape"] if its_own else ["up"])
+
+
 def test_keys_and_clicks_of_a_calibration_are_the_trackers(make_study: MakeStudy, prepare: Prepare) -> None:
     session = prepare(make_study(1))
     calibrate, heard = session.tracker.calibrate, []
