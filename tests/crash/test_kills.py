@@ -56,7 +56,15 @@ from shared.errors import StudyError
 from shared.gaze import no_samples
 from shared.journal import LOG, SAMPLES, JournalWriter, Record, _GrowingFile, journals
 from shared.screen import Screen
-from shared.study import PictureSettings, ProtocolSettings, ScreenSettings, Study, TrackerSettings, read_study
+from shared.study import (
+    LimitSettings,
+    PictureSettings,
+    ProtocolSettings,
+    ScreenSettings,
+    Study,
+    TrackerSettings,
+    read_study,
+)
 
 RATE_HZ, TRIALS, SEED = 250.0, 4, 20260801
 DOT_S = PICTURE_S = 0.6
@@ -394,6 +402,8 @@ def make_studies(tmp_path: Path) -> Callable[[Sequence[Kill]], list[Killed]]:
             screen=screen or ScreenSettings(),
             pictures=PictureSettings(size_deg=15.0),
             protocol=ProtocolSettings(dot_s=DOT_S, picture_s=PICTURE_S, form=[], break_every=0),
+            # So many sessions at once hold each other up.
+            limits=LimitSettings(late_ms=60000.0),
         )
         dataset.create_study(tmp_path / "study", study, tmp_path / "pictures")
         jobs = []

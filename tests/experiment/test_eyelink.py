@@ -1081,7 +1081,7 @@ def test_twenty_trials_in_a_real_window_are_recorded_and_analysed(
     make_study: MakeStudy, assert_valid: Valid, virtual_screen: Any, tmp_path: Path
 ) -> None:
     folder = make_study(
-        20, protocol=TIMES, tracker={"name": "eyelink", "rate_hz": 500.0},
+        20, protocol=TIMES, limits={"late_ms": 60000.0}, tracker={"name": "eyelink", "rate_hz": 500.0},
         screen={"width_px": 1280, "height_px": 800, "width_cm": 32.0, "height_cm": 20.0},
     )  # fmt: skip
     report = tmp_path / "handed-over.npy"
@@ -1122,7 +1122,7 @@ def test_a_cable_pulled_in_a_real_window_ends_the_session_in_a_sentence(
     make_study: MakeStudy, assert_valid: Valid, virtual_screen: Any, tmp_path: Path
 ) -> None:
     folder = make_study(
-        3, protocol=TIMES, tracker={"name": "eyelink", "rate_hz": 500.0},
+        3, protocol=TIMES, limits={"late_ms": 60000.0}, tracker={"name": "eyelink", "rate_hz": 500.0},
         screen={"width_px": 1280, "height_px": 800, "width_cm": 32.0, "height_cm": 20.0},
     )  # fmt: skip
     report = tmp_path / "handed-over.npy"

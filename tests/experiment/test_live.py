@@ -300,7 +300,7 @@ def study_folder(tmp_path: Path) -> Path:
         ("width_px", 1920, WIDTH_PX), ("height_px", 1080, HEIGHT_PX), ("width_cm", 53.0, 32.0),
         ("height_cm", 29.8, 20.0), ("size_deg", 20.0, 12.0), ("dot_s", 5.0, 2.0), ("picture_s", 10.0, 3.0),
         # A virtual screen on a busy machine is no lab's.
-        ("late_ms", 100.0, 1000.0),
+        ("late_ms", 100.0, 2500.0),
     ):  # fmt: skip
         assert f"{name} = {was}\n" in text
         text = text.replace(f"{name} = {was}\n", f"{name} = {now}\n")
@@ -506,7 +506,10 @@ def test_a_computer_that_stands_still_for_20_s_in_mid_picture_is_told_and_the_pi
     robot.look(until=lambda: robot.operator.process.poll() is not None)
     assert robot.operator.end() == 0, robot.operator.shown[-3000:]
     said = " ".join(robot.operator.shown.replace("\r\n", " ").split())
-    assert "trial 1 is late: its picture stood for 2" in said and "2 of 2 seen, 0 left, 1 late" in said
+    late = [part[:80] for part in said.split("trial 1")[1:]]
+    assert any("is late" in part for part in late), late
+    sheet = said[said.rindex("Quality of") :]
+    assert "2 of 2 seen, 0 left, 1 late" in sheet, sheet
     assert_valid(study_folder)
     (run,) = dataset.runs(study_folder)
     shown = dataset.read_events(run.events_file).query("trial_type == 'picture'")
