@@ -346,7 +346,8 @@ def _header(
         "run": plan.run,
         "task": study.study.task,
         "settings": {
-            name: section.model_dump(mode="json")
+            # An address may name a computer, and is nothing that a result rests on.
+            name: section.model_dump(mode="json", exclude={"address"})
             for name in OF_SESSIONS
             if (section := getattr(study, name)) is not None
         },

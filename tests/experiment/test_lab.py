@@ -311,3 +311,15 @@ def test_the_group_comes_from_the_command_line(run: Callable[..., Outcome], make
     without = make_study(2, name="without", protocol={"form": []})
     with pytest.raises(StudyError, match="the study's form has no group"):
         run(without, group="expert")
+
+
+def test_a_session_keeps_the_settings_that_it_was_run_by_but_no_address(
+    run: Callable[..., Outcome], make_study: Callable[..., Path]
+) -> None:
+    folder = make_study(
+        1, protocol={"form": [], "dot_s": 0.5, "picture_s": 0.75}, tracker={"address": "tet-tcp://lab-2"}
+    )
+    assert run(folder).status == "complete"
+    kept = json.loads(next((folder / "sub-01" / "beh").glob("*_events.json")).read_text())["Settings"]
+    assert kept["protocol"]["picture_s"] == 0.75 and kept["limits"]["late_ms"] == 100.0
+    assert "lab-2" not in json.dumps(kept)

@@ -328,6 +328,14 @@ def live(screen: VirtualScreen, study_folder: Path) -> Iterator[Callable[..., Ro
         operator.close()
 
 
+def ask_nothing(study_folder: Path) -> None:
+    """A study without a form."""
+    settings = study_folder / "study.toml"
+    text = settings.read_text()
+    (asked,) = (line for line in text.splitlines() if line.startswith("form = "))
+    settings.write_text(text.replace(asked, "form = []"))
+
+
 def accept_the_validation(robot: Robot) -> None:
     """The operator reads the verdict in the terminal, and accepts by its key."""
     robot.look(until=lambda: "validation passed" in robot.operator.read())
@@ -428,10 +436,7 @@ def test_a_whole_session_records_where_the_pointer_was_and_is_analysed(
 def test_a_closed_window_keeps_what_was_recorded_and_resume_completes_it(
     live: Callable[..., Robot], screen: VirtualScreen, study_folder: Path, assert_valid: Callable[[Path], None]
 ) -> None:
-    settings = study_folder / "study.toml"
-    text = settings.read_text()
-    (asked,) = (line for line in text.splitlines() if line.startswith("form = "))
-    settings.write_text(text.replace(asked, "form = []"))
+    ask_nothing(study_folder)
 
     robot = live("--participant", "07", "--override", REASON)
     begin(robot, form=False)
@@ -467,10 +472,7 @@ def test_a_closed_window_keeps_what_was_recorded_and_resume_completes_it(
 def test_a_screen_that_is_unplugged_ends_the_session_in_a_sentence_and_loses_nothing(
     live: Callable[..., Robot], screen: VirtualScreen, study_folder: Path, assert_valid: Callable[[Path], None]
 ) -> None:
-    settings = study_folder / "study.toml"
-    text = settings.read_text()
-    (asked,) = (line for line in text.splitlines() if line.startswith("form = "))
-    settings.write_text(text.replace(asked, "form = []"))
+    ask_nothing(study_folder)
     robot = live("--participant", "07", "--override", REASON)
     begin(robot, form=False)
     accept_the_validation(robot)
@@ -488,10 +490,7 @@ def test_a_screen_that_is_unplugged_ends_the_session_in_a_sentence_and_loses_not
 def test_a_computer_that_stands_still_for_20_s_in_mid_picture_is_told_and_the_picture_left_out(
     live: Callable[..., Robot], screen: VirtualScreen, study_folder: Path, assert_valid: Callable[[Path], None]
 ) -> None:
-    settings = study_folder / "study.toml"
-    text = settings.read_text()
-    (asked,) = (line for line in text.splitlines() if line.startswith("form = "))
-    settings.write_text(text.replace(asked, "form = []"))
+    ask_nothing(study_folder)
     robot = live("--participant", "01", "--tracker", "mouse", "--override", REASON)
     begin(robot, form=False)
     accept_the_validation(robot)

@@ -447,6 +447,27 @@ window.close()
     assert colour == [224, 0, 0]
 
 
+def test_a_window_on_the_desktop_is_the_screen_in_small_and_fit_by_its_own_rule(own_screen: OwnScreen) -> None:
+    """All that fits on the study's screen fits into it, and nothing of it keeps a try-out from running."""
+    px, cm, verdicts = own_screen.run(
+        """
+from experiment.preflight import window_checks
+from shared.study import Study
+wide = SETTINGS.model_copy(update={"width_px": 4 * SETTINGS.width_px, "height_px": 4 * SETTINGS.height_px})
+window = Window(wide, "#ffffff", windowed=True)
+found = [check for check in window_checks(Study(screen=wide), window) if check.what == "screen size in px"]
+size = [window.screen.width_px, window.screen.height_px, wide.width_px, wide.height_px]
+told([size, [window.screen.width_cm - wide.width_cm, window.screen.height_cm - wide.height_cm],
+      [[check.verdict, check.found] for check in found]])
+window.close()
+"""
+    )
+    width_px, height_px, wide_px, high_px = px
+    assert width_px < wide_px / 4 and width_px / height_px == pytest.approx(wide_px / high_px, rel=0.02)
+    assert cm == [0, 0]
+    assert verdicts == [["doubtful", f"a window of {width_px} x {height_px} px"]]
+
+
 # ---------------------------------------------------------------------------------------- preflight, through the window
 
 CHECKED = """
