@@ -463,14 +463,21 @@ def _analyze(
 
 def _conclude_session(study_folder: Path, participant: str, outcome: Outcome) -> None:
     """Say what was kept and what to type next; the exit code is 0 only where all was done."""
+    from experiment.quality_sheet import quality_sheet, sheet_lines
+    from shared.errors import BeholderError
+
     for failure in outcome.failures:
         print(f"beholder: {failure}", file=sys.stderr)
-    from experiment.quality_sheet import quality_sheet, sheet_lines
-
     command = f"beholder run {study_folder} --participant {participant}"
     for path in outcome.files:
         _say(f"  {path}")
-    sheet = quality_sheet(study_folder, participant) if outcome.files else None
+    sheet = None
+    if outcome.files:
+        try:
+            sheet = quality_sheet(study_folder, participant)
+        except BeholderError as error:
+            # What to type next is said all the same.
+            print(f"beholder: {error}", file=sys.stderr)
     for line in sheet_lines(sheet) if sheet is not None else ():
         _say(line)
     if outcome.status == "complete" and sheet is not None and sheet.left:

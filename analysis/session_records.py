@@ -13,7 +13,7 @@ from shared.errors import Remark
 from shared.gaze import Eye
 from shared.parsing import shortened
 from shared.sidecars import EventsSidecar, PhysioSidecar
-from shared.study import OF_SESSIONS, Study
+from shared.study import OF_SESSIONS, Study, settings_of_sessions
 
 # What a session is told for itself alone: where its tracker stands, and which of two of a kind it is.
 OF_THE_LAB = {("tracker", "address"), ("screen", "monitor")}
@@ -54,8 +54,7 @@ def settings_remarks(study: Study, of_runs: Mapping[str, Settings]) -> list[Rema
 
     of_runs: by a run's name, such as "sub-01 run-1", the sections that its session was run by.
     """
-    present_sections = {name: getattr(study, name) for name in OF_SESSIONS}
-    now = {name: part.model_dump(mode="json") for name, part in present_sections.items() if part is not None}
+    now = settings_of_sessions(study)
     found = []
     keys = {(s, k) for settings in of_runs.values() for s in OF_SESSIONS for k in settings.get(s, {})}
     for section, key in sorted(keys - OF_THE_LAB):

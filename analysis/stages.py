@@ -79,7 +79,7 @@ from shared.provenance import digest, file_digest, machine, versions
 from shared.publishing import finish_changes, no_analysis
 from shared.sidecars import events_sidecar
 from shared.stimuli import Stimulus, open_picture, read_labels, read_object, read_stimuli
-from shared.study import OF_SESSIONS, Study, read_study, write_study
+from shared.study import Study, read_study, settings_of_sessions, write_study
 
 FloatArray = NDArray[np.float64]
 Item = TypeVar("Item")
@@ -347,8 +347,7 @@ def _fixation_stage(
         "settings": study.fixations.model_dump(),
         "exclusion": study.exclusion.model_dump(),
         "checks": study.checks.model_dump(),
-        "of sessions": [getattr(study, name).model_dump() if getattr(study, name) is not None else None
-                        for name in OF_SESSIONS],
+        "of sessions": settings_of_sessions(study),
         "packages": versions(("numpy", "scipy", "pandas", "pymovements", "I2MC")),
         "pictures": [[s.stim_file, s.width_px, s.height_px] for s in found.stimuli],
         "recordings": [[r.participant, r.run, [[p.name, file_digest(p)] for p in _files(r)]]

@@ -69,9 +69,9 @@ def run_in_lab(
 
     `tracker` takes the place of the study's; `resume` and `another_run` are `plan_from_disk`'s; `override` is the
     reason for which a screen or computer that is unfit is used all the same, and is kept with the data; `group` is the
-    participant's, where the study's form has one. `say` is told
-    what was recovered, `report` what the preflight found. Raises StudyError, TrackerError, DisplayError and UnfitError
-    before the session; what ends a session that has begun is its outcome's reason.
+    participant's, where the study's form has one. `say` is told what was recovered, `report` what the preflight found.
+    Raises StudyError, TrackerError, DisplayError and UnfitError before the session; what ends a session that has begun
+    is its outcome's reason.
     """
     study = read_study(study_folder)
     settings = _screen_of(study_folder, study)

@@ -22,6 +22,9 @@ from shared.screen import Rect, Screen
 from shared.stimuli import Stimulus, read_stimuli
 from shared.study import PictureSettings, Study, read_study
 
+# How a picture ended that was seen to its end, late or not: shown again it would be a repeat.
+SEEN = ("complete", "late")
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -80,8 +83,7 @@ def plan_session(
                     "has another picture: put the pictures and the seed back as they were, or take a new label."
                 )
             seen.add(stim_file)
-            # One that was late was seen to its end: shown again it would be a repeat.
-            if status in ("complete", "late"):
+            if status in SEEN:
                 complete.add(int(number))
     if again and complete == {*every}:
         complete = set()

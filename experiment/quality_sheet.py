@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiment.plan import plan_session
+from experiment.plan import SEEN, plan_session
 from shared.dataset import Recording, read_events, read_recording, runs
+from shared.errors import DataError
 from shared.gaze import position
 from shared.labels import label
 from shared.stimuli import read_stimuli
@@ -52,9 +53,11 @@ class QualitySheet:
 
 
 def quality_sheet(study_folder: Path, participant: str) -> QualitySheet:
-    """The sheet of a participant who has at least one run. Raises DataError where a file of theirs is damaged."""
+    """The sheet of a participant. Raises DataError where they have no run, or a file of theirs is damaged."""
     study, who = read_study(study_folder), label(participant)
     of_participant = [run for run in runs(study_folder, with_gaze=False) if run.participant == who]
+    if not of_participant:
+        raise DataError(f"{study_folder} has no run of participant {who}: there is nothing to judge.")
     with_gaze = {run.run for run in runs(study_folder) if run.participant == who}
     events = {run.run: read_events(run.events_file, study.checks.meant) for run in of_participant}
     plan = plan_session(study, read_stimuli(study_folder / "stimuli")[0], who, list(events.items()))
@@ -62,17 +65,18 @@ def quality_sheet(study_folder: Path, participant: str) -> QualitySheet:
     eyes: dict[str, float | None] = {}
     by: dict[str, None] = {}
     for run in of_participant:
-        pictures = events[run.run].query("trial_type == 'picture'").assign(run=run.run)
+        pictures = events[run.run].query("trial_type == 'picture'")
         if run.run in with_gaze:
             recording = read_recording(run, study.checks.meant)
-            pictures = pictures.assign(**_measured(recording, pictures))
+            pictures = pictures.assign(tracked=_tracked(recording, pictures))
             tracked.append(pictures["tracked"] * pictures["duration"])
             for eye, sidecar in recording.sidecars.items():
                 eyes[eye] = sidecar.validation.accuracy_deg if sidecar.validation is not None else None
                 by |= dict.fromkeys(str(v.overridden_by) for v in sidecar.validations or () if v.overridden_by)
         shown.append(pictures)
     table = pd.concat(shown, ignore_index=True)
-    seen = table[table["status"].isin(["complete", "late"])]
+    ended = table["status"].isin(SEEN)
+    seen = table[ended]
     broken = _broken(seen, eyes, study)
     total_s = float(table.loc[table["tracked"].notna(), "duration"].sum()) if "tracked" in table else 0.0
     return QualitySheet(
@@ -81,7 +85,7 @@ def quality_sheet(study_folder: Path, participant: str) -> QualitySheet:
         left=len(plan.trials),
         seen=len(seen),
         late=int((seen["status"] == "late").sum()),
-        broken_off=int((~table["status"].isin(["complete", "late"])).sum()),
+        broken_off=int((~ended).sum()),
         usable=int((broken == "").sum()),
         why_not=tuple(f"{reason}: {count}" for reason, count in broken[broken != ""].value_counts().items()),
         missed_frames=int(pd.concat(events.values())["dropped_frames"].sum()),
@@ -94,7 +98,7 @@ def quality_sheet(study_folder: Path, participant: str) -> QualitySheet:
     )
 
 
-def _measured(recording: Recording, pictures: pd.DataFrame) -> dict[str, list[float]]:
+def _tracked(recording: Recording, pictures: pd.DataFrame) -> list[float]:
     """Of each picture the share of samples promised that hold gaze of any eye."""
     times = recording.samples["time_s"] - recording.samples["time_s"][0]
     gaze = ~np.isnan(position(recording.samples, "mean")[0])
@@ -103,7 +107,7 @@ def _measured(recording: Recording, pictures: pd.DataFrame) -> dict[str, list[fl
         within = (times >= onset) & (times < onset + duration)
         promised = max(1.0, duration * recording.rate_hz)
         shares.append(min(1.0, float((gaze & within).sum()) / promised))
-    return {"tracked": shares}
+    return shares
 
 
 def _broken(seen: pd.DataFrame, eyes: dict[str, float | None], study: Study) -> pd.Series[str]:

@@ -84,7 +84,7 @@ from shared.gaze import Eye
 from shared.inside import inside
 from shared.journal import JournalWriter, Record
 from shared.screen import Screen
-from shared.study import OF_SESSIONS, Study
+from shared.study import Study, settings_of_sessions
 
 DOT_COLOUR = "#e00000"
 # Who presses a key before having seen the screen does not answer it.
@@ -345,12 +345,7 @@ def _header(
         "participant": plan.participant,
         "run": plan.run,
         "task": study.study.task,
-        "settings": {
-            # An address may name a computer, and is nothing that a result rests on.
-            name: section.model_dump(mode="json", exclude={"address"})
-            for name in OF_SESSIONS
-            if (section := getattr(study, name)) is not None
-        },
+        "settings": settings_of_sessions(study),
         "beholder": beholder_version(),
         "instructions": read_texts(study.study.language)["instructions"].format(pictures=len(plan.trials)),
         "screen": asdict(screen),

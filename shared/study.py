@@ -122,7 +122,9 @@ class MouseSettings(Section):
 
 
 # The sections that a session keeps with its data: what was shown, how it was measured, and by which limits.
-OF_SESSIONS = ("screen", "pictures", "tracker", "protocol", "limits")
+OF_SESSIONS: tuple[Literal["screen", "pictures", "tracker", "protocol", "limits"], ...] = (
+    "screen", "pictures", "tracker", "protocol", "limits",
+)  # fmt: skip
 
 
 class TobiiSettings(Section):
@@ -544,6 +546,16 @@ def new_study(name: str, pictures: Path) -> Study:
     observer = ObserverSettings() if masked else ObserverSettings(map="centre")
     alignment = AlignmentSettings(primary=NEW_PRIMARY)
     return Study(study=StudySettings(name=name), protocol=protocol, observer=observer, alignment=alignment)
+
+
+def settings_of_sessions(study: Study) -> dict[str, dict[str, Any]]:
+    """The sections that a session keeps, as JSON has them; without addresses, which may name a computer."""
+    sections = {name: getattr(study, name) for name in OF_SESSIONS}
+    return {
+        name: section.model_dump(mode="json", exclude={"address"})
+        for name, section in sections.items()
+        if section is not None
+    }
 
 
 def read_study(folder: Path) -> Study:
