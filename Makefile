@@ -9,7 +9,8 @@ DEMO ?= demo
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 ifeq ($(VERSION),3.10)
 LOCKED := acquisition
-CHECKED := tests/test_beholder.py tests/shared tests/experiment tests/crash tests/stimuli shared experiment stimuli
+CHECKED := tests/test_beholder.py tests/shared tests/experiment tests/crash tests/stimuli \
+  beholder/shared beholder/experiment beholder/stimuli
 else
 LOCKED := all
 CHECKED :=
@@ -73,7 +74,7 @@ bench-primary: $(VENV)/.dev
 	$(BIN)/python tests/benchmarks/bench_primary.py --json $(BENCH)/primary.json
 
 stimuli: $(VENV)-stimuli/.made
-	$(VENV)-stimuli/bin/python -m stimuli.render $(if $(PREVIEW),--preview --out preview)
+	$(VENV)-stimuli/bin/python -m beholder.stimuli.render $(if $(PREVIEW),--preview --out preview)
 
 # The lists of packages with their hashes, after a change of constraints.txt or of what Beholder asks for.
 locks: $(VENV)-supply/.made

@@ -32,9 +32,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analysis import gaze_maps
-from analysis.gaze_maps import FloatArray, Grid, blur_matrix, fixation_weights
-from analysis.measures import (
+from beholder.analysis import gaze_maps
+from beholder.analysis.gaze_maps import FloatArray, Grid, blur_matrix, fixation_weights
+from beholder.analysis.measures import (
     CONSTANT_SPREAD,
     EPSILON,
     SSIM_C1,
@@ -45,7 +45,7 @@ from analysis.measures import (
     is_constant,
     require_ssim_size,
 )
-from shared.study import Smooth
+from beholder.shared.study import Smooth
 
 MEASURE_NAMES = ("kl", "cc", "sim", "ssim")
 
@@ -265,7 +265,7 @@ def _structural_similarity(humans: Tensor, models: _Prepared) -> Tensor:
 
 
 def _ssim_by_kernel(humans: Tensor, models: _Prepared) -> Tensor:
-    from analysis.ssim_kernel import ssim_sums  # compiled at its first use, and kept beside the module
+    from beholder.analysis.ssim_kernel import ssim_sums  # compiled at its first use, and kept beside the module
 
     scale = 1 / humans.amax(dim=(1, 2))
     centred = ((humans - 1) * scale[:, None, None]).transpose(0, 1).contiguous()

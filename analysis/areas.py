@@ -17,10 +17,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from analysis.density import Ratio, ratio_of_means
-from analysis.gaze_maps import FloatArray, coverage
-from analysis.inference import Estimate, complete, crossed_interval, mean_interval
-from analysis.measures import lift
+from beholder.analysis.density import Ratio, ratio_of_means
+from beholder.analysis.gaze_maps import FloatArray, coverage
+from beholder.analysis.inference import Estimate, complete, crossed_interval, mean_interval
+from beholder.analysis.measures import lift
 
 OBJECT = "object"
 EVERY_KIND = "all"

@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from analysis.models import Model
-from shared.errors import DataError, WeightsError
+from beholder.analysis.models import Model
+from beholder.shared.errors import DataError, WeightsError
 
 CLASS_TOKEN = "class token"
 MEAN_OVER_PATCHES = "mean over patches"

@@ -23,7 +23,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import gammainccinv
 
-from analysis.gaze_maps import FloatArray, blur_matrix, pixel_centres
+from beholder.analysis.gaze_maps import FloatArray, blur_matrix, pixel_centres
 
 # Shapes of gamma distributions at which quantiles are computed; those between are interpolated.
 SHAPES = np.geomspace(1e-6, 1e6, 600)

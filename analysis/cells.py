@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.results import HALF, POOLED, Condition, Results
+from beholder.analysis.results import HALF, POOLED, Condition, Results
 
 FloatArray = NDArray[np.float64]
 Name = TypeVar("Name", bound=Hashable)

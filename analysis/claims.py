@@ -20,8 +20,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from shared.errors import StudyError
-from shared.study import Measure, SigmaUnit, Study
+from beholder.shared.errors import StudyError
+from beholder.shared.study import Measure, SigmaUnit, Study
 
 if sys.version_info >= (3, 11):
     import tomllib

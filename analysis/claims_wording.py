@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.claims import (
+from beholder.analysis.claims import (
     BestSigma,
     Concordance,
     Count,
@@ -20,12 +20,12 @@ from analysis.claims import (
     Setting,
     Sweep,
 )
-from analysis.figures import head_label
-from analysis.inference import Replication, Sound
-from analysis.measures import MEASURES
-from analysis.reproduction import Judgement, Row, Verdict
-from analysis.results import Results, head_name
-from analysis.wording import heads_listed, layer_label, listed, model_of, number, plural, short_label
+from beholder.analysis.figures import head_label
+from beholder.analysis.inference import Replication, Sound
+from beholder.analysis.measures import MEASURES
+from beholder.analysis.reproduction import Judgement, Row, Verdict
+from beholder.analysis.results import Results, head_name
+from beholder.analysis.wording import heads_listed, layer_label, listed, model_of, number, plural, short_label
 
 MOST_HEADS = 4  # that a reason names
 UNIT_WORDS: dict[str, str] = {

@@ -23,11 +23,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.ceilings import Prediction, best_map, effective_fixations
-from analysis.density import Centre, Others, PictureGaze, elsewhere_density, everybodys_mass, others_densities
-from analysis.gaze_maps import FloatArray, Grid, area_resample, centre_gaussian, fixation_map, smooth, uniform
-from analysis.measures import MEASURES, auc_judd, earth_movers_distance, nss, values_at
-from analysis.results import (
+from beholder.analysis.ceilings import Prediction, best_map, effective_fixations
+from beholder.analysis.density import Centre, Others, PictureGaze, elsewhere_density, everybodys_mass, others_densities
+from beholder.analysis.gaze_maps import FloatArray, Grid, area_resample, centre_gaussian, fixation_map, smooth, uniform
+from beholder.analysis.measures import MEASURES, auc_judd, earth_movers_distance, nss, values_at
+from beholder.analysis.results import (
     ALIGNMENT_COLUMNS,
     CHANCE_COLUMNS,
     EVERYBODY,
@@ -37,8 +37,8 @@ from analysis.results import (
     key_of,
     write_table,
 )
-from shared.provenance import digest
-from shared.study import SWEPT, Measure, Study
+from beholder.shared.provenance import digest
+from beholder.shared.study import SWEPT, Measure, Study
 
 NUMBERS_AT_ONCE = 2**21  # of an array of maps in float64: 16 MiB
 PICTURES_AT_ONCE = 8  # whose maps are held, resampled, while chance is computed
@@ -213,7 +213,7 @@ def _scores(
     blurred: whether sigma blurs the model's maps too where the study says so; densities that have a width of their own
     stay as they are.
     """
-    from analysis.alignment import Fixations, align
+    from beholder.analysis.alignment import Fixations, align
 
     people = [Fixations(x, y, w) for x, y, w in gaze.fixations]
     human_px, model_px, how = _sigmas(job, sigma_px, blurred=blurred)
@@ -289,7 +289,7 @@ def _references(job: Job) -> dict[str, FloatArray]:
 
 def _over_sigma(job: Job, measures: Sequence[Measure]) -> pd.DataFrame:
     """The rows of the alignment table."""
-    from analysis.alignment import Fixations, align
+    from beholder.analysis.alignment import Fixations, align
 
     references = _references(job)
     stack = np.concatenate([

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import ndtr
 
-from analysis.gaze_maps import FloatArray, Grid, blur_matrix, inside, pixel_centres
+from beholder.analysis.gaze_maps import FloatArray, Grid, blur_matrix, inside, pixel_centres
 
 # No place is impossible: every fitted density has at least this share of the uniform one.
 LEAST_UNIFORM = 0.001
@@ -344,7 +344,7 @@ def ratio_of_means(top: FloatArray, bottom: FloatArray) -> Ratio:
     Raises ValueError where a value is NaN or the denominator's mean is 0.
     """
     # Not at the top: statsmodels comes with it, which no worker of the alignment needs.
-    from analysis.inference import crossed_interval, mean_interval
+    from beholder.analysis.inference import crossed_interval, mean_interval
 
     if not (np.isfinite(top).all() and np.isfinite(bottom).all() and bottom.mean() != 0):
         raise ValueError("a ratio of means needs finite values, and a denominator whose mean is not 0")
@@ -378,7 +378,7 @@ def share_of_the_way(
     (`inference.complete`). May be below 0 or above 1. Blank where it means nothing, see `Share`: among others where the
     ceiling is not above the floor by the 95 % interval of their difference.
     """
-    from analysis.inference import complete, crossed_interval
+    from beholder.analysis.inference import complete, crossed_interval
 
     if floor is None or np.isnan(floor).all():
         return Share(None, "floor")

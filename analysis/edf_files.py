@@ -1,8 +1,8 @@
 """EyeLink's EDF, read by SR Research's library, which the package eyelinkio carries; not installed with the rest.
 
 The file is read in a process of its own, since that library prints, and may crash on a broken file:
-`python -m analysis.edf_files FILE.edf RESULT.npz`. eyelinkio's bindings are used, not its reader: that one numbers the
-samples through, and so loses the pauses between trials.
+`python -m beholder.analysis.edf_files FILE.edf RESULT.npz`. eyelinkio's bindings are used, not its reader: that one
+numbers the samples through, and so loses the pauses between trials.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from analysis.eyelink_files import EYES, KINDS, event_at, message_at, sample_row, whole_recording, without_end
-from analysis.vendor_files import REFUSED, VendorRecording, read_in_a_child
-from shared.errors import DataError, Remark
-from shared.gaze import Eye
+from beholder.analysis.eyelink_files import EYES, KINDS, event_at, message_at, sample_row, whole_recording, without_end
+from beholder.analysis.vendor_files import REFUSED, VendorRecording, read_in_a_child
+from beholder.shared.errors import DataError, Remark
+from beholder.shared.gaze import Eye
 
 # Flags of the vendor's library.
 _HAS_GAZE = 0x0400
@@ -42,7 +42,7 @@ def read_edf(path: Path) -> VendorRecording:
         raise DataError(f"{path} does not exist: check the name.")
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "recording.npz"
-        read_in_a_child("analysis.edf_files", path, result, f"{_FETCH}, or convert it with edf2asc and import the ASC")
+        read_in_a_child(__name__, path, result, f"{_FETCH}, or convert it with edf2asc and import the ASC")
         with np.load(result) as file:
             rows = file["rows"]
             said: dict[str, Any] = json.loads(str(file["said"]))

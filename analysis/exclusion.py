@@ -11,9 +11,9 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from analysis.fixations import NO_FIXATION, NONE_ON_PICTURE, NOT_AS_PLANNED
-from shared.errors import Remark
-from shared.study import ExclusionSettings
+from beholder.analysis.fixations import NO_FIXATION, NONE_ON_PICTURE, NOT_AS_PLANNED
+from beholder.shared.errors import Remark
+from beholder.shared.study import ExclusionSettings
 
 # The reasons, in the order in which they are looked at.
 LIMITS = ("late", "loss", "drift", "accuracy", "no accuracy", "participant")

@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.vendor_files import (
+from beholder.analysis.vendor_files import (
     Calibration,
     Detected,
     Message,
@@ -33,10 +33,10 @@ from analysis.vendor_files import (
     rate_questions,
     read_text,
 )
-from shared.errors import DataError, Remark
-from shared.gaze import Eye, Samples, no_samples
-from shared.parsing import parse_number, shortened
-from shared.screen import FARTHEST_PX
+from beholder.shared.errors import DataError, Remark
+from beholder.shared.gaze import Eye, Samples, no_samples
+from beholder.shared.parsing import parse_number, shortened
+from beholder.shared.screen import FARTHEST_PX
 
 EYES: dict[str, Eye] = {"L": "left", "R": "right"}
 _EYE_NAMES: dict[str, Eye] = {"LEFT": "left", "RIGHT": "right"}

@@ -20,9 +20,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from analysis.inference import Curve, Estimate, Lift, MapReading, Reference, Replication, Sound, WindowReading
-from analysis.measures import MEASURES
-from shared.study import ExclusionSettings, LimitSettings
+from beholder.analysis.inference import Curve, Estimate, Lift, MapReading, Reference, Replication, Sound, WindowReading
+from beholder.analysis.measures import MEASURES
+from beholder.shared.study import ExclusionSettings, LimitSettings
 
 INK, SOFT, FAINT = "#1d1f24", "#6b7280", "#c9cdd4"
 BLUE, VERMILION, GREEN, ORANGE, PURPLE = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#a8578a"

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 from scipy.signal import savgol_filter
 
-from analysis.results import FIXATION_COLUMNS, QUALITY_COLUMNS, TRIAL_COLUMNS
-from shared.dataset import Recording, Run
-from shared.errors import DataError, Remark
-from shared.gaze import Eye, position
-from shared.screen import Screen
-from shared.sidecars import EyeValidation
-from shared.stimuli import Stimulus
-from shared.study import FixationSettings
+from beholder.analysis.results import FIXATION_COLUMNS, QUALITY_COLUMNS, TRIAL_COLUMNS
+from beholder.shared.dataset import Recording, Run
+from beholder.shared.errors import DataError, Remark
+from beholder.shared.gaze import Eye, position
+from beholder.shared.screen import Screen
+from beholder.shared.sidecars import EyeValidation
+from beholder.shared.stimuli import Stimulus
+from beholder.shared.study import FixationSettings
 
 FloatArray = NDArray[np.float64]
 Method = Literal["ivt", "idt", "i2mc"]

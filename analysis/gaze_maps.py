@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from shared.errors import DataError
-from shared.study import SigmaUnit
+from beholder.shared.errors import DataError
+from beholder.shared.study import SigmaUnit
 
 FloatArray: TypeAlias = NDArray[np.float64]
 

@@ -18,15 +18,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.one_import import ALL_THERE, add, alone, make
-from analysis.plausibility import check_fixations, meant_of
-from shared.dataset import write_fixation_table
-from shared.errors import DataError, Remark, StudyError
-from shared.labels import Label, not_a_label
-from shared.parsing import listed, parse_number, shortened
-from shared.screen import FARTHEST_PX
-from shared.stimuli import PICTURE_ENDINGS, Stimulus, read_stimuli
-from shared.study import (
+from beholder.analysis.one_import import ALL_THERE, add, alone, make
+from beholder.analysis.plausibility import check_fixations, meant_of
+from beholder.shared.dataset import write_fixation_table
+from beholder.shared.errors import DataError, Remark, StudyError
+from beholder.shared.labels import Label, not_a_label
+from beholder.shared.parsing import listed, parse_number, shortened
+from beholder.shared.screen import FARTHEST_PX
+from beholder.shared.stimuli import PICTURE_ENDINGS, Stimulus, read_stimuli
+from beholder.shared.study import (
     NEW_PRIMARY,
     AlignmentSettings,
     CheckSettings,

@@ -18,20 +18,20 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import ValidationError
 
-from analysis.importing import participant_labels, settings_for_import
-from analysis.one_import import ALL_THERE, add, alone, make
-from analysis.plausibility import check_gaze, check_recording, meant_of
-from analysis.vendor_files import Message, VendorRecording
-from shared.dataset import beholder_version
-from shared.errors import DataError, Remark, StudyError
-from shared.gaze import Samples
-from shared.journal import JournalWriter, Record, journals_folder, read_journal
-from shared.labels import Label
-from shared.parsing import parse_number, shortened
-from shared.run_files import link_sourcedata, write_run
-from shared.screen import FARTHEST_PX, Rect
-from shared.stimuli import Stimulus, read_stimuli
-from shared.study import (
+from beholder.analysis.importing import participant_labels, settings_for_import
+from beholder.analysis.one_import import ALL_THERE, add, alone, make
+from beholder.analysis.plausibility import check_gaze, check_recording, meant_of
+from beholder.analysis.vendor_files import Message, VendorRecording
+from beholder.shared.dataset import beholder_version
+from beholder.shared.errors import DataError, Remark, StudyError
+from beholder.shared.gaze import Samples
+from beholder.shared.journal import JournalWriter, Record, journals_folder, read_journal
+from beholder.shared.labels import Label
+from beholder.shared.parsing import parse_number, shortened
+from beholder.shared.run_files import link_sourcedata, write_run
+from beholder.shared.screen import FARTHEST_PX, Rect
+from beholder.shared.stimuli import Stimulus, read_stimuli
+from beholder.shared.study import (
     NEW_PRIMARY,
     AlignmentSettings,
     CheckSettings,
@@ -110,7 +110,7 @@ def import_asc(
     what is unusual and meant so (see `shared.study.CheckSettings`), which a new study keeps. Raises DataError or
     StudyError, naming file, line and remedy, and writes nothing, where anything is not as it should be.
     """
-    from analysis.eyelink_files import read_asc
+    from beholder.analysis.eyelink_files import read_asc
 
     return _import(lambda path: [read_asc(path)], (".asc",), source, study_folder, new, participant, run, meant)
 
@@ -120,7 +120,7 @@ def import_edf(
     meant: Sequence[str] = (),
 ) -> ImportedGaze:  # fmt: skip
     """The same of EyeLink EDF, which needs the package eyelinkio."""
-    from analysis.edf_files import read_edf
+    from beholder.analysis.edf_files import read_edf
 
     return _import(lambda path: [read_edf(path)], (".edf",), source, study_folder, new, participant, run, meant)
 
@@ -130,7 +130,7 @@ def import_tobii(
     meant: Sequence[str] = (),
 ) -> ImportedGaze:  # fmt: skip
     """The same of Tobii: a Pro Lab export (any number of participants), Titta's HDF5, or a table of SDK columns."""
-    from analysis.tobii_files import read_tobii
+    from beholder.analysis.tobii_files import read_tobii
 
     return _import(
         read_tobii, (".tsv", ".csv", ".txt", ".h5", ".hdf5"), source, study_folder, new, participant, run, meant

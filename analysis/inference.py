@@ -35,7 +35,7 @@ from scipy import stats
 from scipy.special import stdtr, stdtrit
 from statsmodels.stats.multicomp import pairwise_tukeyhsd
 
-from analysis.cells import (
+from beholder.analysis.cells import (
     SAME_HALF,
     SAME_KIND,
     SHUFFLED,
@@ -50,16 +50,16 @@ from analysis.cells import (
     over_sigma,
     with_equal_counts,
 )
-from analysis.chance import above_chance
-from analysis.density import PictureGaze, Share, share_of_the_way
-from analysis.gaze_maps import area_resample, grid_for, sigma_in_map_px, to_map_px
-from analysis.held_out_sigma import SigmaEstimate, human_sigma, model_sigma, sigmas_to_try
-from analysis.measures import MEASURES
-from analysis.mixed_model import Components, bounded_df, components, fit_tables, wald_test
-from analysis.results import REFERENCES, Results, named_maps
-from shared.dataset import read_participants
-from shared.errors import DataError, Remark
-from shared.stimuli import read_stimuli
+from beholder.analysis.chance import above_chance
+from beholder.analysis.density import PictureGaze, Share, share_of_the_way
+from beholder.analysis.gaze_maps import area_resample, grid_for, sigma_in_map_px, to_map_px
+from beholder.analysis.held_out_sigma import SigmaEstimate, human_sigma, model_sigma, sigmas_to_try
+from beholder.analysis.measures import MEASURES
+from beholder.analysis.mixed_model import Components, bounded_df, components, fit_tables, wald_test
+from beholder.analysis.results import REFERENCES, Results, named_maps
+from beholder.shared.dataset import read_participants
+from beholder.shared.errors import DataError, Remark
+from beholder.shared.stimuli import read_stimuli
 
 FloatArray = NDArray[np.float64]
 

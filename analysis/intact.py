@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shared.errors import UNREADABLE, DataError, Remark
-from shared.inside import inside
-from shared.provenance import file_digest
+from beholder.shared.errors import UNREADABLE, DataError, Remark
+from beholder.shared.inside import inside
+from beholder.shared.provenance import file_digest
 
 SUMS = "sums.json"
 # What a report writes, and nothing else does.

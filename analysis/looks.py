@@ -20,14 +20,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from analysis.cells import means_over_participants
-from analysis.figures import head_label
-from analysis.gaze_maps import Grid, fixation_map, grid_for, sigma_in_map_px, to_map_px
-from analysis.inference import Inference
-from analysis.measures import MEASURES
-from analysis.results import Results
-from analysis.wording import layer_label, number, sigma_text
-from shared.stimuli import Stimulus, open_picture
+from beholder.analysis.cells import means_over_participants
+from beholder.analysis.figures import head_label
+from beholder.analysis.gaze_maps import Grid, fixation_map, grid_for, sigma_in_map_px, to_map_px
+from beholder.analysis.inference import Inference
+from beholder.analysis.measures import MEASURES
+from beholder.analysis.results import Results
+from beholder.analysis.wording import layer_label, number, sigma_text
+from beholder.shared.stimuli import Stimulus, open_picture
 
 FloatArray = NDArray[np.float64]
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shared.errors import WeightsError
+from beholder.shared.errors import WeightsError
 
 if TYPE_CHECKING:
     from types import ModuleType

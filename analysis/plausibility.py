@@ -18,11 +18,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.vendor_files import Message, VendorRecording
-from shared.errors import DataError, StudyError
-from shared.parsing import shortened
-from shared.screen import Rect
-from shared.study import Meant, MessageSettings
+from beholder.analysis.vendor_files import Message, VendorRecording
+from beholder.shared.errors import DataError, StudyError
+from beholder.shared.parsing import shortened
+from beholder.shared.screen import Rect
+from beholder.shared.study import Meant, MessageSettings
 
 FloatArray = NDArray[np.float64]
 # Left, top, width and height in px, or arrays of them.

@@ -19,13 +19,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import figures, wording
-from analysis.claims import ClaimsFile, claims_files
-from analysis.claims_wording import claim_columns, claims_sentences
-from analysis.density import Share
-from analysis.exclusion import in_words
-from analysis.figures import REFERENCE_LABELS, head_label
-from analysis.inference import (
+from beholder.analysis import figures, wording
+from beholder.analysis.claims import ClaimsFile, claims_files
+from beholder.analysis.claims_wording import claim_columns, claims_sentences
+from beholder.analysis.density import Share
+from beholder.analysis.exclusion import in_words
+from beholder.analysis.figures import REFERENCE_LABELS, head_label
+from beholder.analysis.inference import (
     OTHERS,
     REPLICATION_WARNING,
     SIGMA_WARNING,
@@ -37,13 +37,13 @@ from analysis.inference import (
     Sound,
     read_inference,
 )
-from analysis.looks import Chooser, Look, colour_bar, data_uri, difference_bar, make_looks
-from analysis.measures import MEASURES
-from analysis.reproduction import main_layer, reproduce
-from analysis.results import Results, model_folder, part_of, read_results, results_folder, safe_texts
-from analysis.wording import cell, known_mean, known_median, known_total, layer_label, model_of, sigma_text
-from shared.stimuli import Stimulus, read_stimuli
-from shared.study import to_toml
+from beholder.analysis.looks import Chooser, Look, colour_bar, data_uri, difference_bar, make_looks
+from beholder.analysis.measures import MEASURES
+from beholder.analysis.reproduction import main_layer, reproduce
+from beholder.analysis.results import Results, model_folder, part_of, read_results, results_folder, safe_texts
+from beholder.analysis.wording import cell, known_mean, known_median, known_total, layer_label, model_of, sigma_text
+from beholder.shared.stimuli import Stimulus, read_stimuli
+from beholder.shared.study import to_toml
 
 Progress = Callable[[str, int, int], None]
 

@@ -20,7 +20,7 @@ import numpy as np
 from scipy import stats
 from scipy.special import stdtr
 
-from analysis.claims import (
+from beholder.analysis.claims import (
     BestSigma,
     Claim,
     Claims,
@@ -38,8 +38,8 @@ from analysis.claims import (
     Sweep,
     heads_of,
 )
-from analysis.inference import LEVEL, Inference, Lift, Replication, Sound, holm, is_head, sign_of
-from analysis.results import ModelSummary, Results, head_name
+from beholder.analysis.inference import LEVEL, Inference, Lift, Replication, Sound, holm, is_head, sign_of
+from beholder.analysis.results import ModelSummary, Results, head_name
 
 ALPHA = 1 - LEVEL
 NORMAL = float(stats.norm.ppf(0.5 + LEVEL / 2))  # 1.96

@@ -34,11 +34,11 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from analysis.intact import DamagedError, reading
-from shared.dataset import BIDS_VERSION, beholder_version
-from shared.errors import DataError, Remark, WeightsError
-from shared.parsing import for_spreadsheets, from_spreadsheets
-from shared.study import Study, read_study
+from beholder.analysis.intact import DamagedError, reading
+from beholder.shared.dataset import BIDS_VERSION, beholder_version
+from beholder.shared.errors import DataError, Remark, WeightsError
+from beholder.shared.parsing import for_spreadsheets, from_spreadsheets
+from beholder.shared.study import Study, read_study
 
 FloatArray = NDArray[np.float64]
 Comparisons = Literal["alignment", "fixed", "chance"]

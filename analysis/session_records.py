@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from shared.errors import Remark
-from shared.gaze import Eye
-from shared.parsing import shortened
-from shared.sidecars import EventsSidecar, PhysioSidecar
-from shared.study import OF_SESSIONS, Study, settings_of_sessions
+from beholder.shared.errors import Remark
+from beholder.shared.gaze import Eye
+from beholder.shared.parsing import shortened
+from beholder.shared.sidecars import EventsSidecar, PhysioSidecar
+from beholder.shared.study import OF_SESSIONS, Study, settings_of_sessions
 
 # What a session is told for itself alone: where its tracker stands, and which of two of a kind it is.
 OF_THE_LAB = {("tracker", "address"), ("screen", "monitor")}

@@ -24,17 +24,17 @@ import pandas as pd
 import platformdirs
 from numpy.typing import NDArray
 
-from analysis import models
-from analysis.claims import ClaimsFile, claims_files
-from analysis.comparisons import NOBODY, Elsewhere, Gaze, Job, Maps, compare
-from analysis.density import FEWEST_FIXATIONS, Centre, Others, PictureGaze, fit_centre, fit_others
-from analysis.exclusion import LIMITS, counted, exclude
-from analysis.exclusion import remarks as exclusion_remarks
-from analysis.fixations import RunFixations, fixations_of_import, fixations_of_run, with_other_correction
-from analysis.gaze_maps import Grid, coverage, grid_for, sigma_in_map_px, to_map_px
-from analysis.intact import DamagedError, drop, drop_damaged, only_inside, reading, seal, unseal, unseal_report
-from analysis.measures import lift
-from analysis.results import (
+from beholder.analysis import models
+from beholder.analysis.claims import ClaimsFile, claims_files
+from beholder.analysis.comparisons import NOBODY, Elsewhere, Gaze, Job, Maps, compare
+from beholder.analysis.density import FEWEST_FIXATIONS, Centre, Others, PictureGaze, fit_centre, fit_others
+from beholder.analysis.exclusion import LIMITS, counted, exclude
+from beholder.analysis.exclusion import remarks as exclusion_remarks
+from beholder.analysis.fixations import RunFixations, fixations_of_import, fixations_of_run, with_other_correction
+from beholder.analysis.gaze_maps import Grid, coverage, grid_for, sigma_in_map_px, to_map_px
+from beholder.analysis.intact import DamagedError, drop, drop_damaged, only_inside, reading, seal, unseal, unseal_report
+from beholder.analysis.measures import lift
+from beholder.analysis.results import (
     ATTENTION_COLUMNS,
     EVERYBODY,
     FIXATION_COLUMNS,
@@ -59,10 +59,10 @@ from analysis.results import (
     write_json,
     write_table,
 )
-from analysis.session_records import Settings, session_remarks, settings_remarks
-from analysis.viewing_time import in_windows, untimed, windows
-from analysis.workers import Progress, Runner, runner
-from shared.dataset import (
+from beholder.analysis.session_records import Settings, session_remarks, settings_remarks
+from beholder.analysis.viewing_time import in_windows, untimed, windows
+from beholder.analysis.workers import Progress, Runner, runner
+from beholder.shared.dataset import (
     IMPORT_REMARKS,
     Run,
     beh_runs,
@@ -73,13 +73,13 @@ from shared.dataset import (
     runs,
     unread_gaze,
 )
-from shared.errors import DataError, Remark, StudyError
-from shared.journal import journals
-from shared.provenance import digest, file_digest, machine, versions
-from shared.publishing import finish_changes, no_analysis
-from shared.sidecars import events_sidecar
-from shared.stimuli import Stimulus, open_picture, read_labels, read_object, read_stimuli
-from shared.study import Study, read_study, settings_of_sessions, write_study
+from beholder.shared.errors import DataError, Remark, StudyError
+from beholder.shared.journal import journals
+from beholder.shared.provenance import digest, file_digest, machine, versions
+from beholder.shared.publishing import finish_changes, no_analysis
+from beholder.shared.sidecars import events_sidecar
+from beholder.shared.stimuli import Stimulus, open_picture, read_labels, read_object, read_stimuli
+from beholder.shared.study import Study, read_study, settings_of_sessions, write_study
 
 FloatArray = NDArray[np.float64]
 Item = TypeVar("Item")
@@ -298,9 +298,9 @@ def conclude(study_folder: Path, progress: Progress = lambda stage, done, total:
 
 
 def _conclude(study_folder: Path, progress: Progress) -> Path:
-    from analysis.inference import infer
-    from analysis.report import write_report
-    from analysis.results import read_results
+    from beholder.analysis.inference import infer
+    from beholder.analysis.report import write_report
+    from beholder.analysis.results import read_results
 
     results = read_results(study_folder)
     claims_files(study_folder, results.study.alignment.claims)  # a mistake there is told before the work
@@ -704,7 +704,7 @@ def _model_facts(job: tuple[str, Path | None]) -> dict[str, Any]:
 
 
 def _attend(job: _AttentionJob) -> None:
-    from analysis.attention import attend_batch
+    from beholder.analysis.attention import attend_batch
 
     model, pictures = _loaded(job.model, job.weights), [open_picture(file) for file in job.pictures]
     found = attend_batch(model, pictures, job.layers, job.input_px, with_rollout=job.rollout, device=job.device)
@@ -720,7 +720,7 @@ def _attend(job: _AttentionJob) -> None:
 
 
 def _attend_at_random(job: _RandomJob) -> None:
-    from analysis.attention import attend_batch
+    from beholder.analysis.attention import attend_batch
 
     model = models.with_random_weights(job.model, job.seed)
     found: list[NDArray[np.float32]] = []
@@ -1154,7 +1154,7 @@ def _areas_stage(
     if key_of(path) == key:
         return
     # Not before: statsmodels comes with it, which no worker needs, nor an analysis that is up to date.
-    from analysis import areas
+    from beholder.analysis import areas
 
     pictures = [
         areas.AreaPicture(s.name, s.kind, read_labels(s.mask), s.parts, accuracy.get(s.name, np.nan))

@@ -26,7 +26,7 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.vendor_files import (
+from beholder.analysis.vendor_files import (
     REFUSED,
     Detected,
     Message,
@@ -41,10 +41,10 @@ from analysis.vendor_files import (
     read_in_a_child,
     read_text,
 )
-from shared.errors import DataError, Remark
-from shared.gaze import Eye, Samples, no_samples
-from shared.parsing import listed, parse_json, parse_number, shortened
-from shared.screen import Rect
+from beholder.shared.errors import DataError, Remark
+from beholder.shared.gaze import Eye, Samples, no_samples
+from beholder.shared.parsing import listed, parse_json, parse_number, shortened
+from beholder.shared.screen import Rect
 
 FloatArray = NDArray[np.float64]
 
@@ -715,7 +715,7 @@ def _sdk_recording(
 def _read_titta(path: Path) -> VendorRecording:
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "recording.npz"
-        read_in_a_child("analysis.tobii_files", path, result, "take Titta's own copy of the file")
+        read_in_a_child(__name__, path, result, "take Titta's own copy of the file")
         with np.load(result) as file:
             said: dict[str, Any] = json.loads(str(file["said"]))
             numbers = {name: file[f"gaze {name}"] for name in said["names"]}

@@ -16,10 +16,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.errors import DataError, Remark
-from shared.gaze import Eye, Samples
-from shared.screen import FARTHEST_PX, Rect
-from shared.study import Meant
+import beholder
+from beholder.shared.errors import DataError, Remark
+from beholder.shared.gaze import Eye, Samples
+from beholder.shared.screen import FARTHEST_PX, Rect
+from beholder.shared.study import Meant
 
 # A vendor's library that reads no file in this time hangs.
 LONGEST_READ_S = 600.0
@@ -154,8 +155,8 @@ def read_in_a_child(module: str, file: Path, result: Path, remedy: str) -> None:
     The child writes `result`, or prints one sentence as its last line of errors and exits with `REFUSED`; that sentence
     is raised as DataError, as is a crash, with the remedy.
     """
-    # Started in our own folder: with -m, Python looks for packages where it is started, before anywhere else.
-    folder = Path(__file__).resolve().parents[1]
+    # Started beside our own package: with -m, Python looks for packages where it is started, before anywhere else.
+    folder = Path(beholder.__file__).resolve().parents[1]
     try:
         done = subprocess.run(
             [sys.executable, "-m", module, str(file.resolve()), str(result.resolve())],

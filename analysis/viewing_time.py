@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from analysis.results import FIXATION_COLUMNS
-from shared.errors import DataError
+from beholder.analysis.results import FIXATION_COLUMNS
+from beholder.shared.errors import DataError
 
 STEP_S = 1.0
 STANDARD_END_S = 3.0  # results for 0 to 3 s stand beside the whole viewing time

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import figures
-from analysis.density import Share
-from analysis.exclusion import LIMITS, counted, rules
-from analysis.figures import UNITS, head_label
-from analysis.inference import (
+from beholder.analysis import figures
+from beholder.analysis.density import Share
+from beholder.analysis.exclusion import LIMITS, counted, rules
+from beholder.analysis.figures import UNITS, head_label
+from beholder.analysis.inference import (
     FITTED_CENTRE,
     LEVEL,
     BestSigma,
@@ -34,10 +34,10 @@ from analysis.inference import (
     WindowReading,
     is_head,
 )
-from analysis.measures import MEASURES, Measure
-from analysis.mixed_model import FEWEST_LEVELS
-from analysis.results import ModelSummary, Results
-from shared.study import Study
+from beholder.analysis.measures import MEASURES, Measure
+from beholder.analysis.mixed_model import FEWEST_LEVELS
+from beholder.analysis.results import ModelSummary, Results
+from beholder.shared.study import Study
 
 REFERENCES_FILE = Path(__file__).resolve().parent / "templates" / "references.bib"
 MINUS = "\u2212"

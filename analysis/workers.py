@@ -19,9 +19,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from shared.errors import StudyError
-from shared.processes import deaf_to_interrupts
-from shared.provenance import versions
+from beholder.shared.errors import StudyError
+from beholder.shared.processes import deaf_to_interrupts
+from beholder.shared.provenance import versions
 
 Progress = Callable[[str, int, int], None]
 

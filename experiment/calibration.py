@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
-from experiment.devices import STANDING_OUT, Display, Dot, Point
-from shared.errors import TrackerError
-from shared.gaze import Eye, Samples, position
-from shared.screen import Screen
-from shared.study import LimitSettings
+from beholder.experiment.devices import STANDING_OUT, Display, Dot, Point
+from beholder.shared.errors import TrackerError
+from beholder.shared.gaze import Eye, Samples, position
+from beholder.shared.screen import Screen
+from beholder.shared.study import LimitSettings
 
 FloatArray = NDArray[np.float64]
 

@@ -34,10 +34,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from experiment.calibration import EyeQuality, PointQuality, Validation
-from experiment.session import CalibrationOutcome, Command, Kind, Status
-from shared.gaze import Eye
-from shared.screen import Screen
+from beholder.experiment.calibration import EyeQuality, PointQuality, Validation
+from beholder.experiment.session import CalibrationOutcome, Command, Kind, Status
+from beholder.shared.gaze import Eye
+from beholder.shared.screen import Screen
 
 if sys.platform == "win32":
     import msvcrt

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.screen import Rect
-from shared.stimuli import Stimulus, read_labels
+from beholder.shared.screen import Rect
+from beholder.shared.stimuli import Stimulus, read_labels
 
 # How a trial ended, as SR Research's `TRIAL_RESULT` counts it.
 TRIAL_RESULTS = {"complete": 0, "repeated": 1, "skipped": 2, "aborted": 3, "late": 4}

@@ -14,9 +14,9 @@ from typing import Literal, Protocol
 
 from PIL import Image
 
-from shared.gaze import Eye, Samples
-from shared.screen import Rect, Screen
-from shared.study import TrackerSettings
+from beholder.shared.gaze import Eye, Samples
+from beholder.shared.screen import Rect, Screen
+from beholder.shared.study import TrackerSettings
 
 # What is drawn.
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from experiment.devices import Clock, Notice, Tracker
-from experiment.recorder import Recorder
-from shared.clocks import SYSTEM_STEP_S, SteadyScale
-from shared.gaze import Samples, no_samples, position
+from beholder.experiment.devices import Clock, Notice, Tracker
+from beholder.experiment.recorder import Recorder
+from beholder.shared.clocks import SYSTEM_STEP_S, SteadyScale
+from beholder.shared.gaze import Samples, no_samples, position
 
 SILENT_AFTER_S = 2.0
 # The share of gaze that is tracked is that of a second; the last samples of it may still be on their way.

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from PIL import Image, ImageDraw, ImageFont
 
-from experiment.devices import (
+from beholder.experiment.devices import (
     STANDING_OUT,
     Bitmap,
     Button,
@@ -26,9 +26,9 @@ from experiment.devices import (
     WindowEvent,
     standing_out_on,
 )
-from experiment.session import Command, Status
-from shared.screen import Screen
-from shared.stimuli import open_picture
+from beholder.experiment.session import Command, Status
+from beholder.shared.screen import Screen
+from beholder.shared.stimuli import open_picture
 
 Watcher = Callable[[float, Sequence[Shape]], None]
 # How long a simulated participant reads a text before answering.

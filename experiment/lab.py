@@ -19,26 +19,26 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
-from experiment.console import Console
-from experiment.devices import Display, Picture, Shape, Tracker
-from experiment.observer import Observer, generator, read_densities
-from experiment.plan import Plan, picture_rect, plan_from_disk
-from experiment.preflight import Check, checks, window_checks
-from experiment.session import Outcome, run_session
-from experiment.simulation import simulation_facts
-from experiment.trackers.eyelink import EyeLinkTracker, fetch
-from experiment.trackers.mouse import MouseTracker
-from experiment.trackers.synthetic import SyntheticTracker
-from experiment.trackers.tobii import TobiiTracker
-from experiment.window import Window
-from shared.dataset import read_participants, recover, runs
-from shared.errors import BeholderError, DataError, DisplayError, StudyError, TrackerError
-from shared.inside import inside
-from shared.journal import journals
-from shared.labels import label
-from shared.publishing import change, link
-from shared.run_files import HOST_FILE, host_file_of
-from shared.study import ScreenSettings, Study, TrackerName, read_study
+from beholder.experiment.console import Console
+from beholder.experiment.devices import Display, Picture, Shape, Tracker
+from beholder.experiment.observer import Observer, generator, read_densities
+from beholder.experiment.plan import Plan, picture_rect, plan_from_disk
+from beholder.experiment.preflight import Check, checks, window_checks
+from beholder.experiment.session import Outcome, run_session
+from beholder.experiment.simulation import simulation_facts
+from beholder.experiment.trackers.eyelink import EyeLinkTracker, fetch
+from beholder.experiment.trackers.mouse import MouseTracker
+from beholder.experiment.trackers.synthetic import SyntheticTracker
+from beholder.experiment.trackers.tobii import TobiiTracker
+from beholder.experiment.window import Window
+from beholder.shared.dataset import read_participants, recover, runs
+from beholder.shared.errors import BeholderError, DataError, DisplayError, StudyError, TrackerError
+from beholder.shared.inside import inside
+from beholder.shared.journal import journals
+from beholder.shared.labels import label
+from beholder.shared.publishing import change, link
+from beholder.shared.run_files import HOST_FILE, host_file_of
+from beholder.shared.study import ScreenSettings, Study, TrackerName, read_study
 
 # Lines of the preflight that concern the analysis; it may be done elsewhere, so they never stop a session.
 OF_THE_ANALYSIS = ("weights", "packages to analyse", "packages to use")

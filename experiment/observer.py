@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from experiment.devices import Dot, Picture, Shape, Text
-from shared.errors import UNREADABLE, StudyError
-from shared.screen import Rect, Screen
-from shared.stimuli import Stimulus, read_object
-from shared.study import ObserverSettings, Study
+from beholder.experiment.devices import Dot, Picture, Shape, Text
+from beholder.shared.errors import UNREADABLE, StudyError
+from beholder.shared.screen import Rect, Screen
+from beholder.shared.stimuli import Stimulus, read_object
+from beholder.shared.study import ObserverSettings, Study
 
 FloatArray = NDArray[np.float64]
 Purpose = Literal["order", "gaze", "measurement", "answers"]

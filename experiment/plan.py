@@ -13,14 +13,14 @@ from typing import Literal
 
 import pandas as pd
 
-from experiment.observer import generator
-from shared.dataset import read_events, runs
-from shared.errors import StudyError
-from shared.journal import journals
-from shared.labels import label
-from shared.screen import Rect, Screen
-from shared.stimuli import Stimulus, read_stimuli
-from shared.study import PictureSettings, Study, read_study
+from beholder.experiment.observer import generator
+from beholder.shared.dataset import read_events, runs
+from beholder.shared.errors import StudyError
+from beholder.shared.journal import journals
+from beholder.shared.labels import label
+from beholder.shared.screen import Rect, Screen
+from beholder.shared.stimuli import Stimulus, read_stimuli
+from beholder.shared.study import PictureSettings, Study, read_study
 
 # How a picture ended that was seen to its end, late or not: shown again it would be a repeat.
 SEEN = ("complete", "late")

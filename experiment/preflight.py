@@ -25,13 +25,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.errors import BeholderError, DisplayError
-from shared.screen import Screen
-from shared.stimuli import Stimulus, read_stimuli
-from shared.study import ScreenSettings, Study, read_study
+from beholder.shared.errors import BeholderError, DisplayError
+from beholder.shared.screen import Screen
+from beholder.shared.stimuli import Stimulus, read_stimuli
+from beholder.shared.study import ScreenSettings, Study, read_study
 
 if TYPE_CHECKING:
-    from experiment.window import Window
+    from beholder.experiment.window import Window
 
 FloatArray = NDArray[np.float64]
 Verdict = Literal["fit", "doubtful", "unfit"]
@@ -116,7 +116,7 @@ def _packages() -> list[Check]:
 
 
 def _study(study_folder: Path) -> list[Check]:
-    from shared.dataset import journals
+    from beholder.shared.dataset import journals
 
     try:
         study = read_study(study_folder)

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiment.plan import SEEN, plan_session
-from shared.dataset import Recording, read_events, read_recording, runs
-from shared.errors import DataError
-from shared.gaze import position
-from shared.labels import label
-from shared.stimuli import read_stimuli
-from shared.study import Study, read_study
+from beholder.experiment.plan import SEEN, plan_session
+from beholder.shared.dataset import Recording, read_events, read_recording, runs
+from beholder.shared.errors import DataError
+from beholder.shared.gaze import position
+from beholder.shared.labels import label
+from beholder.shared.stimuli import read_stimuli
+from beholder.shared.study import Study, read_study
 
 
 @dataclass(frozen=True)

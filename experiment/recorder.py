@@ -17,9 +17,9 @@ from contextlib import suppress
 
 import numpy as np
 
-from shared.errors import DataError
-from shared.gaze import Samples
-from shared.journal import JournalWriter, Record
+from beholder.shared.errors import DataError
+from beholder.shared.gaze import Samples
+from beholder.shared.journal import JournalWriter, Record
 
 # Formatting holds the interpreter's lock; a flip that waits for it must not wait long.
 LONGEST_BATCH_S = 0.05

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from experiment.calibration import EyeQuality, PointGaze, PointQuality, Validation
-from experiment.devices import DARK, Bitmap, Button, Calibration, Point, Shape, Text
-from shared.dataset import OLDEST_AGE
-from shared.errors import DataError
-from shared.gaze import Eye
-from shared.screen import Screen
-from shared.study import LimitSettings
+from beholder.experiment.calibration import EyeQuality, PointGaze, PointQuality, Validation
+from beholder.experiment.devices import DARK, Bitmap, Button, Calibration, Point, Shape, Text
+from beholder.shared.dataset import OLDEST_AGE
+from beholder.shared.errors import DataError
+from beholder.shared.gaze import Eye
+from beholder.shared.screen import Screen
+from beholder.shared.study import LimitSettings
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -25,7 +25,7 @@ from typing import Any, Literal, Protocol
 
 from PIL import Image
 
-from experiment.calibration import (
+from beholder.experiment.calibration import (
     MEASURED_UNTIL_S,
     SETTLED_AFTER_S,
     VALIDATION_SHRINKS_S,
@@ -41,8 +41,8 @@ from experiment.calibration import (
     point_quality,
     validation_points,
 )
-from experiment.data_viewer import cleared, picture_stands, trial_begins, trial_ends
-from experiment.devices import (
+from beholder.experiment.data_viewer import cleared, picture_stands, trial_begins, trial_ends
+from beholder.experiment.devices import (
     Calibration,
     Click,
     Closed,
@@ -57,11 +57,11 @@ from experiment.devices import (
     TrackerInfo,
     WindowEvent,
 )
-from experiment.gaze_stream import GazeStream
-from experiment.observer import generator
-from experiment.plan import Plan, Trial, picture_rect
-from experiment.recorder import Recorder
-from experiment.screens import (
+from beholder.experiment.gaze_stream import GazeStream
+from beholder.experiment.observer import generator
+from beholder.experiment.plan import Plan, Trial, picture_rect
+from beholder.experiment.recorder import Recorder
+from beholder.experiment.screens import (
     LONGEST_ANSWER,
     NOT_GIVEN,
     RATINGS,
@@ -78,13 +78,13 @@ from experiment.screens import (
     typed_screen,
     validation_picture,
 )
-from shared.dataset import beholder_version, publish, read_participants
-from shared.errors import BeholderError, StudyError, TrackerError
-from shared.gaze import Eye
-from shared.inside import inside
-from shared.journal import JournalWriter, Record
-from shared.screen import Screen
-from shared.study import Study, settings_of_sessions
+from beholder.shared.dataset import beholder_version, publish, read_participants
+from beholder.shared.errors import BeholderError, StudyError, TrackerError
+from beholder.shared.gaze import Eye
+from beholder.shared.inside import inside
+from beholder.shared.journal import JournalWriter, Record
+from beholder.shared.screen import Screen
+from beholder.shared.study import Study, settings_of_sessions
 
 DOT_COLOUR = "#e00000"
 # Who presses a key before having seen the screen does not answer it.

@@ -18,22 +18,22 @@ from typing import Any
 
 import numpy as np
 
-from experiment.devices import WindowEvent
-from experiment.headless import HeadlessDisplay, ScriptedOperator, ScriptedParticipant
-from experiment.observer import Observer, generator, read_densities
-from experiment.plan import Plan, plan_session
-from experiment.screens import choices, read_texts
-from experiment.session import Outcome, run_session
-from experiment.trackers.synthetic import SyntheticTracker
-from shared.dataset import beh_runs, runs
-from shared.errors import StudyError
-from shared.inside import inside
-from shared.journal import exclusive, journals, read_journal
-from shared.processes import deaf_to_interrupts
-from shared.provenance import digest
-from shared.publishing import finish_changes
-from shared.stimuli import read_stimuli
-from shared.study import ScreenSettings, Study, read_study
+from beholder.experiment.devices import WindowEvent
+from beholder.experiment.headless import HeadlessDisplay, ScriptedOperator, ScriptedParticipant
+from beholder.experiment.observer import Observer, generator, read_densities
+from beholder.experiment.plan import Plan, plan_session
+from beholder.experiment.screens import choices, read_texts
+from beholder.experiment.session import Outcome, run_session
+from beholder.experiment.trackers.synthetic import SyntheticTracker
+from beholder.shared.dataset import beh_runs, runs
+from beholder.shared.errors import StudyError
+from beholder.shared.inside import inside
+from beholder.shared.journal import exclusive, journals, read_journal
+from beholder.shared.processes import deaf_to_interrupts
+from beholder.shared.provenance import digest
+from beholder.shared.publishing import finish_changes
+from beholder.shared.stimuli import read_stimuli
+from beholder.shared.study import ScreenSettings, Study, read_study
 
 # Nothing has to be answered in time here: gaze is fetched in larger pieces than in a lab.
 PUMP_EVERY_S = 0.5

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from experiment.devices import (
+from beholder.experiment.devices import (
     STANDING_OUT,
     Bitmap,
     Button,
@@ -43,10 +43,10 @@ from experiment.devices import (
     WindowEvent,
     standing_out_on,
 )
-from shared.errors import DisplayError
-from shared.screen import Screen
-from shared.stimuli import open_picture
-from shared.study import ScreenSettings
+from beholder.shared.errors import DisplayError
+from beholder.shared.screen import Screen
+from beholder.shared.stimuli import open_picture
+from beholder.shared.study import ScreenSettings
 
 FloatArray = NDArray[np.float64]
 

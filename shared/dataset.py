@@ -30,10 +30,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from shared.errors import DataError, Remark, StudyError
-from shared.gaze import SAMPLE, Eye, Samples
-from shared.inside import inside
-from shared.journal import (
+from beholder.shared.errors import DataError, Remark, StudyError
+from beholder.shared.gaze import SAMPLE, Eye, Samples
+from beholder.shared.inside import inside
+from beholder.shared.journal import (
     RESERVE,
     Record,
     exclusive,
@@ -41,19 +41,19 @@ from shared.journal import (
     parse_rows,
     read_journal,
 )
-from shared.journal import JournalState as JournalState
-from shared.journal import journals as journals
-from shared.labels import Label, label, not_a_label
-from shared.parsing import from_spreadsheets, shortened
-from shared.publishing import Change, change, finish_changes, link, told_in_a_sentence, write_synced
-from shared.run_files import PHYSIO_COLUMNS, json_text, link_sourcedata, safe_cell, tsv_bytes, write_run
-from shared.screen import Screen
-from shared.sidecars import PhysioSidecar, entities, events_sidecar, physio_sidecar
-from shared.stimuli import copy_stimuli
-from shared.study import Meant, Study, read_study, write_study
-from shared.tables import FIXATION_COLUMNS
-from shared.tables import read_events as read_events
-from shared.tables import read_fixations as read_fixations
+from beholder.shared.journal import JournalState as JournalState
+from beholder.shared.journal import journals as journals
+from beholder.shared.labels import Label, label, not_a_label
+from beholder.shared.parsing import from_spreadsheets, shortened
+from beholder.shared.publishing import Change, change, finish_changes, link, told_in_a_sentence, write_synced
+from beholder.shared.run_files import PHYSIO_COLUMNS, json_text, link_sourcedata, safe_cell, tsv_bytes, write_run
+from beholder.shared.screen import Screen
+from beholder.shared.sidecars import PhysioSidecar, entities, events_sidecar, physio_sidecar
+from beholder.shared.stimuli import copy_stimuli
+from beholder.shared.study import Meant, Study, read_study, write_study
+from beholder.shared.tables import FIXATION_COLUMNS
+from beholder.shared.tables import read_events as read_events
+from beholder.shared.tables import read_fixations as read_fixations
 
 BIDS_VERSION = "1.11.0"
 IMPORT_REMARKS = "sourcedata/imports.json"  # what was noted when fixations came in; the analysis repeats it

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from shared.errors import DataError
+from beholder.shared.errors import DataError
 
 
 def inside(study_folder: Path, path: Path) -> Path:

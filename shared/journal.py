@@ -37,12 +37,12 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from shared.errors import DataError, Remark
-from shared.gaze import SAMPLE, Samples
-from shared.inside import inside
-from shared.labels import not_a_label
-from shared.parsing import shortened
-from shared.publishing import NO_ROOM, have_folder, hold_room, sync_folder, write_synced
+from beholder.shared.errors import DataError, Remark
+from beholder.shared.gaze import SAMPLE, Samples
+from beholder.shared.inside import inside
+from beholder.shared.labels import not_a_label
+from beholder.shared.parsing import shortened
+from beholder.shared.publishing import NO_ROOM, have_folder, hold_room, sync_folder, write_synced
 
 # Until 1 the rows of log.tsv had no checksum.
 FORMAT = 2

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from typing import NewType
 
-from shared.errors import DataError
-from shared.parsing import shortened
+from beholder.shared.errors import DataError
+from beholder.shared.parsing import shortened
 
 Label = NewType("Label", str)
 

@@ -32,9 +32,9 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from shared.errors import DataError, StudyError
-from shared.inside import inside
-from shared.parsing import shortened
+from beholder.shared.errors import DataError, StudyError
+from beholder.shared.inside import inside
+from beholder.shared.parsing import shortened
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 # For the redo log and a few folders.

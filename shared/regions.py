@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shared.errors import DataError, Remark
-from shared.parsing import parse_json, shortened
-from shared.screen import FARTHEST_PX
+from beholder.shared.errors import DataError, Remark
+from beholder.shared.parsing import parse_json, shortened
+from beholder.shared.screen import FARTHEST_PX
 
 if TYPE_CHECKING:
-    from shared.stimuli import Stimulus
+    from beholder.shared.stimuli import Stimulus
 
 LARGEST_LABEL = 255
 BESIDE_MASKS = (".json", ".txt", ".md", ".csv", ".tsv", ".db", ".ini")  # may lie in the folder masks, and are no mask

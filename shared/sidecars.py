@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from shared.errors import DataError
-from shared.parsing import parse_json
+from beholder.shared.errors import DataError
+from beholder.shared.parsing import parse_json
 
 T = TypeVar("T")
 M = TypeVar("M", bound="_Sidecar")

@@ -26,9 +26,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from shared.errors import DataError, Remark
-from shared.parsing import parse_json
-from shared.regions import LARGEST_LABEL, check_size, composed, drawn_regions, folded, number_parts, paint, visible
+from beholder.shared.errors import DataError, Remark
+from beholder.shared.parsing import parse_json
+from beholder.shared.regions import (
+    LARGEST_LABEL,
+    check_size,
+    composed,
+    drawn_regions,
+    folded,
+    number_parts,
+    paint,
+    visible,
+)
 
 LEFT_OUT = " It is left out."
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")

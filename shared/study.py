@@ -15,12 +15,12 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from shared.errors import DataError, StudyError
-from shared.gaze import Eyes
-from shared.parsing import shortened
-from shared.regions import drawn_regions
-from shared.screen import Screen
-from shared.stimuli import LEFT_OUT, common_background, read_stimuli
+from beholder.shared.errors import DataError, StudyError
+from beholder.shared.gaze import Eyes
+from beholder.shared.parsing import shortened
+from beholder.shared.regions import drawn_regions
+from beholder.shared.screen import Screen
+from beholder.shared.stimuli import LEFT_OUT, common_background, read_stimuli
 
 if sys.version_info >= (3, 11):
     import tomllib

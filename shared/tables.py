@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from shared.errors import DataError
-from shared.parsing import from_spreadsheets
-from shared.run_files import EVENT_COLUMNS
-from shared.study import FILE_NAME, Meant
+from beholder.shared.errors import DataError
+from beholder.shared.parsing import from_spreadsheets
+from beholder.shared.run_files import EVENT_COLUMNS
+from beholder.shared.study import FILE_NAME, Meant
 
 FIXATION_COLUMNS: dict[str, dict[str, Any]] = {
     "trial": {"Description": "Number of the trial, from 1."},

@@ -21,18 +21,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared.dataset import (
+from beholder.shared.dataset import (
     IMPORT_REMARKS,
     import_remarks_text,
     participant_rows,
     read_import_remarks,
     replace_participants,
 )
-from shared.errors import DataError
-from shared.inside import inside
-from shared.journal import journals, journals_folder, saved_elsewhere
-from shared.labels import Label, label
-from shared.publishing import change, finish_changes, no_analysis, told_in_a_sentence, write_synced
+from beholder.shared.errors import DataError
+from beholder.shared.inside import inside
+from beholder.shared.journal import journals, journals_folder, saved_elsewhere
+from beholder.shared.labels import Label, label
+from beholder.shared.publishing import change, finish_changes, no_analysis, told_in_a_sentence, write_synced
 
 # Shorter names are parts of too many words.
 SHORTEST_NAME = 3

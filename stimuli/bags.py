@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from stimuli.geometry import (
+from beholder.stimuli.geometry import (
     ROUND,
     STRIP,
     UP,
@@ -30,8 +30,8 @@ from stimuli.geometry import (
     unit,
     wave,
 )
-from stimuli.scene import Material, Part, Piece, linear
-from stimuli.weaving import (
+from beholder.stimuli.scene import Material, Part, Piece, linear
+from beholder.stimuli.weaving import (
     Colour,
     Dye,
     Fibre,

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from stimuli import painting
-from stimuli.geometry import FloatArray, Form, smooth_curve, sweep, unit
-from stimuli.painting import Colour, Sheet, clouds
-from stimuli.scene import PARTS, Material, Part, Piece, linear
+from beholder.stimuli import painting
+from beholder.stimuli.geometry import FloatArray, Form, smooth_curve, sweep, unit
+from beholder.stimuli.painting import Colour, Sheet, clouds
+from beholder.stimuli.scene import PARTS, Material, Part, Piece, linear
 
 PORCELAIN = linear("#dbe1e3")
 COBALT, COBALT_WASH = linear("#14225a"), linear("#2f56a8")

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from stimuli.geometry import FloatArray, smooth_curve, wave
+from beholder.stimuli.geometry import FloatArray, smooth_curve, wave
 
 Colour = tuple[float, float, float]
 

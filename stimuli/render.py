@@ -1,4 +1,4 @@
-"""`python -m stimuli.render`: photographs the objects anew, and measures the pictures.
+"""`python -m beholder.stimuli.render`: photographs the objects anew, and measures the pictures.
 
 Writes images/NAME.png, masks/NAME.png, stimuli.tsv and stimuli.json. The measures are pure functions of
 pictures and need no renderer (`--table`); rendering needs Blender as a module (`pip install "bpy==5.0.*"`). What
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 from scipy import ndimage
 
-from shared.errors import StudyError
-from stimuli import bags, jars, scene
-from stimuli.geometry import FloatArray
+from beholder.shared.errors import StudyError
+from beholder.stimuli import bags, jars, scene
+from beholder.stimuli.geometry import FloatArray
 
 Picture = NDArray[np.uint8]
 """8-bit sRGB, (height, width, 3)."""
@@ -261,7 +261,7 @@ def contact_sheet(out: Path, columns: int = 5, tile_px: int = 230) -> Image.Imag
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Render what was asked for, and measure all."""
-    parser = argparse.ArgumentParser(prog="python -m stimuli.render", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m beholder.stimuli.render", description=__doc__)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="objects such as bag-03 jar-01; default all")
     parser.add_argument("--missing", action="store_true", help="leave out objects whose picture is there already")
     parser.add_argument("--size", type=int, default=SIZE_PX, help=f"side of the picture in pixels ({SIZE_PX})")

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from stimuli.geometry import FloatArray, Mesh
+from beholder.stimuli.geometry import FloatArray, Mesh
 
 PARTS = {
     "body": 1,

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stimuli.geometry import (
+from beholder.stimuli.geometry import (
     ROUND,
     STRIP,
     FloatArray,

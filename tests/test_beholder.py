@@ -19,7 +19,7 @@ def beholder(*words: object, cwd: Path | None = None, answer: str = "") -> subpr
     # Without a screen, also where there is one: no window is to open here.
     environment = {name: value for name, value in os.environ.items() if name != "DISPLAY"} | {"COLUMNS": "100"}
     return subprocess.run(
-        [sys.executable, str(ROOT / "beholder.py"), *map(str, words)],
+        [sys.executable, "-m", "beholder", *map(str, words)],
         capture_output=True, text=True, input=answer, cwd=cwd, timeout=300, env=environment,
     )  # fmt: skip
 
@@ -73,8 +73,8 @@ def test_every_commands_help_shows_an_example(command: str) -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys, beholder\n"
-        "try: beholder.app(['--help'])\n"
+        "import sys\nfrom beholder.cli import app\n"
+        "try: app(['--help'])\n"
         "except SystemExit: pass\n"
         "print([m for m in ('torch', 'numpy', 'pandas', 'pydantic', 'scipy', 'rich', 'PIL') if m in sys.modules])"
     )
@@ -92,12 +92,12 @@ def test_a_new_study_is_made_once_and_never_overwritten(study: Path, photographs
 
 @needs_analysis
 def test_the_demo_is_about_what_a_new_study_is_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import beholder as program
-    from shared.study import NEW_PRIMARY, read_study
+    from beholder import cli
+    from beholder.shared.study import NEW_PRIMARY, read_study
 
     for step in ("_simulate", "_analyze"):
-        monkeypatch.setattr(program, step, lambda *_: None)
-    program.demo(tmp_path / "demo", 1, 1)
+        monkeypatch.setattr(cli, step, lambda *_: None)
+    cli.demo(tmp_path / "demo", 1, 1)
     alignment = read_study(tmp_path / "demo").alignment
     assert (alignment.primary, alignment.random_weights) == (NEW_PRIMARY, 3)
 
@@ -177,20 +177,12 @@ def test_import_shows_its_notes_and_the_next_command(tmp_path: Path, photographs
     assert "--images" in fails(beholder("import", "fixations", table, tmp_path / "other"))
 
 
-def test_a_folder_that_hides_ours_is_named(tmp_path: Path) -> None:
-    (tmp_path / "shared").mkdir()
-    (tmp_path / "shared" / "__init__.py").write_text("")
-    code = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; import beholder; beholder.main()"
-    result = subprocess.run([sys.executable, "-c", code, "doctor"], capture_output=True, text=True, cwd=tmp_path)
-    assert result.returncode == 1 and "hides Beholder's own" in result.stderr and str(tmp_path) in result.stderr
-
-
 def test_a_missing_package_is_named_with_the_way_to_install_it(study: Path) -> None:
     code = (
-        "import sys, beholder\n"
+        "import sys\nfrom beholder.cli import main\n"
         "sys.modules['platformdirs'] = None\n"  # as if it were not installed
         f"sys.argv = ['beholder', 'analyze', {str(study)!r}]\n"
-        "beholder.main()"
+        "main()"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 1 and "Traceback" not in result.stderr
@@ -201,7 +193,7 @@ def test_a_missing_package_is_named_with_the_way_to_install_it(study: Path) -> N
 def test_ctrl_c_ends_in_one_sentence_and_the_same_command_goes_on(study: Path) -> None:
     settings = study / "study.toml"
     settings.write_text(settings.read_text().replace('"object"', '"centre"'))
-    command = [sys.executable, str(ROOT / "beholder.py"), "simulate", str(study), "--participants", "4"]
+    command = [sys.executable, "-m", "beholder", "simulate", str(study), "--participants", "4"]
     # A terminal sends the signal to all processes of the command: they are a group of their own here.
     running = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -220,7 +212,7 @@ def test_ctrl_c_ends_in_one_sentence_and_the_same_command_goes_on(study: Path) -
 def test_a_letter_that_a_pipe_lacks_ends_no_command(photographs: Path, tmp_path: Path) -> None:
     # As on a Windows computer whose output goes into a file: cp1252 has no such sign.
     environment = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0", "COLUMNS": "100"}
-    command = [sys.executable, str(ROOT / "beholder.py"), "new", str(tmp_path / "\N{CJK UNIFIED IDEOGRAPH-6728}")]
+    command = [sys.executable, "-m", "beholder", "new", str(tmp_path / "\N{CJK UNIFIED IDEOGRAPH-6728}")]
     done = subprocess.run([*command, "--stimuli", str(photographs)], capture_output=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     assert b"\\u6728" in done.stdout

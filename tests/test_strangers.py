@@ -20,16 +20,16 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from experiment.simulation import simulate
-from shared import dataset
-from shared.errors import BeholderError, DataError
-from shared.gaze import SAMPLE
-from shared.inside import inside
-from shared.journal import JournalWriter, Record, journals_folder
-from shared.labels import label
-from shared.publishing import finish_changes
-from shared.study import ObserverSettings, ProtocolSettings, Study
-from shared.withdrawal import withdraw, withdrawal
+from beholder.experiment.simulation import simulate
+from beholder.shared import dataset
+from beholder.shared.errors import BeholderError, DataError
+from beholder.shared.gaze import SAMPLE
+from beholder.shared.inside import inside
+from beholder.shared.journal import JournalWriter, Record, journals_folder
+from beholder.shared.labels import label
+from beholder.shared.publishing import finish_changes
+from beholder.shared.study import ObserverSettings, ProtocolSettings, Study
+from beholder.shared.withdrawal import withdraw, withdrawal
 from tests.watching import outside, watched
 
 TRACKER: dict[str, Any] = {

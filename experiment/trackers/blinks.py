@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from experiment.devices import TrackerEvent
+from beholder.experiment.devices import TrackerEvent
 
 BLINK_S, BLINK_SPREAD = 0.15, 0.2
 

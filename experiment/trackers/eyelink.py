@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from experiment.devices import (
+from beholder.experiment.devices import (
     Batch,
     Calibration,
     ClockPair,
@@ -40,12 +40,12 @@ from experiment.devices import (
     TrackerEvent,
     TrackerInfo,
 )
-from experiment.trackers.eyelink_display import SetupScreen, custom_display
-from shared.errors import TrackerError
-from shared.gaze import SAMPLE, Eye, eyes_of, no_samples
-from shared.journal import PART
-from shared.screen import Screen
-from shared.study import EyeLinkSettings, TrackerSettings
+from beholder.experiment.trackers.eyelink_display import SetupScreen, custom_display
+from beholder.shared.errors import TrackerError
+from beholder.shared.gaze import SAMPLE, Eye, eyes_of, no_samples
+from beholder.shared.journal import PART
+from beholder.shared.screen import Screen
+from beholder.shared.study import EyeLinkSettings, TrackerSettings
 
 # What the host accepts in one message; and where the numbers of a delay end.
 LONGEST_MESSAGE = 128

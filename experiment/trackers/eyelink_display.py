@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from experiment.calibration import TARGET_FROM_DEG, TARGET_SHRINKS_S, TARGET_TO_DEG, target
-from experiment.devices import Bitmap, Display, Key, Point, Shape, Text
+from beholder.experiment.calibration import TARGET_FROM_DEG, TARGET_SHRINKS_S, TARGET_TO_DEG, target
+from beholder.experiment.devices import Bitmap, Display, Key, Point, Shape, Text
 
 P = ParamSpec("P")
 T = TypeVar("T")

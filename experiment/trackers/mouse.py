@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from experiment.calibration import Correction, fit_correction, gaze_on_target, show_target, stand
-from experiment.devices import (
+from beholder.experiment.calibration import Correction, fit_correction, gaze_on_target, show_target, stand
+from beholder.experiment.devices import (
     Batch,
     Calibration,
     ClockPair,
@@ -30,11 +30,11 @@ from experiment.devices import (
     Point,
     TrackerInfo,
 )
-from experiment.trackers.blinks import Blinks
-from shared.errors import TrackerError
-from shared.gaze import Eye, Samples, eyes_of, no_samples, position
-from shared.screen import Screen
-from shared.study import MouseSettings, TrackerSettings
+from beholder.experiment.trackers.blinks import Blinks
+from beholder.shared.errors import TrackerError
+from beholder.shared.gaze import Eye, Samples, eyes_of, no_samples, position
+from beholder.shared.screen import Screen
+from beholder.shared.study import MouseSettings, TrackerSettings
 
 SLOWEST_HZ, FASTEST_HZ = 60.0, 1000.0
 # Of the time that a calibration target stands, gaze counts once the hand has come to rest.

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from experiment.calibration import show_target, stand
-from experiment.devices import (
+from beholder.experiment.calibration import show_target, stand
+from beholder.experiment.devices import (
     Batch,
     Calibration,
     Clock,
@@ -30,11 +30,11 @@ from experiment.devices import (
     Shape,
     TrackerInfo,
 )
-from experiment.observer import NEVER_S, Observer, on_picture
-from experiment.trackers.blinks import Blinks
-from shared.gaze import Eye, eyes_of, no_samples
-from shared.screen import Screen
-from shared.study import ObserverSettings, TrackerSettings
+from beholder.experiment.observer import NEVER_S, Observer, on_picture
+from beholder.experiment.trackers.blinks import Blinks
+from beholder.shared.gaze import Eye, eyes_of, no_samples
+from beholder.shared.screen import Screen
+from beholder.shared.study import ObserverSettings, TrackerSettings
 
 # The tracker's clock over the session's, so that whoever mixes the two up is found out.
 CLOCK_OFFSET_S, CLOCK_DRIFT_PPM, CLOCK_JITTER_S = 1000.0, 20.0, 2e-5

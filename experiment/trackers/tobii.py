@@ -30,8 +30,8 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image, ImageDraw
 
-from experiment.calibration import FEWEST_POINTS, show_target, stand
-from experiment.devices import (
+from beholder.experiment.calibration import FEWEST_POINTS, show_target, stand
+from beholder.experiment.devices import (
     Batch,
     Bitmap,
     Calibration,
@@ -48,8 +48,8 @@ from experiment.devices import (
     Text,
     TrackerInfo,
 )
-from experiment.screens import FAILED_COLOUR, FAINT, INK, PASSED_COLOUR, degree_px, row
-from experiment.trackers.tobii_sdk import (
+from beholder.experiment.screens import FAILED_COLOUR, FAINT, INK, PASSED_COLOUR, degree_px, row
+from beholder.experiment.trackers.tobii_sdk import (
     Computed,
     Device,
     DisplayArea,
@@ -62,10 +62,10 @@ from experiment.trackers.tobii_sdk import (
     installed,
     speaking,
 )
-from shared.errors import TrackerError
-from shared.gaze import Eye, Samples, eyes_of, no_samples
-from shared.screen import Screen
-from shared.study import TobiiSettings, TrackerSettings
+from beholder.shared.errors import TrackerError
+from beholder.shared.gaze import Eye, Samples, eyes_of, no_samples
+from beholder.shared.screen import Screen
+from beholder.shared.study import TobiiSettings, TrackerSettings
 
 # A tracker on the network may miss the first call.
 TRIES_TO_FIND = 2

@@ -29,8 +29,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.errors import TrackerError
-from shared.gaze import Eye
+from beholder.shared.errors import TrackerError
+from beholder.shared.gaze import Eye
 
 # What a sample brings; NaN where the tracker says that it is not valid. x and y are shares of the display area (origin
 # upper left), the eye's place is in mm from the tracker's front: to the participant's right, upwards, towards them.

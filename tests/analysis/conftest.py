@@ -23,10 +23,10 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageDraw
 
-from analysis.areas import AREA_COLUMNS, ATTENTION_AREA_COLUMNS, AreaPicture, areas_table, dwell
-from analysis.areas import attention as attention_on_parts
-from analysis.inference import Inference, infer, read_inference
-from analysis.results import (
+from beholder.analysis.areas import AREA_COLUMNS, ATTENTION_AREA_COLUMNS, AreaPicture, areas_table, dwell
+from beholder.analysis.areas import attention as attention_on_parts
+from beholder.analysis.inference import Inference, infer, read_inference
+from beholder.analysis.results import (
     ALIGNMENT_COLUMNS,
     ATTENTION_COLUMNS,
     CHANCE_COLUMNS,
@@ -52,9 +52,9 @@ from analysis.results import (
     write_json,
     write_table,
 )
-from shared.errors import Remark
-from shared.stimuli import read_labels, read_stimuli
-from shared.study import Measure, Study, write_study
+from beholder.shared.errors import Remark
+from beholder.shared.stimuli import read_labels, read_stimuli
+from beholder.shared.study import Measure, Study, write_study
 from tests.analysis.quick import run_here
 
 ROOT = Path(__file__).resolve().parents[2]

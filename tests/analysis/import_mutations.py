@@ -25,11 +25,11 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, ImageDraw
 
-from analysis.importing import import_fixations
-from analysis.importing_gaze import NewStudy, import_asc, import_tobii
-from shared.dataset import beh_runs, fixations_file, read_fixations, read_recording, runs
-from shared.errors import BeholderError
-from shared.stimuli import copy_stimuli, read_labels
+from beholder.analysis.importing import import_fixations
+from beholder.analysis.importing_gaze import NewStudy, import_asc, import_tobii
+from beholder.shared.dataset import beh_runs, fixations_file, read_fixations, read_recording, runs
+from beholder.shared.errors import BeholderError
+from beholder.shared.stimuli import copy_stimuli, read_labels
 
 Kind = Literal["fixations", "asc", "sdk", "pro lab", "coco", "mask"]
 Expected = Literal["refused", "unchanged", "refused or unchanged", "any valid"]

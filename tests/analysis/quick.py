@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from analysis import report, stages, workers
+from beholder.analysis import report, stages, workers
 
 drawn_plate = report._plate
 BLANK = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'

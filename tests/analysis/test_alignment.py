@@ -11,11 +11,11 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from analysis import alignment
-from analysis.alignment import MODELS_PER_BLOCK, SIGMAS_PER_BLOCK, Fixations, align
-from analysis.gaze_maps import FloatArray, Grid, area_resample, fixation_map, smooth
-from analysis.measures import MEASURES
-from shared.study import Smooth
+from beholder.analysis import alignment
+from beholder.analysis.alignment import MODELS_PER_BLOCK, SIGMAS_PER_BLOCK, Fixations, align
+from beholder.analysis.gaze_maps import FloatArray, Grid, area_resample, fixation_map, smooth
+from beholder.analysis.measures import MEASURES
+from beholder.shared.study import Smooth
 
 # As the module's docstring states them.
 FLOAT32_ERROR = {"kl": 2e-5, "cc": 5e-6, "sim": 5e-7, "ssim": 5e-6}
@@ -223,7 +223,7 @@ IN_A_PROCESS_OF_ITS_OWN = """
 import sys
 from pathlib import Path
 import numpy as np, torch
-from analysis.alignment import Fixations, align
+from beholder.analysis.alignment import Fixations, align
 torch.set_num_threads(1)
 height, width, warm_up = (int(argument) for argument in sys.argv[1:])
 for _ in range(warm_up):  # other work before, as a worker of a pool has had

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.areas import AREA_COLUMNS, AreaPicture, areas_table, attention, dwell, widest_px
-from analysis.results import FIXATION_COLUMNS
+from beholder.analysis.areas import AREA_COLUMNS, AreaPicture, areas_table, attention, dwell, widest_px
+from beholder.analysis.results import FIXATION_COLUMNS
 
 NAMES = {1: "body", 2: "handle", 3: "lid"}
 

@@ -18,11 +18,11 @@ from safetensors.torch import save_file
 from scipy.special import erf, softmax
 from torch.utils.flop_counter import FlopCounterMode
 
-from analysis import attention as attention_module
-from analysis import models
-from analysis.attention import Attention, attend, attend_batch, input_size, preprocess
-from analysis.results import named_maps
-from shared.errors import DataError, WeightsError
+from beholder.analysis import attention as attention_module
+from beholder.analysis import models
+from beholder.analysis.attention import Attention, attend, attend_batch, input_size, preprocess
+from beholder.analysis.results import named_maps
+from beholder.shared.errors import DataError, WeightsError
 
 timm = models.import_timm()
 Array = NDArray[np.float64]

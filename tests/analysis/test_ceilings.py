@@ -12,10 +12,10 @@ import pytest
 from scipy.optimize import linprog
 from scipy.stats import multinomial
 
-from analysis import measures
-from analysis.ceilings import Prediction, best_for_similarity, best_map, effective_fixations
-from analysis.density import share_of_the_way
-from analysis.gaze_maps import FloatArray, Grid, centre_gaussian, fixation_map, smooth, uniform
+from beholder.analysis import measures
+from beholder.analysis.ceilings import Prediction, best_for_similarity, best_map, effective_fixations
+from beholder.analysis.density import share_of_the_way
+from beholder.analysis.gaze_maps import FloatArray, Grid, centre_gaussian, fixation_map, smooth, uniform
 
 GRID = Grid(30, 40)
 RULED = ("kl", "cc", "sim", "nss", "auc", "auc_judd", "sauc", "ig")
@@ -165,7 +165,9 @@ def test_kl_is_least_from_the_mean_human_map(sigma_px: float) -> None:
     np.testing.assert_allclose(best, np.tensordot(chances, human, 1), atol=1e-12)
     maps = every_map(20) + 1e-9
     by_map = measures.kl_divergence(human[:, None], maps[None])
-    assert chances @ measures.kl_divergence(human, best) <= (chances @ by_map).min()
+    assert (
+        chances @ measures.kl_divergence(human, best) <= (chances @ by_map).min() + 1e-12
+    )  # the map itself may be among them
 
 
 @pytest.mark.parametrize("sigma_px", [0.3, 0.6])

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.cells import SAME_KIND, SHUFFLED, at_fixed_sigma, in_windows, joined, over_sigma, to_cells
-from analysis.inference import infer
-from analysis.results import POOLED, Results, alignment_path, read_results
-from shared.errors import DataError
+from beholder.analysis.cells import SAME_KIND, SHUFFLED, at_fixed_sigma, in_windows, joined, over_sigma, to_cells
+from beholder.analysis.inference import infer
+from beholder.analysis.results import POOLED, Results, alignment_path, read_results
+from beholder.shared.errors import DataError
 
 row = st.tuples(
     st.sampled_from(["01", "02", "10"]), st.sampled_from(["a", "b", "c"]), st.sampled_from(["head-01", "mean"]),

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.alignment import Fixations, align
-from analysis.chance import above_chance
-from analysis.gaze_maps import area_resample
-from analysis.inference import sign_of
+from beholder.analysis.alignment import Fixations, align
+from beholder.analysis.chance import above_chance
+from beholder.analysis.gaze_maps import area_resample
+from beholder.analysis.inference import sign_of
 
 
 def gains(matrix: np.ndarray, order: tuple[int, ...]) -> np.ndarray:

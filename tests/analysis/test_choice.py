@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.cells import at_fixed_sigma, attention_effect, pseudo_values
-from analysis.inference import Inference, Sound, crossed_interval, read_inference
-from analysis.report import write_report
-from analysis.results import Results, read_results, results_folder
-from analysis.stages import chance_blocks, picture_halves
-from analysis.wording import finding, floor_sentences
+from beholder.analysis.cells import at_fixed_sigma, attention_effect, pseudo_values
+from beholder.analysis.inference import Inference, Sound, crossed_interval, read_inference
+from beholder.analysis.report import write_report
+from beholder.analysis.results import Results, read_results, results_folder
+from beholder.analysis.stages import chance_blocks, picture_halves
+from beholder.analysis.wording import finding, floor_sentences
 
 
 def said(results: Results, inference: Inference, **changes: object) -> str:

@@ -18,12 +18,22 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from scipy import stats
 
-from analysis.cells import Cells
-from analysis.claims import SHIPPED, BestSigma, Claim, Claims, LiftRange, claims_files, heads_of, read_claims, shipped
-from analysis.claims_wording import claim_columns, claims_sentences
-from analysis.inference import Estimate, Inference, Lift, infer, is_head, lifts, read_inference, replicate
-from analysis.report import against_paper, make_tables, write_report
-from analysis.reproduction import (
+from beholder.analysis.cells import Cells
+from beholder.analysis.claims import (
+    SHIPPED,
+    BestSigma,
+    Claim,
+    Claims,
+    LiftRange,
+    claims_files,
+    heads_of,
+    read_claims,
+    shipped,
+)
+from beholder.analysis.claims_wording import claim_columns, claims_sentences
+from beholder.analysis.inference import Estimate, Inference, Lift, infer, is_head, lifts, read_inference, replicate
+from beholder.analysis.report import against_paper, make_tables, write_report
+from beholder.analysis.reproduction import (
     Judgement,
     Row,
     best_sigma,
@@ -36,11 +46,11 @@ from analysis.reproduction import (
     main_layer,
     reproduce,
 )
-from analysis.results import Results, head_name, read_results, results_folder, write_json
-from analysis.wording import replication_sentences
-from shared.errors import StudyError
-from shared.stimuli import read_stimuli
-from shared.study import read_study, write_study
+from beholder.analysis.results import Results, head_name, read_results, results_folder, write_json
+from beholder.analysis.wording import replication_sentences
+from beholder.shared.errors import StudyError
+from beholder.shared.stimuli import read_stimuli
+from beholder.shared.study import read_study, write_study
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import ceilings, comparisons, gaze_maps, measures
-from analysis.comparisons import NOBODY, Elsewhere, Gaze, Job, Maps, compare
-from analysis.density import Centre, Others, PictureGaze, elsewhere_density, others_densities
-from analysis.gaze_maps import Grid, area_resample, fixation_map
-from shared.study import Study
+from beholder.analysis import ceilings, comparisons, gaze_maps, measures
+from beholder.analysis.comparisons import NOBODY, Elsewhere, Gaze, Job, Maps, compare
+from beholder.analysis.density import Centre, Others, PictureGaze, elsewhere_density, others_densities
+from beholder.analysis.gaze_maps import Grid, area_resample, fixation_map
+from beholder.shared.study import Study
 
 GRID = Grid(24, 32)
 ALL = ["kl", "cc", "sim", "ssim", "nss", "auc", "auc_judd", "sauc", "ig", "emd"]
@@ -277,7 +277,7 @@ def test_of_many_viewers_the_ceiling_is_computed_in_parts_and_is_the_same(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = fixed_of(job)
-    monkeypatch.setattr("analysis.comparisons.NUMBERS_AT_ONCE", GRID.height * GRID.width)
+    monkeypatch.setattr("beholder.analysis.comparisons.NUMBERS_AT_ONCE", GRID.height * GRID.width)
     pd.testing.assert_frame_equal(whole, fixed_of(replace(job, fixed_key="g")))
 
 

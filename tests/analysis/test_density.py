@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.density import (
+from beholder.analysis.density import (
     Centre,
     Others,
     PictureGaze,
@@ -24,8 +24,8 @@ from analysis.density import (
     share_of_the_way,
     vertex,
 )
-from analysis.gaze_maps import Grid, fixation_map, uniform
-from analysis.measures import information_gain, nss
+from beholder.analysis.gaze_maps import Grid, fixation_map, uniform
+from beholder.analysis.measures import information_gain, nss
 
 needs_osie = pytest.mark.skipif(
     not (Path(os.environ.get("BEHOLDER_TEST_DATA", "/none")) / "osie20").is_dir(),

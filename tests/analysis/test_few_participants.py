@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.inference import crossed_interval, groups_interval, read_inference
-from analysis.mixed_model import FEWEST_LEVELS, fit_tables
-from analysis.report import write_report
-from analysis.results import read_results, results_folder
-from analysis.wording import finding
+from beholder.analysis.inference import crossed_interval, groups_interval, read_inference
+from beholder.analysis.mixed_model import FEWEST_LEVELS, fit_tables
+from beholder.analysis.report import write_report
+from beholder.analysis.results import read_results, results_folder
+from beholder.analysis.wording import finding
 
 
 def crossed(rng: np.random.Generator, shape: tuple[int, int, int], by_person: float, by_picture: float) -> np.ndarray:

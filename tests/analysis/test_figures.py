@@ -15,10 +15,10 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from analysis import figures
-from analysis.density import Share
-from analysis.inference import Inference, read_inference
-from analysis.results import Results, read_results, results_folder
+from beholder.analysis import figures
+from beholder.analysis.density import Share
+from beholder.analysis.inference import Inference, read_inference
+from beholder.analysis.results import Results, read_results, results_folder
 
 SVG = "{http://www.w3.org/2000/svg}"
 

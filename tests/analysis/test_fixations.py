@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.fixations import (
+from beholder.analysis.fixations import (
     Fixation,
     detect,
     fixations_of_import,
@@ -17,13 +17,13 @@ from analysis.fixations import (
     method_for,
     with_other_correction,
 )
-from shared.dataset import Recording, Run
-from shared.errors import DataError
-from shared.gaze import no_samples
-from shared.screen import Screen
-from shared.sidecars import PhysioSidecar
-from shared.stimuli import Stimulus
-from shared.study import FixationSettings
+from beholder.shared.dataset import Recording, Run
+from beholder.shared.errors import DataError
+from beholder.shared.gaze import no_samples
+from beholder.shared.screen import Screen
+from beholder.shared.sidecars import PhysioSidecar
+from beholder.shared.stimuli import Stimulus
+from beholder.shared.study import FixationSettings
 
 SCREEN = Screen(1920, 1080, 53.0, 29.8, 60.0)
 DEFAULT = FixationSettings()

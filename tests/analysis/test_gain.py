@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.cells import (
+from beholder.analysis.cells import (
     SAME_KIND,
     SHUFFLED,
     Cells,
@@ -25,7 +25,7 @@ from analysis.cells import (
     attention_effect,
     pseudo_values,
 )
-from analysis.inference import (
+from beholder.analysis.inference import (
     Inference,
     crossed_interval,
     infer,
@@ -34,7 +34,7 @@ from analysis.inference import (
     sound_reading,
     two_way_bootstrap,
 )
-from analysis.results import (
+from beholder.analysis.results import (
     CHANCE_COLUMNS,
     EVERYBODY,
     FIXED_COLUMNS,

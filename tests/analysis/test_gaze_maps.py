@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 from scipy.ndimage import gaussian_filter
 from scipy.stats import norm
 
-from analysis.gaze_maps import (
+from beholder.analysis.gaze_maps import (
     Grid,
     area_resample,
     blur_matrix,
@@ -24,9 +24,9 @@ from analysis.gaze_maps import (
     to_map_px,
     uniform,
 )
-from analysis.measures import auc, auc_judd, shuffled_auc
-from shared.errors import DataError
-from shared.screen import Screen
+from beholder.analysis.measures import auc, auc_judd, shuffled_auc
+from beholder.shared.errors import DataError
+from beholder.shared.screen import Screen
 
 GRID = Grid(height=30, width=47)
 quick = settings(max_examples=50, deadline=None)

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.importing import import_fixations
-from analysis.importing_gaze import NewStudy, import_asc, import_tobii, without_dates, without_folders
-from shared.dataset import read_recording, runs
+from beholder.analysis.importing import import_fixations
+from beholder.analysis.importing_gaze import NewStudy, import_asc, import_tobii, without_dates, without_folders
+from beholder.shared.dataset import read_recording, runs
 from tests.analysis.scenes import two_pictures
 
 PLACES = [

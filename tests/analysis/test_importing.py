@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.importing import import_fixations, participant_labels, read_fixation_csv
-from shared.dataset import beh_runs, fixations_file, read_fixations
-from shared.errors import DataError, StudyError
-from shared.study import NEW_PRIMARY, read_study
+from beholder.analysis.importing import import_fixations, participant_labels, read_fixation_csv
+from beholder.shared.dataset import beh_runs, fixations_file, read_fixations
+from beholder.shared.errors import DataError, StudyError
+from beholder.shared.study import NEW_PRIMARY, read_study
 
 GOOD = "participant,stimulus,x_px,y_px,duration_ms\n01,a.png,5.5,4,200\n01,a.png,6,5,150\n02,b,1,1,300\n"
 

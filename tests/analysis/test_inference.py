@@ -19,9 +19,9 @@ from scipy import stats
 from statsmodels.stats.anova import AnovaRM
 from statsmodels.stats.multitest import multipletests
 
-from analysis.cells import Cells, Fixed, at_fixed_sigma, to_cells
-from analysis.density import Share
-from analysis.inference import (
+from beholder.analysis.cells import Cells, Fixed, at_fixed_sigma, to_cells
+from beholder.analysis.density import Share
+from beholder.analysis.inference import (
     Inference,
     anova,
     complete,
@@ -39,8 +39,8 @@ from analysis.inference import (
     tukey,
     two_way_bootstrap,
 )
-from analysis.results import POOLED, REFERENCES, Results, results_folder, write_json
-from shared.errors import DataError
+from beholder.analysis.results import POOLED, REFERENCES, Results, results_folder, write_json
+from beholder.shared.errors import DataError
 
 finite = st.floats(-100, 100, allow_nan=False, width=32)
 

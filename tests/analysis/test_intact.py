@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from analysis.intact import SUMS, DamagedError
-from analysis.results import results_folder
-from analysis.stages import analyze, conclude
-from experiment.simulation import simulate
-from shared.dataset import create_study
-from shared.errors import DataError
-from shared.study import (
+from beholder.analysis.intact import SUMS, DamagedError
+from beholder.analysis.results import results_folder
+from beholder.analysis.stages import analyze, conclude
+from beholder.experiment.simulation import simulate
+from beholder.shared.dataset import create_study
+from beholder.shared.errors import DataError
+from beholder.shared.study import (
     AlignmentSettings,
     MapSettings,
     ModelSettings,

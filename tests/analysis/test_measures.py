@@ -14,8 +14,8 @@ from pysaliency.roc import general_roc, general_rocs_per_positive
 from scipy.stats import wasserstein_distance_nd
 from skimage.metrics import structural_similarity as oracle_ssim
 
-from analysis.gaze_maps import Grid, centre_gaussian, fixation_map
-from analysis.measures import (
+from beholder.analysis.gaze_maps import Grid, centre_gaussian, fixation_map
+from beholder.analysis.measures import (
     EPSILON,
     MEASURES,
     as_density,

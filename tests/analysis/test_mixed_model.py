@@ -10,8 +10,8 @@ import pytest
 from statsmodels.regression.mixed_linear_model import MixedLM, VCSpec
 from threadpoolctl import threadpool_limits
 
-from analysis import mixed_model
-from analysis.inference import (
+from beholder.analysis import mixed_model
+from beholder.analysis.inference import (
     Cells,
     Fixed,
     MixedReading,
@@ -21,7 +21,7 @@ from analysis.inference import (
     sign_of,
     sound_reading,
 )
-from analysis.mixed_model import between_heads, components, expected_s, fit_tables, wald_test
+from beholder.analysis.mixed_model import between_heads, components, expected_s, fit_tables, wald_test
 
 # Where the search stops: standard errors and F agree with the closed form to this share.
 FIT = 1e-3

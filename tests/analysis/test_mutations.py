@@ -20,14 +20,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from analysis import stages
-from analysis.exclusion import exclude
-from analysis.exclusion import remarks as exclusion_remarks
-from shared import dataset
-from shared.errors import BeholderError, DataError
-from shared.gaze import no_samples
-from shared.journal import JournalWriter, Record
-from shared.study import CheckSettings, Study, read_study, write_study
+from beholder.analysis import stages
+from beholder.analysis.exclusion import exclude
+from beholder.analysis.exclusion import remarks as exclusion_remarks
+from beholder.shared import dataset
+from beholder.shared.errors import BeholderError, DataError
+from beholder.shared.gaze import no_samples
+from beholder.shared.journal import JournalWriter, Record
+from beholder.shared.study import CheckSettings, Study, read_study, write_study
 from tests.watching import outside, watched
 
 # refused: one sentence. unchanged: the same numbers. told: a sentence, or numbers beside a new remark. content: another

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from analysis import models
-from analysis.attention import attend
-from analysis.gaze_maps import centre_gaussian, coverage, grid_for
-from shared.stimuli import Stimulus, bundled_folder, open_picture, read_labels, read_stimuli
+from beholder.analysis import models
+from beholder.analysis.attention import attend
+from beholder.analysis.gaze_maps import centre_gaussian, coverage, grid_for
+from beholder.shared.stimuli import Stimulus, bundled_folder, open_picture, read_labels, read_stimuli
 
 FloatArray = NDArray[np.float64]
 CENTRE_SHARE = 1 / 4.5  # the centre bias of the analysis: SD as a share of the picture's sides

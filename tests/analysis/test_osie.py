@@ -19,17 +19,25 @@ import pytest
 from numpy.testing import assert_allclose
 from PIL import Image
 
-from analysis import models
-from analysis.attention import attend
-from analysis.density import PictureGaze, fit_others
-from analysis.gaze_maps import FloatArray, area_resample, centre_gaussian, fixation_map, grid_for, smooth, to_map_px
-from analysis.held_out_sigma import human_sigma, model_sigma, sigmas_to_try
-from analysis.importing import import_fixations
-from analysis.inference import complete, crossed_interval, sign_of
-from analysis.measures import nss
-from analysis.results import HALF, POOLED, named_maps, read_results
-from analysis.stages import analyze
-from shared.study import read_study, write_study
+from beholder.analysis import models
+from beholder.analysis.attention import attend
+from beholder.analysis.density import PictureGaze, fit_others
+from beholder.analysis.gaze_maps import (
+    FloatArray,
+    area_resample,
+    centre_gaussian,
+    fixation_map,
+    grid_for,
+    smooth,
+    to_map_px,
+)
+from beholder.analysis.held_out_sigma import human_sigma, model_sigma, sigmas_to_try
+from beholder.analysis.importing import import_fixations
+from beholder.analysis.inference import complete, crossed_interval, sign_of
+from beholder.analysis.measures import nss
+from beholder.analysis.results import HALF, POOLED, named_maps, read_results
+from beholder.analysis.stages import analyze
+from beholder.shared.study import read_study, write_study
 
 pytestmark = pytest.mark.skipif(
     not (Path(os.environ.get("BEHOLDER_TEST_DATA", "/none")) / "osie20").is_dir(),

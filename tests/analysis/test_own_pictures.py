@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from analysis.results import read_results
-from analysis.stages import analyze
-from experiment.simulation import simulate
-from shared.dataset import create_study
-from shared.stimuli import bundled_folder, open_picture, read_labels, read_stimuli
-from shared.study import MapSettings, ModelSettings, ObserverSettings, ProtocolSettings, Study, TrackerSettings
+from beholder.analysis.results import read_results
+from beholder.analysis.stages import analyze
+from beholder.experiment.simulation import simulate
+from beholder.shared.dataset import create_study
+from beholder.shared.stimuli import bundled_folder, open_picture, read_labels, read_stimuli
+from beholder.shared.study import MapSettings, ModelSettings, ObserverSettings, ProtocolSettings, Study, TrackerSettings
 
 pytestmark = [
     pytest.mark.slow,

@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis import measures
-from analysis.alignment import Fixations, align
-from analysis.gaze_maps import area_resample, grid_for
-from analysis.inference import read_inference
-from analysis.results import named_maps
-from analysis.stages import analyze
-from experiment.observer import durations_s, map_points
-from experiment.simulation import simulate
-from shared.dataset import create_study
-from shared.stimuli import bundled_folder, open_picture, read_stimuli
-from shared.study import MapSettings, ModelSettings, ObserverSettings, ProtocolSettings, Study, TrackerSettings
+from beholder.analysis import measures
+from beholder.analysis.alignment import Fixations, align
+from beholder.analysis.gaze_maps import area_resample, grid_for
+from beholder.analysis.inference import read_inference
+from beholder.analysis.results import named_maps
+from beholder.analysis.stages import analyze
+from beholder.experiment.observer import durations_s, map_points
+from beholder.experiment.simulation import simulate
+from beholder.shared.dataset import create_study
+from beholder.shared.stimuli import bundled_folder, open_picture, read_stimuli
+from beholder.shared.study import MapSettings, ModelSettings, ObserverSettings, ProtocolSettings, Study, TrackerSettings
 
 N_PICTURES, N_PEOPLE, N_FIXATIONS, LONGER_SIDE = 6, 8, 30, 112
 SIGMA_PX = 4.0  # half a patch of the map
@@ -28,8 +28,8 @@ NEAREST_HEADS_KL = 0.05
 @lru_cache(maxsize=1)
 def attention_maps() -> tuple[dict[str, np.ndarray], ...]:
     """The last layer's maps of the stand-in model on some of the bundled objects, in px of the map."""
-    from analysis.attention import attend
-    from analysis.models import load
+    from beholder.analysis.attention import attend
+    from beholder.analysis.models import load
 
     model = load("offline")
     stimuli = read_stimuli(bundled_folder())[0][:: 20 // N_PICTURES][:N_PICTURES]
@@ -62,7 +62,7 @@ def closest_head(planted: str, seed: int, measure: str, share: float = 1.0) -> s
 
 
 def test_the_heads_differ_by_what_is_stated() -> None:
-    from analysis.gaze_maps import smooth
+    from beholder.analysis.gaze_maps import smooth
 
     distances = {}
     for maps in attention_maps():

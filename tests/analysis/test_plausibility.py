@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
-import beholder
-from analysis.importing import import_fixations
-from analysis.importing_gaze import ImportedGaze, NewStudy, import_asc, import_tobii
-from analysis.plausibility import check_fixations
-from analysis.tobii_files import read_tobii
-from shared.dataset import beh_runs, fixations_file, read_fixations
-from shared.errors import DataError, StudyError
-from shared.study import CheckSettings, Meant, read_study, write_study
+from beholder.analysis.importing import import_fixations
+from beholder.analysis.importing_gaze import ImportedGaze, NewStudy, import_asc, import_tobii
+from beholder.analysis.plausibility import check_fixations
+from beholder.analysis.tobii_files import read_tobii
+from beholder.cli import app
+from beholder.shared.dataset import beh_runs, fixations_file, read_fixations
+from beholder.shared.errors import DataError, StudyError
+from beholder.shared.study import CheckSettings, Meant, read_study, write_study
 
 DATA = os.environ.get("BEHOLDER_TEST_DATA")
 needs_data = pytest.mark.skipif(DATA is None, reason="set BEHOLDER_TEST_DATA to the folder of real recordings")
@@ -459,10 +459,10 @@ def test_a_validation_without_its_error_is_not_passed_over(tmp_path: Path, image
 def test_the_command_line_says_that_it_is_meant(tmp_path: Path, images: Path) -> None:
     table, study = saved(times("onset_s", 1e3)(viewing()), tmp_path), tmp_path / "study"
     command = ["import", "fixations", str(table), str(study), "--images", str(images)]
-    assert isinstance(CliRunner().invoke(beholder.app, command).exception, DataError)
-    wrong = CliRunner().invoke(beholder.app, [*command, "--meant", "onset"]).exception
+    assert isinstance(CliRunner().invoke(app, command).exception, DataError)
+    wrong = CliRunner().invoke(app, [*command, "--meant", "onset"]).exception
     assert isinstance(wrong, StudyError) and "--meant is 'onset': it must be one of" in str(wrong)
-    told = " ".join(CliRunner().invoke(beholder.app, [*command[:2], "--help"]).output.split())
+    told = " ".join(CliRunner().invoke(app, [*command[:2], "--help"]).output.split())
     assert all(f'"{name}"' in told for name in get_args(Meant))
-    done = CliRunner().invoke(beholder.app, [*command, "--meant", "onset unit", "--meant", "position unit"])
+    done = CliRunner().invoke(app, [*command, "--meant", "onset unit", "--meant", "position unit"])
     assert done.exit_code == 0 and read_study(study).checks.meant == ["onset unit", "position unit"]

@@ -10,10 +10,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from analysis import measures
-from analysis.density import fit_centre
-from analysis.gaze_maps import Grid, fixation_map
-from shared.study import NEW_PRIMARY
+from beholder.analysis import measures
+from beholder.analysis.density import fit_centre
+from beholder.analysis.gaze_maps import Grid, fixation_map
+from beholder.shared.study import NEW_PRIMARY
 
 SIDE, PEOPLE, PICTURES, HEADS = 32, 12, 10, 6
 PX_PER_DEG = SIDE / 20

@@ -21,13 +21,13 @@ import pytest
 from PIL import Image
 from scipy import special, stats
 
-from analysis.fixations import fixations_of_run
-from experiment.observer import DOT_SCATTER_DEG
-from experiment.simulation import simulate
-from shared.dataset import Recording, Run, create_study, read_recording, runs
-from shared.screen import Screen
-from shared.stimuli import read_stimuli
-from shared.study import FixationSettings, Study
+from beholder.analysis.fixations import fixations_of_run
+from beholder.experiment.observer import DOT_SCATTER_DEG
+from beholder.experiment.simulation import simulate
+from beholder.shared.dataset import Recording, Run, create_study, read_recording, runs
+from beholder.shared.screen import Screen
+from beholder.shared.stimuli import read_stimuli
+from beholder.shared.study import FixationSettings, Study
 
 RATES_HZ = (30.0, 60.0, 250.0, 600.0, 1200.0, 2000.0)
 EYES = ("left", "both")

@@ -18,14 +18,22 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter
 
-from analysis import report
-from analysis.density import Ratio, Share
-from analysis.held_out_sigma import SigmaEstimate
-from analysis.inference import Estimate, GroupContrast, Groups, Inference, SigmaReading, infer, read_inference
-from analysis.looks import LEVELS, difference, difference_png, make_looks, map_png, people_map, picture_gaze
-from analysis.report import make_tables, write_report
-from analysis.results import FIXED_COLUMNS, Results, Setup, read_results, results_folder, write_json, write_table
-from analysis.wording import (
+from beholder.analysis import report
+from beholder.analysis.density import Ratio, Share
+from beholder.analysis.held_out_sigma import SigmaEstimate
+from beholder.analysis.inference import Estimate, GroupContrast, Groups, Inference, SigmaReading, infer, read_inference
+from beholder.analysis.looks import LEVELS, difference, difference_png, make_looks, map_png, people_map, picture_gaze
+from beholder.analysis.report import make_tables, write_report
+from beholder.analysis.results import (
+    FIXED_COLUMNS,
+    Results,
+    Setup,
+    read_results,
+    results_folder,
+    write_json,
+    write_table,
+)
+from beholder.analysis.wording import (
     between_floor_and_ceiling,
     finding,
     group_sentences,
@@ -36,9 +44,9 @@ from analysis.wording import (
     references,
     sigma_words,
 )
-from shared.errors import DataError
-from shared.stimuli import read_stimuli
-from shared.study import write_study
+from beholder.shared.errors import DataError
+from beholder.shared.stimuli import read_stimuli
+from beholder.shared.study import write_study
 from tests.analysis.quick import drawn_plate
 
 MEASURES = ("kl", "cc", "sim", "ssim", "nss")  # of the made-up study
@@ -468,7 +476,7 @@ def test_a_large_table_lies_beside_the_page(
     stimuli = read_stimuli(results.study_folder / "stimuli")[0]
     trials = make_tables(results, inference, stimuli)["trials"]
     assert trials.source.startswith("data:text/csv") and trials.link == "CSV"
-    monkeypatch.setattr("analysis.report.CSV_BYTES", len(trials.csv) - 1)
+    monkeypatch.setattr("beholder.analysis.report.CSV_BYTES", len(trials.csv) - 1)
     assert trials.source == "tables/trials.csv" and "beside this page" in trials.link
 
 
@@ -860,7 +868,7 @@ def test_attention_on_special_tokens_is_shown_where_there_is_any(results: Result
 def test_more_fixations_than_a_page_can_carry_leave_maps_at_the_fixed_sigma(
     small_study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("analysis.looks.MOST_FIXATIONS", 40)
+    monkeypatch.setattr("beholder.analysis.looks.MOST_FIXATIONS", 40)
     path = write_report(small_study)
     page = Page(path.read_text("utf-8"))
     data: dict[str, Any] = json.loads(page.scripts[0])

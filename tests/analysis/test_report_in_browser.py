@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.looks import diverging_palette, palette, people_map, picture_gaze
-from analysis.report import write_report
-from analysis.results import Results, results_folder
-from shared.stimuli import read_stimuli
+from beholder.analysis.looks import diverging_palette, palette, people_map, picture_gaze
+from beholder.analysis.report import write_report
+from beholder.analysis.results import Results, results_folder
+from beholder.shared.stimuli import read_stimuli
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from analysis.session_records import session_remarks, settings_remarks
-from shared.sidecars import EventsSidecar, PhysioSidecar
-from shared.study import OF_SESSIONS, Study
+from beholder.analysis.session_records import session_remarks, settings_remarks
+from beholder.shared.sidecars import EventsSidecar, PhysioSidecar
+from beholder.shared.study import OF_SESSIONS, Study
 
 UNFIT = {"verdict": "unfit", "what": "refresh rate", "found": "55 Hz"}
 FIT = {"verdict": "fit", "what": "display scaling", "found": "100 %"}

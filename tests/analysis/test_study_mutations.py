@@ -18,16 +18,16 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from analysis.results import results_folder
-from analysis.stages import analyze, find
-from experiment.observer import read_densities
-from experiment.simulation import simulate
-from shared import dataset
-from shared.errors import BeholderError
-from shared.gaze import SAMPLE
-from shared.journal import JournalWriter, Record
-from shared.stimuli import open_picture, read_object, read_stimuli
-from shared.study import (
+from beholder.analysis.results import results_folder
+from beholder.analysis.stages import analyze, find
+from beholder.experiment.observer import read_densities
+from beholder.experiment.simulation import simulate
+from beholder.shared import dataset
+from beholder.shared.errors import BeholderError
+from beholder.shared.gaze import SAMPLE
+from beholder.shared.journal import JournalWriter, Record
+from beholder.shared.stimuli import open_picture, read_object, read_stimuli
+from beholder.shared.study import (
     AlignmentSettings,
     MapSettings,
     ModelSettings,

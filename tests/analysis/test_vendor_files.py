@@ -25,21 +25,21 @@ import pymovements
 import pytest
 from PIL import Image
 
-from analysis import importing_gaze
-from analysis.edf_files import read_edf
-from analysis.eyelink_files import read_asc
-from analysis.fixations import fixations_of_run
-from analysis.importing_gaze import ImportedGaze, NewStudy, import_asc, import_edf, import_tobii
-from analysis.tobii_files import read_tobii
-from experiment.calibration import point_quality
-from experiment.devices import Point
-from shared import dataset, withdrawal
-from shared.dataset import Recording, read_recording, runs
-from shared.errors import DataError, StudyError
-from shared.gaze import Eye, Samples, no_samples
-from shared.screen import Screen
-from shared.stimuli import read_stimuli
-from shared.study import NEW_PRIMARY, MessageSettings, Study, read_study, write_study
+from beholder.analysis import importing_gaze
+from beholder.analysis.edf_files import read_edf
+from beholder.analysis.eyelink_files import read_asc
+from beholder.analysis.fixations import fixations_of_run
+from beholder.analysis.importing_gaze import ImportedGaze, NewStudy, import_asc, import_edf, import_tobii
+from beholder.analysis.tobii_files import read_tobii
+from beholder.experiment.calibration import point_quality
+from beholder.experiment.devices import Point
+from beholder.shared import dataset, withdrawal
+from beholder.shared.dataset import Recording, read_recording, runs
+from beholder.shared.errors import DataError, StudyError
+from beholder.shared.gaze import Eye, Samples, no_samples
+from beholder.shared.screen import Screen
+from beholder.shared.stimuli import read_stimuli
+from beholder.shared.study import NEW_PRIMARY, MessageSettings, Study, read_study, write_study
 
 SCREEN = Screen(1024, 768, 40.0, 30.0, 60.0)
 KNOWN = {"screen_cm": (40.0, 30.0), "distance_cm": 60.0}

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.results import FIXATION_COLUMNS
-from analysis.viewing_time import WINDOW_COLUMNS, Window, in_windows, steps, untimed, windows
-from shared.errors import DataError
+from beholder.analysis.results import FIXATION_COLUMNS
+from beholder.analysis.viewing_time import WINDOW_COLUMNS, Window, in_windows, steps, untimed, windows
+from beholder.shared.errors import DataError
 
 
 def fixations(times: list[tuple[float, float]], participant: str = "01") -> pd.DataFrame:

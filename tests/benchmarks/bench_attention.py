@@ -29,10 +29,10 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from analysis.attention import attend, attend_batch, input_size, preprocess
-from analysis.gaze_maps import Grid, centre_gaussian
-from analysis.measures import kl_divergence
-from analysis.models import Model, load, with_random_weights
+from beholder.analysis.attention import attend, attend_batch, input_size, preprocess
+from beholder.analysis.gaze_maps import Grid, centre_gaussian
+from beholder.analysis.measures import kl_divergence
+from beholder.analysis.models import Model, load, with_random_weights
 
 MODELS = ("offline", "vit_small_patch16_224", "vit_base_patch16_224", "vit_small_patch14_reg4_dinov2")
 BATCH = 8

@@ -32,27 +32,27 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiment.devices import Dot, Picture, Shape, WindowEvent
-from experiment.headless import ScriptedOperator, ScriptedParticipant
-from experiment.lab import WatchedWindow
-from experiment.observer import Observer, generator, read_densities
-from experiment.plan import picture_rect, plan_session
-from experiment.session import run_session
-from experiment.simulation import simulation_facts
-from experiment.trackers.synthetic import SyntheticTracker
-from shared.dataset import create_study, runs
-from shared.stimuli import bundled_folder, read_stimuli
-from shared.study import ProtocolSettings, ScreenSettings, Study, TrackerSettings
+from beholder.experiment.devices import Dot, Picture, Shape, WindowEvent
+from beholder.experiment.headless import ScriptedOperator, ScriptedParticipant
+from beholder.experiment.lab import WatchedWindow
+from beholder.experiment.observer import Observer, generator, read_densities
+from beholder.experiment.plan import picture_rect, plan_session
+from beholder.experiment.session import run_session
+from beholder.experiment.simulation import simulation_facts
+from beholder.experiment.trackers.synthetic import SyntheticTracker
+from beholder.shared.dataset import create_study, runs
+from beholder.shared.stimuli import bundled_folder, read_stimuli
+from beholder.shared.study import ProtocolSettings, ScreenSettings, Study, TrackerSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTH_PX, HEIGHT_PX = 1280, 800
 FIRST_SCREEN = """
 import time
 from pathlib import Path
-from experiment.devices import Text
-from experiment.preflight import checks, window_checks
-from experiment.window import Window
-from shared.study import read_study
+from beholder.experiment.devices import Text
+from beholder.experiment.preflight import checks, window_checks
+from beholder.experiment.window import Window
+from beholder.shared.study import read_study
 import sys
 folder = Path(sys.argv[1])
 study = read_study(folder)
@@ -141,8 +141,8 @@ def study_folder(parent: Path, rate_hz: float, pictures: int) -> Path:
 
 
 def run_timed(folder: Path, rate_hz: float) -> tuple[list[Frame], dict[str, Any]]:
-    from experiment.lab import _undisturbed
-    from shared.study import read_study
+    from beholder.experiment.lab import _undisturbed
+    from beholder.shared.study import read_study
 
     study = read_study(folder)
     plan = plan_session(study, read_stimuli(folder / "stimuli")[0], "01", [])

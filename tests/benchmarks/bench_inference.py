@@ -62,8 +62,8 @@ from rich.table import Table
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
-from analysis.cells import attention_effect
-from analysis.inference import (
+from beholder.analysis.cells import attention_effect
+from beholder.analysis.inference import (
     SHUFFLED,
     Cells,
     Estimate,
@@ -78,7 +78,7 @@ from analysis.inference import (
     sound_reading,
     two_way_bootstrap,
 )
-from analysis.results import head_name
+from beholder.analysis.results import head_name
 
 SEED, LOADINGS_SEED, NULL_SEED = 20263, 20262, 20264
 PARTICIPANTS, PICTURES, HEADS = 30, 20, 12

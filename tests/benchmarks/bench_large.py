@@ -33,9 +33,9 @@ from rich.console import Console
 from rich.table import Table
 from safetensors.torch import save_file
 
-from analysis.models import with_random_weights
-from shared.dataset import create_study, write_fixations
-from shared.study import AlignmentSettings, MapSettings, ModelSettings, PictureSettings, Study, StudySettings
+from beholder.analysis.models import with_random_weights
+from beholder.shared.dataset import create_study, write_fixations
+from beholder.shared.study import AlignmentSettings, MapSettings, ModelSettings, PictureSettings, Study, StudySettings
 
 MODEL, LAYERS, HEADS = "vit_base_patch16_224", 12, 12
 SIDE_PX, GRID, FIXATIONS = 448, 28, 8
@@ -104,7 +104,7 @@ def analysed(folder: Path, weights: Path, workers: int) -> dict[str, Any]:
 
 def child(folder: Path, weights: Path, workers: int) -> None:
     """What the process does that `analysed` starts: prints what it found as a line of JSON."""
-    from analysis.stages import analyze
+    from beholder.analysis.stages import analyze
 
     began: dict[str, float] = {}
     ended: dict[str, float] = {}

@@ -67,19 +67,19 @@ from rich.table import Table
 from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude
 from threadpoolctl import threadpool_limits
 
-from analysis.alignment import Fixations, align
-from analysis.attention import attend
-from analysis.comparisons import UNIFORM_SHARE
-from analysis.density import fit_centre
-from analysis.gaze_maps import FloatArray, area_resample, blur_matrix, grid_for, sigma_in_map_px, uniform
-from analysis.inference import Cells, Fixed, Sound, crossed_interval, sound_reading
-from analysis.measures import auc_map, nss_map, values_at
-from analysis.models import load
-from analysis.results import head_name
-from experiment.observer import durations_s, map_points
-from shared.provenance import digest, versions
-from shared.stimuli import bundled_folder, open_picture, read_object, read_stimuli
-from shared.study import NEW_PRIMARY, Measure
+from beholder.analysis.alignment import Fixations, align
+from beholder.analysis.attention import attend
+from beholder.analysis.comparisons import UNIFORM_SHARE
+from beholder.analysis.density import fit_centre
+from beholder.analysis.gaze_maps import FloatArray, area_resample, blur_matrix, grid_for, sigma_in_map_px, uniform
+from beholder.analysis.inference import Cells, Fixed, Sound, crossed_interval, sound_reading
+from beholder.analysis.measures import auc_map, nss_map, values_at
+from beholder.analysis.models import load
+from beholder.analysis.results import head_name
+from beholder.experiment.observer import durations_s, map_points
+from beholder.shared.provenance import digest, versions
+from beholder.shared.stimuli import bundled_folder, open_picture, read_object, read_stimuli
+from beholder.shared.study import NEW_PRIMARY, Measure
 
 SEED, TRUTH_SEED = 20263, 20264
 LAYERS, HEADS, PICTURES = (4, 8, 12), 6, 20

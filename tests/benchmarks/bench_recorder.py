@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from experiment import recorder as recording
-from experiment.recorder import Recorder
-from shared.errors import DataError
-from shared.gaze import SAMPLE, Samples
-from shared.journal import JournalWriter, Record, _GrowingFile, read_journal
+from beholder.experiment import recorder as recording
+from beholder.experiment.recorder import Recorder
+from beholder.shared.errors import DataError
+from beholder.shared.gaze import SAMPLE, Samples
+from beholder.shared.journal import JournalWriter, Record, _GrowingFile, read_journal
 
 RATE_HZ, FRAME_HZ = 2000.0, 60.0
 BLOCKED_S = 10.0

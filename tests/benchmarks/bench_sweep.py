@@ -39,8 +39,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from analysis.alignment import MEASURE_NAMES, Fixations, align
-from analysis.gaze_maps import FloatArray, Grid, area_resample, fixation_map
+from beholder.analysis.alignment import MEASURE_NAMES, Fixations, align
+from beholder.analysis.gaze_maps import FloatArray, Grid, area_resample, fixation_map
 
 FIXATIONS_PER_PICTURE = 28  # 10 s of viewing at about 350 ms
 PICTURE_WIDTH_DEG = 20.0

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shared import dataset
-from shared.gaze import SAMPLE
-from shared.journal import JournalWriter, Record
-from shared.study import Study
+from beholder.shared import dataset
+from beholder.shared.gaze import SAMPLE
+from beholder.shared.journal import JournalWriter, Record
+from beholder.shared.study import Study
 
 VALIDATOR = Path(sys.executable).with_name("bids-validator-deno")
 

@@ -23,16 +23,23 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from analysis.importing import import_fixations
-from analysis.importing_gaze import NewStudy, import_asc, import_tobii
-from analysis.results import results_folder
-from analysis.stages import analyze, conclude
-from analysis.workers import THREAD_VARIABLES
-from experiment.simulation import simulate
-from shared.dataset import create_study
-from shared.errors import StudyError
-from shared.study import AlignmentSettings, MapSettings, ModelSettings, ProtocolSettings, Study, TrackerSettings
-from shared.withdrawal import withdraw
+from beholder.analysis.importing import import_fixations
+from beholder.analysis.importing_gaze import NewStudy, import_asc, import_tobii
+from beholder.analysis.results import results_folder
+from beholder.analysis.stages import analyze, conclude
+from beholder.analysis.workers import THREAD_VARIABLES
+from beholder.experiment.simulation import simulate
+from beholder.shared.dataset import create_study
+from beholder.shared.errors import StudyError
+from beholder.shared.study import (
+    AlignmentSettings,
+    MapSettings,
+    ModelSettings,
+    ProtocolSettings,
+    Study,
+    TrackerSettings,
+)
+from beholder.shared.withdrawal import withdraw
 from tests.analysis.quick import run_here
 from tests.analysis.scenes import three_scenes, two_pictures
 from tests.watching import written

@@ -22,18 +22,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiment import headless, session
-from experiment import recorder as recording
-from experiment.devices import Picture, Shape
-from experiment.plan import plan_from_disk
-from experiment.recorder import Recorder
-from experiment.session import run_session
-from experiment.simulation import SimulatedSession, simulated_session, simulation_facts
-from shared import dataset
-from shared.errors import DataError
-from shared.journal import RESERVE, JournalWriter, _GrowingFile, journals
-from shared.publishing import finish_changes
-from shared.study import ObserverSettings, PictureSettings, ProtocolSettings, ScreenSettings, Study, read_study
+from beholder.experiment import headless, session
+from beholder.experiment import recorder as recording
+from beholder.experiment.devices import Picture, Shape
+from beholder.experiment.plan import plan_from_disk
+from beholder.experiment.recorder import Recorder
+from beholder.experiment.session import run_session
+from beholder.experiment.simulation import SimulatedSession, simulated_session, simulation_facts
+from beholder.shared import dataset
+from beholder.shared.errors import DataError
+from beholder.shared.journal import RESERVE, JournalWriter, _GrowingFile, journals
+from beholder.shared.publishing import finish_changes
+from beholder.shared.study import ObserverSettings, PictureSettings, ProtocolSettings, ScreenSettings, Study, read_study
 
 pytestmark = [
     pytest.mark.slow,

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared import dataset
-from shared.journal import journals, read_journal
+from beholder.shared import dataset
+from beholder.shared.journal import journals, read_journal
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,9 +21,9 @@ PROGRAM = """
 import os, signal, sys, time
 from pathlib import Path
 import numpy as np
-from experiment.recorder import Recorder
-from shared.gaze import SAMPLE
-from shared.journal import SAMPLES, JournalWriter, Record, _GrowingFile
+from beholder.experiment.recorder import Recorder
+from beholder.shared.gaze import SAMPLE
+from beholder.shared.journal import SAMPLES, JournalWriter, Record, _GrowingFile
 
 dies_at, writes, rows = int(sys.argv[2]), 0, 0
 flush, sync = _GrowingFile.flush, JournalWriter.sync

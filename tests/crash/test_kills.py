@@ -33,8 +33,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from experiment import calibration, headless, session
-from experiment.devices import (
+from beholder.experiment import calibration, headless, session
+from beholder.experiment.devices import (
     Batch,
     Calibration,
     Clock,
@@ -48,15 +48,15 @@ from experiment.devices import (
     TrackerInfo,
     WindowEvent,
 )
-from experiment.headless import HeadlessDisplay, ScriptedOperator, ScriptedParticipant, VirtualClock
-from experiment.plan import Plan, plan_from_disk
-from experiment.session import Command, run_session
-from shared import dataset
-from shared.errors import StudyError
-from shared.gaze import no_samples
-from shared.journal import LOG, SAMPLES, JournalWriter, Record, _GrowingFile, journals
-from shared.screen import Screen
-from shared.study import (
+from beholder.experiment.headless import HeadlessDisplay, ScriptedOperator, ScriptedParticipant, VirtualClock
+from beholder.experiment.plan import Plan, plan_from_disk
+from beholder.experiment.session import Command, run_session
+from beholder.shared import dataset
+from beholder.shared.errors import StudyError
+from beholder.shared.gaze import no_samples
+from beholder.shared.journal import LOG, SAMPLES, JournalWriter, Record, _GrowingFile, journals
+from beholder.shared.screen import Screen
+from beholder.shared.study import (
     LimitSettings,
     PictureSettings,
     ProtocolSettings,
@@ -478,7 +478,7 @@ def window_on(virtual_screen: str) -> Callable[[Study], Display]:
 
     def display_of(study: Study) -> Display:
         os.environ["DISPLAY"] = virtual_screen
-        from experiment.lab import WatchedWindow
+        from beholder.experiment.lab import WatchedWindow
 
         class AnsweredWindow(WatchedWindow):
             def __init__(self, settings: ScreenSettings) -> None:

@@ -28,9 +28,9 @@ import numpy as np
 import pytest
 from numpy.lib.recfunctions import structured_to_unstructured
 
-from shared import dataset, withdrawal
-from shared.gaze import SAMPLE
-from shared.journal import SAMPLES, JournalWriter, Record, read_journal
+from beholder.shared import dataset, withdrawal
+from beholder.shared.gaze import SAMPLE
+from beholder.shared.journal import SAMPLES, JournalWriter, Record, read_journal
 
 DISKS = ("kind", "harsh", "hardest")
 # By relative path: a file's bytes, or None for a folder.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shared import dataset, withdrawal
+from beholder.shared import dataset, withdrawal
 
 ROOT = Path(__file__).parents[2]
 Visible = Callable[[Path], dict[str, bytes]]

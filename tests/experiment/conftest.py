@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiment.headless import ScriptedOperator
-from experiment.plan import plan_from_disk, plan_session
-from experiment.simulation import SimulatedSession, simulated_session, simulation_facts
-from shared import dataset
-from shared.stimuli import read_stimuli
-from shared.study import (
+from beholder.experiment.headless import ScriptedOperator
+from beholder.experiment.plan import plan_from_disk, plan_session
+from beholder.experiment.simulation import SimulatedSession, simulated_session, simulation_facts
+from beholder.shared import dataset
+from beholder.shared.stimuli import read_stimuli
+from beholder.shared.study import (
     LimitSettings,
     MouseSettings,
     ObserverSettings,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiment.calibration import (
+from beholder.experiment.calibration import (
     Correction,
     EyeQuality,
     Validation,
@@ -24,12 +24,12 @@ from experiment.calibration import (
     validation_points,
     weighted_median,
 )
-from experiment.devices import Dot, Point, Shape
-from experiment.headless import HeadlessDisplay
-from shared.errors import TrackerError
-from shared.gaze import Samples, no_samples
-from shared.screen import Screen
-from shared.study import LimitSettings
+from beholder.experiment.devices import Dot, Point, Shape
+from beholder.experiment.headless import HeadlessDisplay
+from beholder.shared.errors import TrackerError
+from beholder.shared.gaze import Samples, no_samples
+from beholder.shared.screen import Screen
+from beholder.shared.study import LimitSettings
 
 SCREEN = Screen(1920, 1080, 53.0, 29.8125, 60.0)
 LIMITS = LimitSettings()

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from rich.console import Console as Terminal
 
-from experiment.calibration import Drift, PointQuality, Validation, eye_quality, validation_points
-from experiment.console import (
+from beholder.experiment.calibration import Drift, PointQuality, Validation, eye_quality, validation_points
+from beholder.experiment.console import (
     BACKSPACE,
     ENTER,
     ESCAPE,
@@ -29,10 +29,10 @@ from experiment.console import (
     points_of,
     render,
 )
-from experiment.devices import Calibration, Point
-from experiment.session import IN_A_TRIAL, WHILE_WAITING, CalibrationOutcome, Command, Status
-from shared.screen import Screen
-from shared.study import LimitSettings
+from beholder.experiment.devices import Calibration, Point
+from beholder.experiment.session import IN_A_TRIAL, WHILE_WAITING, CalibrationOutcome, Command, Status
+from beholder.shared.screen import Screen
+from beholder.shared.study import LimitSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 SCREEN = Screen(1920, 1080, 53.0, 29.8, 60.0)
@@ -250,7 +250,7 @@ import sys, time
 sys.path.insert(0, {str(ROOT)!r})
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from dataclasses import replace
-from experiment.console import Console
+from beholder.experiment.console import Console
 from test_console import PICTURE, FAILED, SCREEN
 end_s = time.monotonic() + 60
 status = FAILED if "asked" in sys.argv else PICTURE

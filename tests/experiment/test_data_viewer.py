@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiment.data_viewer import TRIAL_RESULTS, cleared, picture_stands, trial_begins, trial_ends
-from experiment.devices import Closed
-from experiment.headless import ScriptedOperator
-from experiment.session import Command
-from experiment.simulation import SimulatedSession
-from shared.screen import Rect
-from shared.stimuli import Stimulus
+from beholder.experiment.data_viewer import TRIAL_RESULTS, cleared, picture_stands, trial_begins, trial_ends
+from beholder.experiment.devices import Closed
+from beholder.experiment.headless import ScriptedOperator
+from beholder.experiment.session import Command
+from beholder.experiment.simulation import SimulatedSession
+from beholder.shared.screen import Rect
+from beholder.shared.stimuli import Stimulus
 
 MakeStudy = Callable[..., Path]
 Prepare = Callable[..., SimulatedSession]

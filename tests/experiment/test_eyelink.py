@@ -27,25 +27,25 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from experiment.devices import Bitmap, Closed, Dot, Key, Point, Shape, Text, TrackerInfo, WindowEvent
-from experiment.headless import HeadlessDisplay, ScriptedOperator, ScriptedParticipant, VirtualClock
-from experiment.lab import fetch_from_host
-from experiment.plan import plan_session
-from experiment.session import Command, Outcome, Status, run_session
-from experiment.trackers.eyelink import (
+from beholder.experiment.devices import Bitmap, Closed, Dot, Key, Point, Shape, Text, TrackerInfo, WindowEvent
+from beholder.experiment.headless import HeadlessDisplay, ScriptedOperator, ScriptedParticipant, VirtualClock
+from beholder.experiment.lab import fetch_from_host
+from beholder.experiment.plan import plan_session
+from beholder.experiment.session import Command, Outcome, Status, run_session
+from beholder.experiment.trackers.eyelink import (
     LONGEST_MESSAGE,
     EyeLinkTracker,
     import_pylink,
     message_text,
     new_host_file,
 )
-from experiment.trackers.eyelink_display import SetupScreen
-from shared import dataset
-from shared.errors import BeholderError, DataError, TrackerError
-from shared.journal import journals
-from shared.screen import Screen
-from shared.stimuli import read_stimuli
-from shared.study import EyeLinkSettings, TrackerSettings, read_study
+from beholder.experiment.trackers.eyelink_display import SetupScreen
+from beholder.shared import dataset
+from beholder.shared.errors import BeholderError, DataError, TrackerError
+from beholder.shared.journal import journals
+from beholder.shared.screen import Screen
+from beholder.shared.stimuli import read_stimuli
+from beholder.shared.study import EyeLinkSettings, TrackerSettings, read_study
 
 FAKES = Path(__file__).parent / "fakes"
 sys.path.insert(0, str(FAKES))
@@ -725,7 +725,7 @@ def test_the_hosts_file_opens_with_trials_and_pictures_in_data_viewers_words(mak
 
 
 def test_the_hosts_file_and_ours_tell_the_same(make_study: MakeStudy) -> None:
-    analysis = pytest.importorskip("analysis.eyelink_files", reason="the analysis is not installed here")
+    analysis = pytest.importorskip("beholder.analysis.eyelink_files", reason="the analysis is not installed here")
     session = run(make_study(2, **SHORT), Fault("blink", "picture", 2, 0.4, 0.15))
     file = session.edf().with_suffix(".asc")
     file.write_bytes(session.edf().read_bytes())
@@ -1109,7 +1109,7 @@ def test_twenty_trials_in_a_real_window_are_recorded_and_analysed(
     if sys.version_info < (3, 11):
         return
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).parents[2] / "beholder.py"), "analyze", str(folder), "--model", "offline"],
+        [sys.executable, "-m", "beholder", "analyze", str(folder), "--model", "offline"],
         capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -155,7 +155,7 @@ def test_a_whole_session_on_the_real_library(tmp_path: Path, make_study: Callabl
     found = in_a_child("session", folder)
     assert found["status"] == "complete" and found["failures"] == []
     assert found["set_ups"] >= 1 and found["handed_over"] > 1000
-    from shared import dataset
+    from beholder.shared import dataset
 
     (run,) = dataset.runs(folder)
     recording = dataset.read_recording(run)
@@ -192,8 +192,8 @@ def test_whoever_leaves_the_librarys_set_up_leaves_it_alive(make_study: Callable
 
 
 def real_library() -> Any:
-    from experiment.trackers.eyelink import import_pylink
-    from shared.errors import TrackerError
+    from beholder.experiment.trackers.eyelink import import_pylink
+    from beholder.shared.errors import TrackerError
 
     try:
         return import_pylink()
@@ -313,13 +313,13 @@ def host_over_dummy(pylink: Any, clock: Any) -> Any:
 
 def session_on(folder: Path, leaves: str = "") -> None:
     """A session on the virtual clock; Q leaves the set-up, and `leaves` says how the session is left in it."""
-    from experiment.devices import Key, WindowEvent
-    from experiment.headless import HeadlessDisplay, ScriptedOperator, ScriptedParticipant
-    from experiment.plan import plan_session
-    from experiment.session import Command, Status, run_session
-    from experiment.trackers.eyelink import EyeLinkTracker
-    from shared.stimuli import read_stimuli
-    from shared.study import EyeLinkSettings, read_study
+    from beholder.experiment.devices import Key, WindowEvent
+    from beholder.experiment.headless import HeadlessDisplay, ScriptedOperator, ScriptedParticipant
+    from beholder.experiment.plan import plan_session
+    from beholder.experiment.session import Command, Status, run_session
+    from beholder.experiment.trackers.eyelink import EyeLinkTracker
+    from beholder.shared.stimuli import read_stimuli
+    from beholder.shared.study import EyeLinkSettings, read_study
 
     study = read_study(folder)
     study = study.model_copy(update={"tracker": study.tracker.model_copy(update={"name": "eyelink", "rate_hz": 500.0})})
@@ -377,9 +377,9 @@ def session_on(folder: Path, leaves: str = "") -> None:
 
 def hooks() -> None:
     """Call the functions that SR Research's C library calls, in the compiled part of `pylink`, as it does."""
-    from experiment.headless import HeadlessDisplay
-    from experiment.trackers.eyelink_display import SetupScreen, custom_display
-    from shared.screen import Screen
+    from beholder.experiment.headless import HeadlessDisplay
+    from beholder.experiment.trackers.eyelink_display import SetupScreen, custom_display
+    from beholder.shared.screen import Screen
 
     pylink = real_library()
     pylink.EyeLink(None)
@@ -412,11 +412,11 @@ def hooks() -> None:
 
 
 def refused(make: Callable[[Any], Any], address: str) -> None:
-    from experiment.headless import HeadlessDisplay
-    from experiment.trackers.eyelink import EyeLinkTracker
-    from shared.errors import TrackerError
-    from shared.screen import Screen
-    from shared.study import EyeLinkSettings, TrackerSettings
+    from beholder.experiment.headless import HeadlessDisplay
+    from beholder.experiment.trackers.eyelink import EyeLinkTracker
+    from beholder.shared.errors import TrackerError
+    from beholder.shared.screen import Screen
+    from beholder.shared.study import EyeLinkSettings, TrackerSettings
 
     screen = Screen(1920, 1080, 53.0, 29.8, 60.0)
     pylink = real_library()

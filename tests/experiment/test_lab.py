@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from experiment import lab
-from experiment.devices import CloseReport, Shape, TrackerInfo
-from experiment.headless import HeadlessDisplay, ScriptedOperator, ScriptedParticipant
-from experiment.preflight import Check
-from experiment.session import Command, Outcome
-from shared import dataset
-from shared.errors import BeholderError, DisplayError, StudyError, TrackerError
-from shared.screen import Screen
-from shared.study import ScreenSettings, TrackerSettings
+from beholder.experiment import lab
+from beholder.experiment.devices import CloseReport, Shape, TrackerInfo
+from beholder.experiment.headless import HeadlessDisplay, ScriptedOperator, ScriptedParticipant
+from beholder.experiment.preflight import Check
+from beholder.experiment.session import Command, Outcome
+from beholder.shared import dataset
+from beholder.shared.errors import BeholderError, DisplayError, StudyError, TrackerError
+from beholder.shared.screen import Screen
+from beholder.shared.study import ScreenSettings, TrackerSettings
 
 MakeStudy = Callable[..., Path]
 FIT = Check("fit", "refresh rate", "60.0 a second")
@@ -172,7 +172,7 @@ def test_a_participant_goes_on_with_resume_and_once_more_with_the_next_run(
 
 def test_what_a_crash_left_is_recovered_first_and_told(run: Callable[..., Outcome], folder: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("experiment.session.publish", lambda journal: 1 / 0)
+        patch.setattr("beholder.experiment.session.publish", lambda journal: 1 / 0)
         assert run(folder).failures
     assert not list(folder.glob("sub-*"))
     said: list[str] = []

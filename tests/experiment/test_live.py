@@ -31,11 +31,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageGrab
 
-from shared import dataset
-from shared.study import read_study
+from beholder.shared import dataset
+from beholder.shared.study import read_study
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = [sys.executable, str(ROOT / "beholder.py")]
+PROGRAM = [sys.executable, "-m", "beholder"]
 WIDTH_PX, HEIGHT_PX = 1280, 800
 RATE_HZ = 250.0
 REASON = "a robot on a virtual screen"

@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiment.calibration import calibration_points
-from experiment.devices import Batch, Dot, Point, Shape, TrackerEvent
-from experiment.headless import HeadlessDisplay
-from experiment.trackers.blinks import Blinks
-from experiment.trackers.mouse import MouseTracker
-from shared.errors import TrackerError
-from shared.gaze import Samples
-from shared.screen import Screen
-from shared.study import MouseSettings, TrackerSettings
+from beholder.experiment.calibration import calibration_points
+from beholder.experiment.devices import Batch, Dot, Point, Shape, TrackerEvent
+from beholder.experiment.headless import HeadlessDisplay
+from beholder.experiment.trackers.blinks import Blinks
+from beholder.experiment.trackers.mouse import MouseTracker
+from beholder.shared.errors import TrackerError
+from beholder.shared.gaze import Samples
+from beholder.shared.screen import Screen
+from beholder.shared.study import MouseSettings, TrackerSettings
 
 SCREEN = Screen(1920, 1080, 53.0, 29.8, 60.0)
 Where = Callable[[float], tuple[float, float]]

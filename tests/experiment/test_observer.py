@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from experiment.devices import Dot, Picture, Text
-from experiment.observer import (
+from beholder.experiment.devices import Dot, Picture, Text
+from beholder.experiment.observer import (
     Fixation,
     Observer,
     centre_points,
@@ -23,10 +23,10 @@ from experiment.observer import (
     read_densities,
     saccade_s,
 )
-from shared.errors import StudyError
-from shared.screen import Rect, Screen
-from shared.stimuli import Stimulus
-from shared.study import ObserverSettings, Study
+from beholder.shared.errors import StudyError
+from beholder.shared.screen import Rect, Screen
+from beholder.shared.stimuli import Stimulus
+from beholder.shared.study import ObserverSettings, Study
 
 SCREEN = Screen(1920, 1080, 53.0, 29.8125, 60.0)
 PICTURE = Picture(Path("bag.png"), Rect(560.0, 140.0, 800.0, 800.0))

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiment.plan import picture_order, picture_rect, plan_from_disk, plan_session
-from experiment.session import Command
-from shared.errors import DataError, StudyError
-from shared.journal import JournalWriter
-from shared.screen import Screen
-from shared.stimuli import Stimulus
-from shared.study import PictureSettings, Study, StudySettings
+from beholder.experiment.plan import picture_order, picture_rect, plan_from_disk, plan_session
+from beholder.experiment.session import Command
+from beholder.shared.errors import DataError, StudyError
+from beholder.shared.journal import JournalWriter
+from beholder.shared.screen import Screen
+from beholder.shared.stimuli import Stimulus
+from beholder.shared.study import PictureSettings, Study, StudySettings
 
 STIMULI = tuple(Stimulus(f"bag-{n:02d}", Path(f"bag-{n:02d}.png"), 80, 60) for n in range(1, 21))
 STUDY = Study()

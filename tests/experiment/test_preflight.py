@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiment import preflight
-from experiment.preflight import (
+from beholder.experiment import preflight
+from beholder.experiment.preflight import (
     Check,
     Monitor,
     checks,
@@ -26,8 +26,8 @@ from experiment.preflight import (
     size_in_px,
     which_monitor,
 )
-from shared.errors import DisplayError
-from shared.study import ScreenSettings
+from beholder.shared.errors import DisplayError
+from beholder.shared.study import ScreenSettings
 
 # A panel of 24 inches: 1920 x 1080 px on 53.1 x 29.9 cm.
 PANEL: dict[str, Any] = {

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from experiment.devices import Picture, Shape
-from experiment.headless import ScriptedOperator
-from experiment.plan import plan_from_disk
-from experiment.quality_sheet import quality_sheet, sheet_lines
-from experiment.session import Command, run_session
-from experiment.simulation import SimulatedSession
-from shared.dataset import read_events, runs
+from beholder.experiment.devices import Picture, Shape
+from beholder.experiment.headless import ScriptedOperator
+from beholder.experiment.plan import plan_from_disk
+from beholder.experiment.quality_sheet import quality_sheet, sheet_lines
+from beholder.experiment.session import Command, run_session
+from beholder.experiment.simulation import SimulatedSession
+from beholder.shared.dataset import read_events, runs
 
 MakeStudy = Callable[..., Path]
 Prepare = Callable[..., SimulatedSession]

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiment import recorder as recording
-from experiment.recorder import Recorder
-from shared.errors import DataError
-from shared.gaze import SAMPLE, Samples, no_samples
-from shared.journal import (
+from beholder.experiment import recorder as recording
+from beholder.experiment.recorder import Recorder
+from beholder.shared.errors import DataError
+from beholder.shared.gaze import SAMPLE, Samples, no_samples
+from beholder.shared.journal import (
     LOG,
     SAMPLES,
     JournalWriter,

@@ -18,8 +18,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from experiment.console import Keyboard
-from experiment.devices import (
+from beholder.experiment.console import Keyboard
+from beholder.experiment.devices import (
     Batch,
     Bitmap,
     Button,
@@ -36,10 +36,10 @@ from experiment.devices import (
     Text,
     WindowEvent,
 )
-from experiment.headless import ScriptedOperator
-from experiment.plan import plan_from_disk
-from experiment.recorder import Recorder
-from experiment.screens import (
+from beholder.experiment.headless import ScriptedOperator
+from beholder.experiment.plan import plan_from_disk
+from beholder.experiment.recorder import Recorder
+from beholder.experiment.screens import (
     CHOICES,
     check_screen,
     check_size_px,
@@ -51,12 +51,12 @@ from experiment.screens import (
     text_screen,
     typed_screen,
 )
-from experiment.session import OF_AN_OUTCOME, CalibrationOutcome, Command, Outcome, Status, run_session
-from experiment.simulation import SimulatedSession
-from shared import dataset
-from shared.errors import DataError, StudyError, TrackerError
-from shared.gaze import no_samples
-from shared.screen import Screen
+from beholder.experiment.session import OF_AN_OUTCOME, CalibrationOutcome, Command, Outcome, Status, run_session
+from beholder.experiment.simulation import SimulatedSession
+from beholder.shared import dataset
+from beholder.shared.errors import DataError, StudyError, TrackerError
+from beholder.shared.gaze import no_samples
+from beholder.shared.screen import Screen
 
 MakeStudy = Callable[..., Path]
 Prepare = Callable[..., SimulatedSession]

@@ -17,10 +17,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from experiment.simulation import simulate
-from shared import dataset, withdrawal
-from shared.errors import StudyError
-from shared.journal import JournalWriter
+from beholder.experiment.simulation import simulate
+from beholder.shared import dataset, withdrawal
+from beholder.shared.errors import StudyError
+from beholder.shared.journal import JournalWriter
 
 MakeStudy = Callable[..., Path]
 ROOT = Path(__file__).parents[2]
@@ -84,7 +84,7 @@ def test_a_simulation_that_was_killed_is_completed_to_the_same_bytes(make_study:
     # Dies while the second participant is under way, with a journal half written.
     program = (
         "import os, sys\nfrom pathlib import Path\nfrom experiment import simulation\n"
-        "from shared.journal import JournalWriter\nappend, seen = JournalWriter.append_samples, [0]\n"
+        "from beholder.shared.journal import JournalWriter\nappend, seen = JournalWriter.append_samples, [0]\n"
         "def dying(self, samples):\n    append(self, samples)\n    seen[0] += '02' in self.folder.name\n"
         "    seen[0] > 100 and os._exit(9)\n"
         "JournalWriter.append_samples = dying\nsimulation.simulate(Path(sys.argv[1]), 2, 1, workers=1)\n"

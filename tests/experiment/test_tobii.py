@@ -20,13 +20,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiment.devices import Dot, Key, Point, Text, WindowEvent
-from experiment.headless import ScriptedOperator, ScriptedParticipant, VirtualClock
-from experiment.plan import plan_session
-from experiment.screens import read_texts
-from experiment.session import Outcome, Status, run_session
-from experiment.trackers import tobii_sdk
-from experiment.trackers.tobii import (
+from beholder.experiment.devices import Dot, Key, Point, Text, WindowEvent
+from beholder.experiment.headless import ScriptedOperator, ScriptedParticipant, VirtualClock
+from beholder.experiment.plan import plan_session
+from beholder.experiment.screens import read_texts
+from beholder.experiment.session import Outcome, Status, run_session
+from beholder.experiment.trackers import tobii_sdk
+from beholder.experiment.trackers.tobii import (
     LONGEST_LEAVE_S,
     LONGEST_STEP_S,
     TobiiTracker,
@@ -35,12 +35,12 @@ from experiment.trackers.tobii import (
     position_box,
     position_scene,
 )
-from experiment.trackers.tobii_sdk import DisplayArea, EyePositions, Trouble
-from shared import dataset
-from shared.errors import BeholderError, TrackerError
-from shared.screen import Screen
-from shared.stimuli import read_stimuli
-from shared.study import TobiiSettings, TrackerSettings, read_study
+from beholder.experiment.trackers.tobii_sdk import DisplayArea, EyePositions, Trouble
+from beholder.shared import dataset
+from beholder.shared.errors import BeholderError, TrackerError
+from beholder.shared.screen import Screen
+from beholder.shared.stimuli import read_stimuli
+from beholder.shared.study import TobiiSettings, TrackerSettings, read_study
 
 FAKES = Path(__file__).parent / "fakes"
 sys.path.insert(0, str(FAKES))

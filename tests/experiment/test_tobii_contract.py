@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiment.trackers import tobii_sdk
-from shared import dataset
+from beholder.experiment.trackers import tobii_sdk
+from beholder.shared import dataset
 
 FAKES = Path(__file__).parent / "fakes"
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shared import dataset
-from shared.study import read_study
+from beholder.shared import dataset
+from beholder.shared.study import read_study
 
 HERE = Path(__file__).parent
 for folder in (HERE, HERE / "fakes"):

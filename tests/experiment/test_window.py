@@ -27,10 +27,10 @@ import json, math, os, signal, subprocess, sys, threading, time
 from pathlib import Path
 import numpy as np
 from PIL import Image
-from experiment.devices import Bitmap, Button, Click, Closed, Dot, Key, Picture, Text
-from experiment.window import Window
-from shared.screen import Rect
-from shared.study import ScreenSettings
+from beholder.experiment.devices import Bitmap, Button, Click, Closed, Dot, Key, Picture, Text
+from beholder.experiment.window import Window
+from beholder.shared.screen import Rect
+from beholder.shared.study import ScreenSettings
 
 SETTINGS = ScreenSettings(width_px=800, height_px=600, width_cm=40, height_cm=30)
 
@@ -160,7 +160,7 @@ def test_the_background_has_exactly_its_colour_and_what_is_to_be_read_stands_out
 ) -> None:
     seen, target, letters = own_screen.run(
         """
-from experiment.devices import STANDING_OUT
+from beholder.experiment.devices import STANDING_OUT
 window = Window(SETTINGS, sys.argv[1])
 window.show([])
 found = {window.capture().getpixel(place) for place in ((0, 0), (400, 300), (799, 599))}
@@ -451,8 +451,8 @@ def test_a_window_on_the_desktop_is_the_screen_in_small_and_fit_by_its_own_rule(
     """All that fits on the study's screen fits into it, and nothing of it keeps a try-out from running."""
     px, cm, verdicts = own_screen.run(
         """
-from experiment.preflight import window_checks
-from shared.study import Study
+from beholder.experiment.preflight import window_checks
+from beholder.shared.study import Study
 wide = SETTINGS.model_copy(update={"width_px": 4 * SETTINGS.width_px, "height_px": 4 * SETTINGS.height_px})
 window = Window(wide, "#ffffff", windowed=True)
 found = [check for check in window_checks(Study(screen=wide), window) if check.what == "screen size in px"]
@@ -471,8 +471,8 @@ window.close()
 # ---------------------------------------------------------------------------------------- preflight, through the window
 
 CHECKED = """
-from experiment.preflight import window_checks
-from shared.study import Study
+from beholder.experiment.preflight import window_checks
+from beholder.shared.study import Study
 window = Window(SETTINGS, "#ffffff")
 window.place_pointer(300, 200)
 DIFFERENTLY
@@ -535,7 +535,7 @@ def test_without_a_screen_one_sentence_says_what_to_do(environment: dict[str, st
     if sys.platform != "linux":
         pytest.skip("a screen is named by DISPLAY on X11 alone")
     script = """
-from shared.errors import DisplayError
+from beholder.shared.errors import DisplayError
 try:
     Window(SETTINGS, "#ffffff")
 except DisplayError as error:

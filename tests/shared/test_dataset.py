@@ -22,11 +22,11 @@ from hypothesis import strategies as st
 from numpy.lib.recfunctions import structured_to_unstructured
 from PIL import Image
 
-from shared import dataset, withdrawal
-from shared.errors import DataError, StudyError
-from shared.gaze import SAMPLE, Samples
-from shared.journal import JournalWriter, Record
-from shared.study import Study
+from beholder.shared import dataset, withdrawal
+from beholder.shared.errors import DataError, StudyError
+from beholder.shared.gaze import SAMPLE, Samples
+from beholder.shared.journal import JournalWriter, Record
+from beholder.shared.study import Study
 
 VALIDATOR = Path(sys.executable).with_name("bids-validator-deno")
 TRACKER: dict[str, Any] = {

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from shared.gaze import no_samples, position
+from beholder.shared.gaze import no_samples, position
 
 
 def test_the_mean_of_both_eyes_is_of_those_that_were_seen() -> None:

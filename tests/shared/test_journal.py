@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.recfunctions import structured_to_unstructured
 
-from shared import journal as shared_journal
-from shared.errors import DataError
-from shared.gaze import SAMPLE, Samples
-from shared.journal import (
+from beholder.shared import journal as shared_journal
+from beholder.shared.errors import DataError
+from beholder.shared.gaze import SAMPLE, Samples
+from beholder.shared.journal import (
     HEADER,
     LOG,
     MOST_UNSYNCED_BYTES,

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from shared import dataset
-from shared.errors import BeholderError, DataError
-from shared.gaze import SAMPLE
-from shared.journal import LOG, SAMPLES, JournalWriter, Record, read_journal
-from shared.study import Study
+from beholder.shared import dataset
+from beholder.shared.errors import BeholderError, DataError
+from beholder.shared.gaze import SAMPLE
+from beholder.shared.journal import LOG, SAMPLES, JournalWriter, Record, read_journal
+from beholder.shared.study import Study
 
 ROWS = 792
 TRACKER: dict[str, Any] = {

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.parsing import LARGEST, parse_json, parse_number
+from beholder.shared.parsing import LARGEST, parse_json, parse_number
 
 
 @given(st.floats(-LARGEST, LARGEST))

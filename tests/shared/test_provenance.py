@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.provenance import digest, versions
+from beholder.shared.provenance import digest, versions
 
 
 def test_a_digest_changes_with_every_kind_of_content() -> None:

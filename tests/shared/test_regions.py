@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from shared.errors import DataError
-from shared.regions import decode_runs, fill_polygon, number_parts
-from shared.stimuli import Stimulus, copy_stimuli, read_labels
+from beholder.shared.errors import DataError
+from beholder.shared.regions import decode_runs, fill_polygon, number_parts
+from beholder.shared.stimuli import Stimulus, copy_stimuli, read_labels
 
 W, H = 23, 17
 corner = st.tuples(st.floats(-5, W + 5), st.floats(-5, H + 5))

@@ -5,7 +5,7 @@ from ETDQualitizer import ScreenConfiguration
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.screen import Screen
+from beholder.shared.screen import Screen
 
 SCREEN = Screen(1920, 1080, 53.0, 29.8, 60.0)
 inside_x = st.floats(0, 1920)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from shared.errors import DataError
-from shared.sidecars import events_sidecar, physio_sidecar
+from beholder.shared.errors import DataError
+from beholder.shared.sidecars import events_sidecar, physio_sidecar
 
 REQUIRED = {"SamplingFrequency": 250, "RecordedEye": "left", "Columns": ["timestamp", "x_coordinate", "y_coordinate"]}
 SCREEN = {"ScreenDistance": 0.6, "ScreenSize": [0.5, 0.3], "ScreenResolution": [1920.0, 1080]}

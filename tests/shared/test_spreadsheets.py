@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from analysis.results import TRIAL_COLUMNS, read_table, safe_texts, write_table
-from shared import dataset
-from shared.parsing import for_spreadsheets, from_spreadsheets, parse_number
-from shared.study import Study
+from beholder.analysis.results import TRIAL_COLUMNS, read_table, safe_texts, write_table
+from beholder.shared import dataset
+from beholder.shared.parsing import for_spreadsheets, from_spreadsheets, parse_number
+from beholder.shared.study import Study
 
 FORMULAS = [
     "=1+1", "+cmd|' /C calc'!A0", "-2+3+cmd|' /C calc'!A0", "@SUM(1+1)", '=HYPERLINK("http://x","y")', "'=1", "''-x",

@@ -14,9 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from shared.errors import DataError
-from shared.run_files import safe_cell
-from shared.stimuli import (
+from beholder.shared.errors import DataError
+from beholder.shared.run_files import safe_cell
+from beholder.shared.stimuli import (
     bundled_folder,
     common_background,
     copy_stimuli,
@@ -25,7 +25,7 @@ from shared.stimuli import (
     read_object,
     read_stimuli,
 )
-from shared.study import new_study
+from beholder.shared.study import new_study
 
 
 def picture(path: Path, size: tuple[int, int] = (20, 10), mode: str = "RGB") -> Path:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import StudyError
-from shared.stimuli import bundled_folder
-from shared.study import (
+from beholder.shared.errors import StudyError
+from beholder.shared.stimuli import bundled_folder
+from beholder.shared.study import (
     NEW_PRIMARY,
     MapSettings,
     PictureSettings,

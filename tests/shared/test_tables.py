@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.errors import DataError
-from shared.tables import read_events, read_fixations
+from beholder.shared.errors import DataError
+from beholder.shared.tables import read_events, read_fixations
 
 COLUMNS = ["onset", "duration", "trial_type", "trial", "stim_file", "status", "exposure", "picture_width_px"]
 DOT = "0 1 dot 1 n/a complete n/a n/a"

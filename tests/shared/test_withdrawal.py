@@ -12,11 +12,11 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from shared import dataset, withdrawal
-from shared.errors import DataError, StudyError
-from shared.gaze import SAMPLE
-from shared.journal import JournalWriter, Record
-from shared.study import Study
+from beholder.shared import dataset, withdrawal
+from beholder.shared.errors import DataError, StudyError
+from beholder.shared.gaze import SAMPLE
+from beholder.shared.journal import JournalWriter, Record
+from beholder.shared.study import Study
 
 HEADER = {
     "task": "viewing", "beholder": "0", "instructions": "Look.",

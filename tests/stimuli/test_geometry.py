@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stimuli import bags
-from stimuli.geometry import UP, Form, Mesh, carried_normals, smooth_curve, tube, unit
-from stimuli.painting import Sheet, bough, clouds
-from stimuli.weaving import Fibre, Weave, woven
+from beholder.stimuli import bags
+from beholder.stimuli.geometry import UP, Form, Mesh, carried_normals, smooth_curve, tube, unit
+from beholder.stimuli.painting import Sheet, bough, clouds
+from beholder.stimuli.weaving import Fibre, Weave, woven
 
 CYLINDER = Form(((1.0, 0.0), (1.0, 1.0), (1.0, 2.0)), 2.0, 2.0, wobble=0.0)
 NATURAL = Fibre(((0.5, 0.4, 0.2),))

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from shared.errors import StudyError
-from stimuli import render, scene
+from beholder.shared.errors import StudyError
+from beholder.stimuli import render, scene
 
 FOLDER = Path(render.__file__).parent
 with (FOLDER / "stimuli.tsv").open(encoding="utf-8", newline="") as lines:

@@ -8,10 +8,10 @@ from typing import Any
 
 from tobii_lab import Lab
 
-from experiment.devices import Dot, Picture, Shape
-from experiment.headless import HeadlessDisplay
-from experiment.trackers.tobii import TobiiTracker
-from shared.screen import Screen
+from beholder.experiment.devices import Dot, Picture, Shape
+from beholder.experiment.headless import HeadlessDisplay
+from beholder.experiment.trackers.tobii import TobiiTracker
+from beholder.shared.screen import Screen
 
 SCREEN = Screen(1920, 1080, 53.0, 29.8, 60.0)
 

@@ -161,13 +161,13 @@ def session(folder: Path, eyes: str, blind_eye: str, fault: str) -> dict[str, An
     from tobii_display import LabDisplay
     from tobiiresearch.interop.python3 import tobii_research_interop
 
-    from experiment.headless import ScriptedOperator, ScriptedParticipant, VirtualClock
-    from experiment.plan import plan_session
-    from experiment.session import run_session
-    from experiment.trackers.tobii import TobiiTracker
-    from shared.errors import BeholderError
-    from shared.stimuli import read_stimuli
-    from shared.study import read_study
+    from beholder.experiment.headless import ScriptedOperator, ScriptedParticipant, VirtualClock
+    from beholder.experiment.plan import plan_session
+    from beholder.experiment.session import run_session
+    from beholder.experiment.trackers.tobii import TobiiTracker
+    from beholder.shared.errors import BeholderError
+    from beholder.shared.stimuli import read_stimuli
+    from beholder.shared.study import read_study
 
     study = read_study(folder)
     of_tobii = study.tobii.model_copy(update={"show_position": False, "tracking_mode": "great_ape"})

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from rich.progress import TaskID
 
-    from analysis.importing_gaze import ImportedGaze, NewStudy
-    from experiment.preflight import Check
-    from experiment.session import Outcome
-    from shared.errors import Remark
+    from beholder.analysis.importing_gaze import ImportedGaze, NewStudy
+    from beholder.experiment.preflight import Check
+    from beholder.experiment.session import Outcome
+    from beholder.shared.errors import Remark
 
 StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.", show_default=False)]
 Workers = Annotated[
@@ -76,9 +76,9 @@ def demo(
 
     Example: beholder demo --out my-demo --participants 10
     """
-    from shared.dataset import create_study
-    from shared.stimuli import bundled_folder
-    from shared.study import ModelSettings, new_study
+    from beholder.shared.dataset import create_study
+    from beholder.shared.stimuli import bundled_folder
+    from beholder.shared.study import ModelSettings, new_study
 
     study = new_study("Beholder's demonstration", bundled_folder())
     # Random weights, in a study drawn 20 times, are what takes longest.
@@ -107,9 +107,9 @@ def new(
 
     Examples: beholder new my-study   |   beholder new my-study --stimuli photographs/
     """
-    from shared.dataset import create_study
-    from shared.stimuli import bundled_folder
-    from shared.study import new_study
+    from beholder.shared.dataset import create_study
+    from beholder.shared.stimuli import bundled_folder
+    from beholder.shared.study import new_study
 
     pictures = stimuli or bundled_folder()
     _show(create_study(study_folder, new_study(study_folder.resolve().name, pictures), pictures))
@@ -129,7 +129,7 @@ def doctor(
 
     Examples: beholder doctor   |   beholder doctor my-study
     """
-    from experiment.lab import doctor as examine
+    from beholder.experiment.lab import doctor as examine
 
     found = examine(study_folder)
     _print_checks(found)
@@ -169,8 +169,8 @@ def run(
     beholder run my-study --participant test --tracker mouse --windowed   |
     beholder run my-study --participant 01 --override "a pilot on my laptop"
     """
-    from experiment.lab import run_in_lab
-    from shared.errors import StudyError
+    from beholder.experiment.lab import run_in_lab
+    from beholder.shared.errors import StudyError
 
     if participant is None:
         if not sys.stdin.isatty():
@@ -218,7 +218,7 @@ def import_fixations(
 
     Example: beholder import fixations fixations.csv my-study --images photographs/ --picture-width-deg 24
     """
-    from analysis import importing as analysis_importing
+    from beholder.analysis import importing as analysis_importing
 
     result = analysis_importing.import_fixations(table, study_folder, images, picture_width_deg, meant or ())
     _show(result.remarks)
@@ -239,7 +239,7 @@ def import_asc(
 
     Example: beholder import asc recordings/ my-study --images photographs/ --screen-cm 53x29.8 --distance-cm 60
     """
-    from analysis import importing_gaze
+    from beholder.analysis import importing_gaze
 
     new = _new_study(images, screen_px, screen_cm, distance_cm, picture_place)
     _imported(importing_gaze.import_asc(source, study_folder, new, participant=participant, run=run, meant=meant or ()))
@@ -255,7 +255,7 @@ def import_edf(
 
     Example: beholder import edf recordings/ my-study
     """
-    from analysis import importing_gaze
+    from beholder.analysis import importing_gaze
 
     new = _new_study(images, screen_px, screen_cm, distance_cm, picture_place)
     _imported(importing_gaze.import_edf(source, study_folder, new, participant=participant, run=run, meant=meant or ()))
@@ -271,7 +271,7 @@ def import_tobii(
 
     Example: beholder import tobii export.tsv my-study --images photographs/ --screen-cm 53x29.8 --distance-cm 65
     """
-    from analysis import importing_gaze
+    from beholder.analysis import importing_gaze
 
     new = _new_study(images, screen_px, screen_cm, distance_cm, picture_place)
     _imported(
@@ -311,7 +311,7 @@ def report(study_folder: StudyFolder) -> None:
 
     Example: beholder report my-study
     """
-    from analysis.stages import conclude
+    from beholder.analysis.stages import conclude
 
     with _Bars() as progress:
         path = conclude(study_folder, progress)
@@ -331,7 +331,7 @@ def fetch(
 
     Examples: beholder fetch my-study 07   |   beholder fetch my-study 07 --run 2 --host 100.1.1.1
     """
-    from experiment.lab import fetch_from_host
+    from beholder.experiment.lab import fetch_from_host
 
     _say(str(fetch_from_host(study_folder, participant, run, host=host, say=_say)))
 
@@ -357,8 +357,8 @@ def withdraw(
 
     Examples: beholder withdraw my-study 07   |   beholder withdraw my-study 07 --called "Anna S"
     """
-    from shared.withdrawal import withdraw as take_out
-    from shared.withdrawal import withdrawal
+    from beholder.shared.withdrawal import withdraw as take_out
+    from beholder.shared.withdrawal import withdrawal
 
     if held := withdrawal(study_folder, participant):
         _say(f"All of participant {participant} in {study_folder}:")
@@ -380,8 +380,7 @@ def withdraw(
 def main() -> None:
     """Run a command; the console script `beholder`."""
     _print_what_any_terminal_takes()
-    _refuse_strange_packages()
-    from shared.errors import BeholderError
+    from beholder.shared.errors import BeholderError
 
     try:
         app()
@@ -390,7 +389,7 @@ def main() -> None:
         sys.exit(1)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package in ("", "analysis", "experiment", "shared", "stimuli"):
+        if package in ("", "beholder"):
             raise
         print(f"beholder: this needs the package {package}, which is not installed here: in an environment of Python "
               '3.11 or 3.12, pip install -e ".[analysis,offline]" -c constraints.txt', file=sys.stderr)  # fmt: skip
@@ -413,22 +412,10 @@ def _print_what_any_terminal_takes() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _refuse_strange_packages() -> None:
-    """Our packages have plain names: a folder called `shared` where Python looks first would be taken for ours."""
-    import shared
-
-    here = Path(__file__).resolve().parent
-    found = Path(next(iter(shared.__path__))).resolve()
-    if found != here / "shared":
-        print(f"beholder: the folder {found} hides Beholder's own of that name: start from another folder, or rename "
-              "it.", file=sys.stderr)  # fmt: skip
-        sys.exit(1)
-
-
 def _simulate(study_folder: Path, participants: int, seed: int, workers: int | None) -> None:
     import os
 
-    from experiment.simulation import simulate as simulate_study
+    from beholder.experiment.simulation import simulate as simulate_study
 
     with _Bars() as progress:
         result = simulate_study(
@@ -443,7 +430,7 @@ def _analyze(
     study_folder: Path, models: Sequence[str], weights: Path | None, workers: int | None, cluster: str | None = None,
     device: str = "cpu",
 ) -> None:  # fmt: skip
-    from analysis import stages
+    from beholder.analysis import stages
 
     found = stages.find(study_folder)
     _say(f"{len(found.recordings)} recordings, {len(found.imports)} imported tables, {len(found.stimuli)} pictures")
@@ -463,8 +450,8 @@ def _analyze(
 
 def _conclude_session(study_folder: Path, participant: str, outcome: Outcome) -> None:
     """Say what was kept and what to type next; the exit code is 0 only where all was done."""
-    from experiment.quality_sheet import quality_sheet, sheet_lines
-    from shared.errors import BeholderError
+    from beholder.experiment.quality_sheet import quality_sheet, sheet_lines
+    from beholder.shared.errors import BeholderError
 
     for failure in outcome.failures:
         print(f"beholder: {failure}", file=sys.stderr)
@@ -512,7 +499,7 @@ def _print_checks(found: Sequence[Check]) -> None:
 def _new_study(
     images: Path | None, screen_px: str, screen_cm: str, distance_cm: float | None, picture_place: str
 ) -> NewStudy:
-    from analysis.importing_gaze import NewStudy, place_of, size_of
+    from beholder.analysis.importing_gaze import NewStudy, place_of, size_of
 
     px = size_of("--screen-px", screen_px)
     return NewStudy(images, px and (round(px[0]), round(px[1])), size_of("--screen-cm", screen_cm), distance_cm,
@@ -571,7 +558,3 @@ def _show(remarks: Sequence[Remark]) -> None:
 
 def _say(text: str) -> None:
     print(text, flush=True)  # at once, into a file or a pipe too
-
-
-if __name__ == "__main__":
-    main()
