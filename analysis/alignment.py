@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 
 from beholder.analysis import gaze_maps
-from beholder.analysis.gaze_maps import FloatArray, Grid, blur_matrix, fixation_weights
+from beholder.analysis.gaze_maps import Grid, blur_matrix, fixation_weights
 from beholder.analysis.measures import (
     CONSTANT_SPREAD,
     EPSILON,
@@ -45,6 +45,7 @@ from beholder.analysis.measures import (
     is_constant,
     require_ssim_size,
 )
+from beholder.shared.arrays import FloatArray
 from beholder.shared.study import Smooth
 
 MEASURE_NAMES = ("kl", "cc", "sim", "ssim")

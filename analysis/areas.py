@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from beholder.analysis.density import Ratio, ratio_of_means
-from beholder.analysis.gaze_maps import FloatArray, coverage
+from beholder.analysis.gaze_maps import coverage
 from beholder.analysis.inference import Estimate, complete, crossed_interval, mean_interval
 from beholder.analysis.measures import lift
+from beholder.shared.arrays import FloatArray
 
 OBJECT = "object"
 EVERY_KIND = "all"

@@ -23,7 +23,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import gammainccinv
 
-from beholder.analysis.gaze_maps import FloatArray, blur_matrix, pixel_centres
+from beholder.analysis.gaze_maps import blur_matrix, pixel_centres
+from beholder.shared.arrays import FloatArray
 
 # Shapes of gamma distributions at which quantiles are computed; those between are interpolated.
 SHAPES = np.geomspace(1e-6, 1e6, 600)

@@ -15,8 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from beholder.analysis.results import HALF, POOLED, Condition, Results
+from beholder.shared.arrays import FloatArray
 
-FloatArray = NDArray[np.float64]
 Name = TypeVar("Name", bound=Hashable)
 
 # Before the name of a map: the same head on other pictures, on those of the same kind, and of the same half.

@@ -27,7 +27,7 @@ from math import factorial
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from beholder.shared.arrays import FloatArray
 
 # Permutations at a time: what bounds the memory, at some 8 bytes x this x maps.
 PER_BLOCK = 256

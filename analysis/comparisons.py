@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from beholder.analysis.ceilings import Prediction, best_map, effective_fixations
 from beholder.analysis.density import Centre, Others, PictureGaze, elsewhere_density, everybodys_mass, others_densities
-from beholder.analysis.gaze_maps import FloatArray, Grid, area_resample, centre_gaussian, fixation_map, smooth, uniform
+from beholder.analysis.gaze_maps import Grid, area_resample, centre_gaussian, fixation_map, smooth, uniform
 from beholder.analysis.measures import MEASURES, auc_judd, earth_movers_distance, nss, values_at
 from beholder.analysis.results import (
     ALIGNMENT_COLUMNS,
@@ -37,6 +37,7 @@ from beholder.analysis.results import (
     key_of,
     write_table,
 )
+from beholder.shared.arrays import FloatArray
 from beholder.shared.provenance import digest
 from beholder.shared.study import SWEPT, Measure, Study
 

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import ndtr
 
-from beholder.analysis.gaze_maps import FloatArray, Grid, blur_matrix, inside, pixel_centres
+from beholder.analysis.gaze_maps import Grid, blur_matrix, inside, pixel_centres
+from beholder.shared.arrays import FloatArray
 
 # No place is impossible: every fitted density has at least this share of the uniform one.
 LEAST_UNIFORM = 0.001

@@ -19,6 +19,7 @@ from scipy.interpolate import PchipInterpolator
 from scipy.signal import savgol_filter
 
 from beholder.analysis.results import FIXATION_COLUMNS, QUALITY_COLUMNS, TRIAL_COLUMNS
+from beholder.shared.arrays import FloatArray
 from beholder.shared.dataset import Recording, Run
 from beholder.shared.errors import DataError, Remark
 from beholder.shared.gaze import Eye, position
@@ -27,7 +28,6 @@ from beholder.shared.sidecars import EyeValidation
 from beholder.shared.stimuli import Stimulus
 from beholder.shared.study import FixationSettings
 
-FloatArray = NDArray[np.float64]
 Method = Literal["ivt", "idt", "i2mc"]
 
 # Samples around a picture that the detector sees, so that the fixation under way at its onset is found whole.

@@ -13,16 +13,15 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import TypeAlias, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from beholder.shared.arrays import FloatArray
 from beholder.shared.errors import DataError
 from beholder.shared.study import SigmaUnit
-
-FloatArray: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

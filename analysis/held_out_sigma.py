@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from beholder.analysis.density import PictureGaze, kernel_masses, vertex
-from beholder.analysis.gaze_maps import FloatArray, smooth
+from beholder.analysis.gaze_maps import smooth
 from beholder.analysis.mixed_model import bounded_df
+from beholder.shared.arrays import FloatArray
 
 SD_OF_A_SPREAD = 1 / np.sqrt(12)  # of an even spread, in its widths
 FACTOR = 1.25  # from one sigma that is tried to the next, at most

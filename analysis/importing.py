@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from beholder.analysis.one_import import ALL_THERE, add, alone, make
 from beholder.analysis.plausibility import check_fixations, meant_of
+from beholder.shared.arrays import FloatArray
 from beholder.shared.dataset import write_fixation_table
 from beholder.shared.errors import DataError, Remark, StudyError
 from beholder.shared.labels import Label, not_a_label
@@ -36,8 +36,6 @@ from beholder.shared.study import (
     StudySettings,
     read_study,
 )
-
-FloatArray = NDArray[np.float64]
 
 REQUIRED = ("participant", "stimulus", "x_px", "y_px", "duration_ms")
 OPTIONAL = ("order", "onset_s")

@@ -57,11 +57,10 @@ from beholder.analysis.held_out_sigma import SigmaEstimate, human_sigma, model_s
 from beholder.analysis.measures import MEASURES
 from beholder.analysis.mixed_model import Components, bounded_df, components, fit_tables, wald_test
 from beholder.analysis.results import REFERENCES, Results, named_maps
+from beholder.shared.arrays import FloatArray
 from beholder.shared.dataset import read_participants
 from beholder.shared.errors import DataError, Remark
 from beholder.shared.stimuli import read_stimuli
-
-FloatArray = NDArray[np.float64]
 
 LEVEL = 0.95
 OTHERS, FITTED_CENTRE = "others", "centre-fitted"

@@ -27,9 +27,8 @@ from beholder.analysis.inference import Inference
 from beholder.analysis.measures import MEASURES
 from beholder.analysis.results import Results
 from beholder.analysis.wording import layer_label, number, sigma_text
+from beholder.shared.arrays import FloatArray
 from beholder.shared.stimuli import Stimulus, open_picture
-
-FloatArray = NDArray[np.float64]
 
 MAP_BYTES = 6_000_000  # of attention in the page, before base64; layers beyond it are left out of the chooser, and said
 MOST_SCORES = 600_000  # in the page; beyond it those of other sigmas than the fixed one are left out

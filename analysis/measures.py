@@ -21,7 +21,8 @@ from scipy import sparse, stats
 from scipy.ndimage import gaussian_filter
 from scipy.optimize import linprog
 
-from beholder.analysis.gaze_maps import FloatArray, area_resample, grid_for
+from beholder.analysis.gaze_maps import area_resample, grid_for
+from beholder.shared.arrays import FloatArray
 
 EPSILON = 2.2204e-16  # of the MIT saliency benchmark, MATLAB's eps as written there
 

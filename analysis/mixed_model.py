@@ -22,11 +22,10 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams, VCSpec
 from threadpoolctl import threadpool_limits
 
-FloatArray = NDArray[np.float64]
+from beholder.shared.arrays import FloatArray
 
 # A component below this share of the table's variance is taken to be 0.
 NEGLIGIBLE = 1e-5

@@ -16,15 +16,14 @@ from typing import get_args
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from beholder.analysis.vendor_files import Message, VendorRecording
+from beholder.shared.arrays import FloatArray
 from beholder.shared.errors import DataError, StudyError
 from beholder.shared.parsing import shortened
 from beholder.shared.screen import Rect
 from beholder.shared.study import Meant, MessageSettings
 
-FloatArray = NDArray[np.float64]
 # Left, top, width and height in px, or arrays of them.
 Place = tuple[float, float, float | FloatArray, float | FloatArray]
 

@@ -40,7 +40,6 @@ from beholder.shared.errors import DataError, Remark, WeightsError
 from beholder.shared.parsing import for_spreadsheets, from_spreadsheets
 from beholder.shared.study import Study, read_study
 
-FloatArray = NDArray[np.float64]
 Comparisons = Literal["alignment", "fixed", "chance"]
 Condition = tuple[str, str, Any]  # (column, operator, value), as pyarrow takes them
 

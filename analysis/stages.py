@@ -62,6 +62,7 @@ from beholder.analysis.results import (
 from beholder.analysis.session_records import Settings, session_remarks, settings_remarks
 from beholder.analysis.viewing_time import in_windows, untimed, windows
 from beholder.analysis.workers import Progress, Runner, runner
+from beholder.shared.arrays import FloatArray
 from beholder.shared.dataset import (
     IMPORT_REMARKS,
     Run,
@@ -81,7 +82,6 @@ from beholder.shared.sidecars import events_sidecar
 from beholder.shared.stimuli import Stimulus, open_picture, read_labels, read_object, read_stimuli
 from beholder.shared.study import Study, read_study, settings_of_sessions, write_study
 
-FloatArray = NDArray[np.float64]
 Item = TypeVar("Item")
 
 # Raise a stage's number whenever its output changes for the same input: what was cached before is then forgotten.

@@ -41,12 +41,11 @@ from beholder.analysis.vendor_files import (
     read_in_a_child,
     read_text,
 )
+from beholder.shared.arrays import FloatArray
 from beholder.shared.errors import DataError, Remark
 from beholder.shared.gaze import Eye, Samples, no_samples
 from beholder.shared.parsing import listed, parse_json, parse_number, shortened
 from beholder.shared.screen import Rect
-
-FloatArray = NDArray[np.float64]
 
 _EYES: tuple[Eye, ...] = ("left", "right")
 # A rate within two per cent of one that Tobii's trackers have is that one: timestamps are rounded, clocks drift.

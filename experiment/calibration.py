@@ -15,16 +15,14 @@ from typing import Any
 
 import ETDQualitizer
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
 from beholder.experiment.devices import STANDING_OUT, Display, Dot, Point
+from beholder.shared.arrays import FloatArray
 from beholder.shared.errors import TrackerError
 from beholder.shared.gaze import Eye, Samples, position
 from beholder.shared.screen import Screen
 from beholder.shared.study import LimitSettings
-
-FloatArray = NDArray[np.float64]
 
 # A target draws the eye to its middle by shrinking; both sizes are of its outer disc.
 TARGET_FROM_DEG, TARGET_TO_DEG, TARGET_SHRINKS_S = 1.2, 0.5, 0.6

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from beholder.experiment.devices import Dot, Picture, Shape, Text
+from beholder.shared.arrays import FloatArray
 from beholder.shared.errors import UNREADABLE, StudyError
 from beholder.shared.screen import Rect, Screen
 from beholder.shared.stimuli import Stimulus, read_object
 from beholder.shared.study import ObserverSettings, Study
 
-FloatArray = NDArray[np.float64]
 Purpose = Literal["order", "gaze", "measurement", "answers"]
 _PURPOSES: dict[Purpose, int] = {"order": 0, "gaze": 1, "measurement": 2, "answers": 3}
 

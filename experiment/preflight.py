@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from beholder.shared.arrays import FloatArray
 from beholder.shared.errors import BeholderError, DisplayError
 from beholder.shared.screen import Screen
 from beholder.shared.stimuli import Stimulus, read_stimuli
@@ -33,7 +33,6 @@ from beholder.shared.study import ScreenSettings, Study, read_study
 if TYPE_CHECKING:
     from beholder.experiment.window import Window
 
-FloatArray = NDArray[np.float64]
 Verdict = Literal["fit", "doubtful", "unfit"]
 
 # 2,000 Hz of both eyes is under 0.3 MB a second as text: ten times that leaves room for everything else.

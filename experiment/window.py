@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from beholder.experiment.devices import (
@@ -43,12 +42,11 @@ from beholder.experiment.devices import (
     WindowEvent,
     standing_out_on,
 )
+from beholder.shared.arrays import FloatArray
 from beholder.shared.errors import DisplayError
 from beholder.shared.screen import Screen
 from beholder.shared.stimuli import open_picture
 from beholder.shared.study import ScreenSettings
-
-FloatArray = NDArray[np.float64]
 
 # The system wakes a sleeper late by so much at most; the rest is waited in short naps.
 WAKING_S = 0.001

@@ -12,9 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from beholder.shared.arrays import FloatArray
 
 # What a clock may be off by before it has stepped: more than any drifts from one reading to the next.
 TRACKER_STEP_S, SYSTEM_STEP_S = 0.1, 0.05

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from math import atan, degrees, radians, tan
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from beholder.shared.arrays import FloatArray
 
 FARTHEST_PX = 1e6  # from a screen's or a picture's corner; beyond it a number is no position
 

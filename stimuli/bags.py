@@ -12,11 +12,11 @@ from functools import partial
 
 import numpy as np
 
+from beholder.shared.arrays import FloatArray
 from beholder.stimuli.geometry import (
     ROUND,
     STRIP,
     UP,
-    FloatArray,
     Form,
     arch,
     carried_normals,

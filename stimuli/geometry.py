@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import BSpline
 
-FloatArray = NDArray[np.float64]
+from beholder.shared.arrays import FloatArray
+
 IntArray = NDArray[np.int64]
 Profile = FloatArray
 """A strand's cross-section: (corners, 2), across and outward, within -1 to 1."""

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from beholder.shared.arrays import FloatArray
 from beholder.stimuli import painting
-from beholder.stimuli.geometry import FloatArray, Form, smooth_curve, sweep, unit
+from beholder.stimuli.geometry import Form, smooth_curve, sweep, unit
 from beholder.stimuli.painting import Colour, Sheet, clouds
 from beholder.stimuli.scene import PARTS, Material, Part, Piece, linear
 

@@ -17,7 +17,8 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from beholder.stimuli.geometry import FloatArray, smooth_curve, wave
+from beholder.shared.arrays import FloatArray
+from beholder.stimuli.geometry import smooth_curve, wave
 
 Colour = tuple[float, float, float]
 

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 from scipy import ndimage
 
+from beholder.shared.arrays import FloatArray
 from beholder.shared.errors import StudyError
 from beholder.stimuli import bags, jars, scene
-from beholder.stimuli.geometry import FloatArray
 
 Picture = NDArray[np.uint8]
 """8-bit sRGB, (height, width, 3)."""

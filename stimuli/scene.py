@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from beholder.stimuli.geometry import FloatArray, Mesh
+from beholder.shared.arrays import FloatArray
+from beholder.stimuli.geometry import Mesh
 
 PARTS = {
     "body": 1,

@@ -14,20 +14,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from beholder.stimuli.geometry import (
-    ROUND,
-    STRIP,
-    FloatArray,
-    Form,
-    Mesh,
-    carried_normals,
-    helix,
-    joined,
-    sweep,
-    tube,
-    unit,
-    wave,
-)
+from beholder.shared.arrays import FloatArray
+from beholder.stimuli.geometry import ROUND, STRIP, Form, Mesh, carried_normals, helix, joined, sweep, tube, unit, wave
 
 Colour = tuple[float, float, float]
 Strand = Literal["stake", "weaver", "rising", "falling", "stitch"]

@@ -31,6 +31,7 @@ from beholder.experiment.devices import (
     TrackerInfo,
 )
 from beholder.experiment.trackers.blinks import Blinks
+from beholder.shared.arrays import FloatArray
 from beholder.shared.errors import TrackerError
 from beholder.shared.gaze import Eye, Samples, eyes_of, no_samples, position
 from beholder.shared.screen import Screen
@@ -41,8 +42,6 @@ SLOWEST_HZ, FASTEST_HZ = 60.0, 1000.0
 RESTS_AFTER_S, STANDS_S = 0.3, 1.0
 # A pointer that cannot be read must not keep the session from ending.
 JOIN_S = 0.5
-
-FloatArray = NDArray[np.float64]
 
 
 class MouseTracker:

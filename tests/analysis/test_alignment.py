@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from beholder.analysis import alignment
 from beholder.analysis.alignment import MODELS_PER_BLOCK, SIGMAS_PER_BLOCK, Fixations, align
-from beholder.analysis.gaze_maps import FloatArray, Grid, area_resample, fixation_map, smooth
+from beholder.analysis.gaze_maps import Grid, area_resample, fixation_map, smooth
 from beholder.analysis.measures import MEASURES
+from beholder.shared.arrays import FloatArray
 from beholder.shared.study import Smooth
 
 # As the module's docstring states them.

@@ -22,21 +22,14 @@ from PIL import Image
 from beholder.analysis import models
 from beholder.analysis.attention import attend
 from beholder.analysis.density import PictureGaze, fit_others
-from beholder.analysis.gaze_maps import (
-    FloatArray,
-    area_resample,
-    centre_gaussian,
-    fixation_map,
-    grid_for,
-    smooth,
-    to_map_px,
-)
+from beholder.analysis.gaze_maps import area_resample, centre_gaussian, fixation_map, grid_for, smooth, to_map_px
 from beholder.analysis.held_out_sigma import human_sigma, model_sigma, sigmas_to_try
 from beholder.analysis.importing import import_fixations
 from beholder.analysis.inference import complete, crossed_interval, sign_of
 from beholder.analysis.measures import nss
 from beholder.analysis.results import HALF, POOLED, named_maps, read_results
 from beholder.analysis.stages import analyze
+from beholder.shared.arrays import FloatArray
 from beholder.shared.study import read_study, write_study
 
 pytestmark = pytest.mark.skipif(

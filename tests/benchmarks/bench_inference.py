@@ -68,7 +68,6 @@ from beholder.analysis.inference import (
     Cells,
     Estimate,
     Fixed,
-    FloatArray,
     Match,
     Sound,
     anova,
@@ -79,6 +78,7 @@ from beholder.analysis.inference import (
     two_way_bootstrap,
 )
 from beholder.analysis.results import head_name
+from beholder.shared.arrays import FloatArray
 
 SEED, LOADINGS_SEED, NULL_SEED = 20263, 20262, 20264
 PARTICIPANTS, PICTURES, HEADS = 30, 20, 12
