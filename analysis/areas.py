@@ -17,10 +17,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from beholder.analysis.density import Ratio, ratio_of_means
 from beholder.analysis.gaze_maps import coverage
-from beholder.analysis.inference import Estimate, complete, crossed_interval, mean_interval
 from beholder.analysis.measures import lift
+from beholder.analysis.statistics.crossed import (
+    Estimate,
+    Ratio,
+    complete,
+    crossed_interval,
+    mean_interval,
+    ratio_of_means,
+)
 from beholder.shared.arrays import FloatArray
 
 OBJECT = "object"

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +27,6 @@ from beholder.shared.arrays import FloatArray
 LEAST_UNIFORM = 0.001
 LEAST_SD, LARGEST_SD = 0.01, 2.0  # of the centre, in shares of a side: beyond, it is a point, or flat
 FEWEST_FIXATIONS = 10  # for the five numbers of a centre
-Blank = Literal["", "measure", "floor", "others", "cells", "interval", "room", "not taken"]
 EM_STEPS, EM_TOLERANCE = 500, 1e-7  # in bits per fixation
 
 
@@ -324,76 +322,3 @@ def _mass(gaze: PictureGaze, viewer: int, others: Others, weights: Sequence[Floa
 
 
 # Between floor and ceiling.
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """A ratio of two means with its 95 % interval, over so many participants (0: not by participant) and pictures."""
-
-    ratio: float
-    low: float | None
-    high: float | None
-    participants: int
-    pictures: int
-
-
-def ratio_of_means(top: FloatArray, bottom: FloatArray) -> Ratio:
-    """The mean of `top` by that of `bottom`, (participants, pictures) or (pictures,), by the delta method.
-
-    The interval holds for new participants and pictures (`inference.crossed_interval`), or new pictures alone, of what
-    remains of the numerator when the ratio's share of the denominator is taken from it.
-    Raises ValueError where a value is NaN or the denominator's mean is 0.
-    """
-    # Not at the top: statsmodels comes with it, which no worker of the alignment needs.
-    from beholder.analysis.inference import crossed_interval, mean_interval
-
-    if not (np.isfinite(top).all() and np.isfinite(bottom).all() and bottom.mean() != 0):
-        raise ValueError("a ratio of means needs finite values, and a denominator whose mean is not 0")
-    ratio = float(top.mean() / bottom.mean())
-    rest = (top - ratio * bottom) / bottom.mean()
-    e = crossed_interval(rest) if rest.ndim == 2 else mean_interval(rest)
-    low, high = (None if edge is None else ratio + edge for edge in (e.low, e.high))
-    return Ratio(ratio, low, high, e.participants, e.pictures)
-
-
-@dataclass(frozen=True)
-class Share:
-    """A share of the way from a floor (0) to the other viewers (1), or why there is none.
-
-    `blank` is empty where there is a ratio. Otherwise: "measure", no map is known to be best by it, so that it has no
-    ceiling; "floor" and "others", these have no score; "cells", no participant and picture has all three scores;
-    "interval", there is one participant or picture; "room", the others are not shown to beat the floor; "not taken".
-    """
-
-    ratio: Ratio | None
-    blank: Blank
-
-
-def share_of_the_way(
-    floor: FloatArray | None, score: FloatArray, ceiling: FloatArray | None, closer: Literal["higher", "lower"]
-) -> Share:
-    """How far a map gets from floor (0) to ceiling (1): the ratio of means (score - floor) / (ceiling - floor).
-
-    Three scores (participants, pictures) by one measure, of the same fixations, None or NaN where there are none;
-    `closer` is the measure's direction. Participants or pictures that lack one of the three are left out
-    (`inference.complete`). May be below 0 or above 1. Blank where it means nothing, see `Share`: among others where the
-    ceiling is not above the floor by the 95 % interval of their difference.
-    """
-    from beholder.analysis.inference import complete, crossed_interval
-
-    if floor is None or np.isnan(floor).all():
-        return Share(None, "floor")
-    if ceiling is None or np.isnan(ceiling).all():
-        return Share(None, "others")
-    sign = 1 if closer == "higher" else -1
-    rows, columns = complete(np.stack([floor, score, ceiling], axis=-1))
-    if not rows.size:
-        return Share(None, "cells")
-    kept = np.ix_(rows, columns)
-    room = sign * (ceiling[kept] - floor[kept])
-    low = crossed_interval(room).low
-    if low is None:
-        return Share(None, "interval")
-    if low <= 0:
-        return Share(None, "room")
-    return Share(ratio_of_means(sign * (score[kept] - floor[kept]), room), "")

@@ -20,8 +20,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from beholder.analysis.inference import Curve, Estimate, Lift, MapReading, Reference, Replication, Sound, WindowReading
+from beholder.analysis.inference import Curve, Lift, MapReading, Reference, Replication, Sound, WindowReading
 from beholder.analysis.measures import MEASURES
+from beholder.analysis.statistics.crossed import Estimate
 from beholder.shared.study import ExclusionSettings, LimitSettings
 
 INK, SOFT, FAINT = "#1d1f24", "#6b7280", "#c9cdd4"

@@ -25,7 +25,7 @@ from beholder.shared.errors import DataError, Remark
 from beholder.shared.gaze import Eye, position
 from beholder.shared.screen import Screen
 from beholder.shared.sidecars import EyeValidation
-from beholder.shared.stimuli import Stimulus
+from beholder.shared.stimulus import Stimulus
 from beholder.shared.study import FixationSettings
 
 Method = Literal["ivt", "idt", "i2mc"]

@@ -28,7 +28,7 @@ from scipy import stats
 
 from beholder.analysis.density import PictureGaze, kernel_masses, vertex
 from beholder.analysis.gaze_maps import smooth
-from beholder.analysis.mixed_model import bounded_df
+from beholder.analysis.statistics.crossed import bounded_df
 from beholder.shared.arrays import FloatArray
 
 SD_OF_A_SPREAD = 1 / np.sqrt(12)  # of an even spread, in its widths
@@ -222,7 +222,7 @@ def _half_width(by_viewer: FloatArray, by_picture: FloatArray, by_cell: FloatArr
     """Half of the interval of log sigma, from the optima without each viewer, picture and cell of both.
 
     What viewers and pictures both contain, chance in single cells, is counted once, but the variance is never less than
-    either gives alone; t with Satterthwaite's degrees of freedom within `mixed_model.bounded_df`.
+    either gives alone; t with Satterthwaite's degrees of freedom within `bounded_df`.
     """
     of_viewers, of_pictures, of_cells = (_jackknife_variance(v.ravel()) for v in (by_viewer, by_picture, by_cell))
     variance = max(of_viewers + of_pictures - of_cells, of_viewers, of_pictures)

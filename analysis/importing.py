@@ -25,7 +25,8 @@ from beholder.shared.errors import DataError, Remark, StudyError
 from beholder.shared.labels import Label, not_a_label
 from beholder.shared.parsing import listed, parse_number, shortened
 from beholder.shared.screen import FARTHEST_PX
-from beholder.shared.stimuli import PICTURE_ENDINGS, Stimulus, read_stimuli
+from beholder.shared.stimuli import PICTURE_ENDINGS, read_stimuli
+from beholder.shared.stimulus import Stimulus
 from beholder.shared.study import (
     NEW_PRIMARY,
     AlignmentSettings,

@@ -30,7 +30,8 @@ from beholder.shared.labels import Label
 from beholder.shared.parsing import parse_number, shortened
 from beholder.shared.run_files import link_sourcedata, write_run
 from beholder.shared.screen import FARTHEST_PX, Rect
-from beholder.shared.stimuli import Stimulus, read_stimuli
+from beholder.shared.stimuli import read_stimuli
+from beholder.shared.stimulus import Stimulus
 from beholder.shared.study import (
     NEW_PRIMARY,
     AlignmentSettings,

@@ -13,8 +13,8 @@
     model_contrasts, windows, groups    between models, over viewing time, between groups of participants
 
 Nothing here draws or writes. How partitions become arrays stands in cells.py, how a mixed model is fitted in
-mixed_model.py, the test of permuted pictures in chance.py, densities and what is between floor and ceiling in
-density.py, estimates of sigma in held_out_sigma.py.
+statistics/mixed_model.py, the test of permuted pictures in statistics/permutation.py, densities in density.py, what is
+between floor and ceiling in statistics/crossed.py, estimates of sigma in held_out_sigma.py.
 """
 
 from __future__ import annotations
@@ -32,8 +32,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from scipy import stats
-from scipy.special import stdtr, stdtrit
-from statsmodels.stats.multicomp import pairwise_tukeyhsd
 
 from beholder.analysis.cells import (
     SAME_HALF,
@@ -50,23 +48,36 @@ from beholder.analysis.cells import (
     over_sigma,
     with_equal_counts,
 )
-from beholder.analysis.chance import above_chance
-from beholder.analysis.density import PictureGaze, Share, share_of_the_way
+from beholder.analysis.density import PictureGaze
 from beholder.analysis.gaze_maps import area_resample, grid_for, sigma_in_map_px, to_map_px
 from beholder.analysis.held_out_sigma import SigmaEstimate, human_sigma, model_sigma, sigmas_to_try
 from beholder.analysis.measures import MEASURES
-from beholder.analysis.mixed_model import Components, bounded_df, components, fit_tables, wald_test
 from beholder.analysis.results import REFERENCES, Results, named_maps
+from beholder.analysis.statistics.crossed import (
+    LEVEL,
+    NOT_TAKEN,
+    Estimate,
+    Share,
+    complete,
+    crossed_interval,
+    groups_interval,
+    mean_interval,
+    share_of_the_way,
+    t_interval,
+    two_way_bootstrap,
+)
+from beholder.analysis.statistics.mixed_model import Components, components, fit_tables, wald_test
+from beholder.analysis.statistics.multiplicity import Contrast, holm, pairwise, simultaneous
+from beholder.analysis.statistics.oneway import Anova, TukeyPair, anova, tukey
+from beholder.analysis.statistics.permutation import above_chance
+from beholder.analysis.statistics.quasi_f import HeadEffect, huynh_feldt_epsilon, quasi_f
 from beholder.shared.arrays import FloatArray
 from beholder.shared.dataset import read_participants
 from beholder.shared.errors import DataError, Remark
 from beholder.shared.stimuli import read_stimuli
 
-LEVEL = 0.95
 OTHERS, FITTED_CENTRE = "others", "centre-fitted"
-NOT_TAKEN = Share(None, "not taken")
 PERMUTATIONS = 2000
-BOOTSTRAP_DRAWS = 2000
 SKEWED = ("kl",)  # measures that have a reading by their logarithms beside
 MOST_NAMED = 20  # participants or pictures in one remark
 
@@ -89,23 +100,6 @@ SIGMA_WARNING = (
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A mean and its 95 % interval; what cannot be had (one participant, one picture) is None.
-
-    `p` is two-sided, of the mean against 0. `participants` and `pictures` are how many it rests on.
-    """
-
-    mean: float
-    low: float | None
-    high: float | None
-    standard_error: float | None
-    df: float | None
-    p: float | None
-    participants: int
-    pictures: int
-
-
-@dataclass(frozen=True)
 class MapReading:
     """One map of the model at the fixed sigma: its score, the score of its attention on other pictures, the gain.
 
@@ -115,7 +109,7 @@ class MapReading:
     permuted pictures, adjusted for all heads and layers of the model (see `ChanceTest`); by the primary measure alone.
     `share` is how far the map gets from its own attention on other pictures (0) to the other viewers (1). Heads have
     different floors, so that these do not compare; `share_over_centre` has the fitted centre bias for everybody's floor
-    and is negative where the map is farther from people than that. Both say why they are blank (`density.Share`).
+    and is negative where the map is farther from people than that. Both say why they are blank (`crossed.Share`).
     `inside` is the score within the object alone, `pooled` that of the map of all people together, over pictures alone.
     `bootstrap` and `gain_bootstrap` are 95 % percentile intervals of the score and the gain, participants and pictures
     drawn anew, beside the intervals proper; None except for heads by the primary measure in the layers shown.
@@ -147,30 +141,6 @@ class Reference:
     map: str
     value: Estimate
     lead: Estimate
-
-
-@dataclass(frozen=True)
-class HeadEffect:
-    """Do heads differ? Quasi-F with both degrees of freedom multiplied by epsilon."""
-
-    f: float
-    df1: float
-    df2: float
-    epsilon: float
-    p: float
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """Two heads: by how much the first is closer to people (positive) than the second; low, high and p simultaneous."""
-
-    first: str
-    second: str
-    difference: float
-    low: float
-    high: float
-    df: float
-    p: float
 
 
 @dataclass(frozen=True)
@@ -297,29 +267,6 @@ class BestSigma:
 
 
 @dataclass(frozen=True)
-class Anova:
-    """One-way ANOVA over heads, participants x pictures as replicates."""
-
-    f: float
-    df1: int
-    df2: int
-    p: float
-    eta_squared: float
-
-
-@dataclass(frozen=True)
-class TukeyPair:
-    """Tukey's HSD for two heads: mean score of the second minus that of the first, 95 % interval, adjusted p."""
-
-    first: str
-    second: str
-    difference: float
-    low: float
-    high: float
-    p: float
-
-
-@dataclass(frozen=True)
 class Replication:
     """The published analysis of one model, layer and measure.
 
@@ -373,7 +320,7 @@ class Lift:
 
 @dataclass(frozen=True)
 class ChanceTest:
-    """Is any head of any layer of a model closer to people on the picture they saw than on others? (chance.py)
+    """Is any head of any layer of a model closer to people on the picture they saw than on others? (`permutation`)
 
     By the primary measure, all heads and layers tested at once: `p` is that of the largest standardised gain, which is
     that of head `map` of `layer`, `z` its size and `gain` the gain itself; None where nothing could be tested. `maps`
@@ -711,135 +658,6 @@ def read_inference(results_folder: Path) -> Inference:
         raise DataError(f'{path} cannot be used ({reason}): run "beholder analyze" on the study again.') from None
 
 
-def complete(scores: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Participants and pictures of (participants, pictures, ...) that have every cell, rows and columns to keep.
-
-    Whoever lacks the largest share of cells is dropped first, participants and pictures alike, until none is missing.
-
-    >>> gap = np.array([[1.0, 2.0], [3.0, 4.0], [np.nan, 6.0]])
-    >>> [kept.tolist() for kept in complete(gap)]
-    [[0, 1], [0, 1]]
-    """
-    missing: NDArray[np.bool_] = np.any(np.isnan(scores).reshape(*scores.shape[:2], -1), axis=2)
-    rows, columns = np.ones(missing.shape[0], dtype=bool), np.ones(missing.shape[1], dtype=bool)
-    in_row, in_column = missing.sum(axis=1), missing.sum(axis=0)
-    if missing.all():
-        return np.array([], dtype=np.intp), np.array([], dtype=np.intp)
-    while in_row.any():
-        n_rows, n_columns = int(rows.sum()), int(columns.sum())
-        # Of two that lack the same share, the one whose loss costs fewer cells goes.
-        if (in_row.max() / n_columns, n_rows) >= (in_column.max() / n_rows, n_columns):
-            gone = int(in_row.argmax())
-            rows[gone], in_row[gone] = False, 0
-            in_column -= missing[gone] & columns
-        else:
-            gone = int(in_column.argmax())
-            columns[gone], in_column[gone] = False, 0
-            in_row -= missing[:, gone] & rows
-    if not (rows.any() and columns.any()):
-        return np.array([], dtype=np.intp), np.array([], dtype=np.intp)
-    return np.flatnonzero(rows), np.flatnonzero(columns)
-
-
-def crossed_interval(scores: FloatArray, confidence: float = LEVEL) -> Estimate:
-    """The mean of (participants, pictures) scores with an interval that holds for new participants and new pictures.
-
-    Satterthwaite's t with the error MS_P + MS_S - MS_PS, never below MS_P or MS_S, and degrees of freedom within
-    `mixed_model.bounded_df`: at least min(P, S) - 1, and exactly these with few participants or pictures.
-    No interval where there is one participant or one picture. Raises ValueError where a cell is missing.
-    Sources: Clark 1973, doi:10.1016/S0022-5371(73)80014-3; Satterthwaite 1946, doi:10.2307/3002019.
-
-    >>> crossed_interval(np.array([[1.0, 2.0], [2.0, 4.0]])).mean
-    2.25
-    """
-    if np.isnan(scores).any() or scores.size == 0:
-        raise ValueError("every participant needs a score on every picture; take a complete subset first")
-    n_participants, n_pictures = scores.shape
-    mean = float(scores.mean())
-    if min(scores.shape) < 2:
-        return Estimate(mean, None, None, None, None, None, n_participants, n_pictures)
-    rows, columns = scores.mean(axis=1), scores.mean(axis=0)
-    residual = scores - rows[:, None] - columns + mean
-    df_p, df_s = n_participants - 1, n_pictures - 1
-    ms_p = n_pictures * float(((rows - mean) ** 2).sum()) / df_p
-    ms_s = n_participants * float(((columns - mean) ** 2).sum()) / df_s
-    ms_ps = float((residual**2).sum()) / (df_p * df_s)
-    error, terms = ms_p + ms_s - ms_ps, [(ms_p, df_p), (ms_s, df_s), (ms_ps, df_p * df_s)]
-    # The sum estimates the variance; where chance puts it below what one factor alone gives, that factor's stands.
-    # Ties are decided by more than rounding: the sum first, then the factor of fewer levels.
-    larger = max(ms_p, ms_s) * (1 - 1e-9)
-    if error < larger:
-        error, df_one = min(((ms, df) for ms, df in terms[:2] if ms >= larger), key=lambda term: term[1])
-        terms = [(error, df_one)]
-    spread = sum(ms**2 / df for ms, df in terms)
-    df = bounded_df(error**2 / spread if spread > 0 else 0.0, min(scores.shape))
-    return _t_estimate(mean, float(np.sqrt(error / scores.size)), df, confidence, scores.shape)
-
-
-def mean_interval(scores: FloatArray, confidence: float = LEVEL) -> Estimate:
-    """The mean of scores over pictures (pictures,) with a t interval; none with a single picture."""
-    mean, n = float(scores.mean()), len(scores)
-    if n < 2:
-        return Estimate(mean, None, None, None, None, None, 0, n)
-    return _t_estimate(mean, float(scores.std(ddof=1) / np.sqrt(n)), n - 1, confidence, (0, n))
-
-
-def _t_estimate(mean: float, se: float, df: float, confidence: float, counts: tuple[int, ...]) -> Estimate:
-    # The functions under stats.t, which itself takes most of the time of an interval to check its arguments.
-    half = se * float(stdtrit(df, 0.5 + confidence / 2))
-    p = float(2 * stdtr(df, -abs(mean) / se)) if se > 0 else None
-    return Estimate(mean, mean - half, mean + half, se, df, p, counts[0], counts[1])
-
-
-def quasi_f(scores: FloatArray) -> HeadEffect | None:
-    """Whether heads differ, from (participants, pictures, heads), both participants and pictures random.
-
-    F'' = (MS_H + MS_HPS) / (MS_HP + MS_HS), with Satterthwaite's degrees of freedom, both multiplied by the
-    Huynh-Feldt epsilon of the covariances of the heads' means over participants and over pictures: without it, heads
-    that vary unequally are declared different two or three times too often.
-    Sources: Clark 1973, doi:10.1016/S0022-5371(73)80014-3; Huynh and Feldt 1976, doi:10.3102/10769986001001069.
-    None where scores leave no error to test against. Raises ValueError where there are fewer than two participants,
-    pictures or heads.
-    """
-    n_p, n_s, n_h = scores.shape
-    if min(scores.shape) < 2:
-        raise ValueError(f"the head effect needs two participants, pictures and heads; {scores.shape} is invalid")
-    # Whatever is common to all heads of a cell has no part in their differences.
-    y = scores - scores.mean(axis=2, keepdims=True)
-    heads, by_p, by_s = y.mean(axis=(0, 1)), y.mean(axis=1), y.mean(axis=0)
-    y_p, y_s = by_p - heads, by_s - heads
-    residual = y - y_p[:, None] - y_s[None] - heads
-    df_h, df_hp, df_hs = n_h - 1, (n_h - 1) * (n_p - 1), (n_h - 1) * (n_s - 1)
-    df_hps = df_hp * (n_s - 1)
-    ms_h = n_p * n_s * float((heads**2).sum()) / df_h
-    ms_hp, ms_hs = n_s * float((y_p**2).sum()) / df_hp, n_p * float((y_s**2).sum()) / df_hs
-    ms_hps = float((residual**2).sum()) / df_hps
-    error = ms_hp + ms_hs
-    if error <= 0:
-        return None
-    f = (ms_h + ms_hps) / error
-    df1 = (ms_h + ms_hps) ** 2 / (ms_h**2 / df_h + ms_hps**2 / df_hps)
-    df2 = error**2 / (ms_hp**2 / df_hp + ms_hs**2 / df_hs)
-    epsilon = _epsilon(y_p, y_s, df2 / df_h)
-    p = float(stats.f.sf(f, epsilon * df1, epsilon * df2))
-    return HeadEffect(float(f), epsilon * df1, epsilon * df2, epsilon, p)
-
-
-def _epsilon(by_participant: FloatArray, by_picture: FloatArray, df: float) -> float:
-    """Huynh and Feldt's epsilon of heads' centred means (participants, heads) and (pictures, heads)."""
-    covariances = [y.T @ y / ((len(y) - 1) * len(y)) for y in (by_participant, by_picture)]
-    return _huynh_feldt(covariances[0] + covariances[1], df)
-
-
-def _huynh_feldt(covariance: FloatArray, df: float) -> float:
-    """Epsilon from the covariance (heads, heads) of centred scores, estimated with `df` degrees of freedom."""
-    k = len(covariance) - 1
-    box = float(np.trace(covariance) ** 2 / (k * (covariance**2).sum()))
-    below = k * (df - k * box)
-    corrected = ((df + 1) * k * box - 2) / below if below > 0 else 1.0
-    return min(1.0, max(corrected, box))
-
-
 def sound_reading(
     at: Fixed, model: str, layer: int, measure: str, sigma: float, unit: str, *, primary: bool
 ) -> tuple[Sound, list[str]]:
@@ -892,7 +710,7 @@ def sound_reading(
             lead = crossed_interval(sign * (closest[there] - value[there]))
             references.append(Reference(name, crossed_interval(value[there]), lead))
     crossed = min(scores.shape) > 1  # heads, participants and pictures, two of each
-    contrasts = _contrasts(scores, heads, sign) if crossed else ()
+    contrasts = pairwise(scores, heads, sign) if crossed else ()
     return (
         Sound(
             model=model,
@@ -943,7 +761,7 @@ def _on_logs(scores: FloatArray, heads: list[str]) -> OnLogs | None:
     ranked = [heads[i] for i in np.argsort(logs.mean(axis=(0, 1)), kind="stable")]
     if min(logs.shape) < 2:
         return OnLogs(tuple(ranked), (), None)
-    return OnLogs(tuple(ranked), _tied(_contrasts(logs, heads, -1), ranked), quasi_f(logs))
+    return OnLogs(tuple(ranked), _tied(pairwise(logs, heads, -1), ranked), quasi_f(logs))
 
 
 def _beside(
@@ -1041,28 +859,6 @@ def _in_depth(at: Fixed, reading: Sound, seed: int) -> tuple[Sound, str]:
         return reading, f"cells are missing, and there is no mixed model over those that are left: {error}"
 
 
-def two_way_bootstrap(
-    scores: FloatArray, rng: np.random.Generator, draws: int = BOOTSTRAP_DRAWS, confidence: float = LEVEL
-) -> list[tuple[float, float] | None]:
-    """Percentile intervals of means of (participants, pictures, maps), both drawn with replacement; one a map.
-
-    All maps go through the same draws. None where there is one participant or one picture. Source: Owen 2007,
-    doi:10.1214/07-AOAS122. Of 95 % it covered 92 to 98 % in the benchmark's studies: more where the residual is large,
-    which is drawn twice, less where few pictures differ much.
-    """
-    n_p, n_s, n_maps = scores.shape
-    if min(n_p, n_s) < 2:
-        return [None] * n_maps
-    of_participants, of_pictures = (rng.multinomial(n, np.full(n, 1 / n), size=draws) / n for n in (n_p, n_s))
-    tail = 50 * (1 - confidence)
-    found: list[tuple[float, float] | None] = []
-    for i in range(n_maps):
-        means = ((of_participants @ scores[:, :, i]) * of_pictures).sum(axis=1)
-        low, high = np.percentile(means, [tail, 100 - tail])
-        found.append((float(low), float(high)))
-    return found
-
-
 def mixed_reading(scores: FloatArray, gain: FloatArray | None, heads: Sequence[str], sign: int) -> MixedReading:
     """The mixed model of (participants, pictures, heads) with missing cells; gain: the same shape, or None.
 
@@ -1081,20 +877,20 @@ def mixed_reading(scores: FloatArray, gain: FloatArray | None, heads: Sequence[s
         fit = fit_tables(table[:, :, None])
         troubles.append(fit.trouble)
         counts = (fit.participants, fit.pictures)
-        return _t_estimate(float(fit.means[0]), fit.standard_error, fit.df, confidence, counts)
+        return t_interval(float(fit.means[0]), fit.standard_error, fit.df, confidence, counts)
 
     test = wald_test(scores)
     troubles.append(test.fit.trouble)
     y = scores - scores.mean(axis=2, keepdims=True)
     by_participant, by_picture = (m - m.mean(axis=0) for m in (np.nanmean(y, axis=1), np.nanmean(y, axis=0)))
-    epsilon = _epsilon(by_participant, by_picture, test.df2 / test.df1)
+    epsilon = huynh_feldt_epsilon(by_participant, by_picture, test.df2 / test.df1)
     p = float(stats.f.sf(test.f, epsilon * test.df1, epsilon * test.df2))
     gains = [None if gain is None else estimate(both[:, :, len(heads) + i]) for i in range(len(heads))]
     readings = _with_holm([MapReading(h, estimate(scores[:, :, i]), None, gains[i]) for i, h in enumerate(heads)])
     order = np.argsort([-sign * r.value.mean for r in readings], kind="stable")
     pairs = len(heads) * (len(heads) - 1) // 2
     contrasts = tuple(
-        _simultaneous(
+        simultaneous(
             heads[order[0]],
             heads[i],
             estimate(sign * (scores[:, :, order[0]] - scores[:, :, i]), 1 - (1 - LEVEL) / pairs),
@@ -1363,7 +1159,7 @@ def _model_contrasts(means: dict[str, _MeanOfHeads], primary: str) -> tuple[Mode
             if min(difference[kept].shape) < 2:
                 continue
             e = crossed_interval(difference[kept], confidence=1 - (1 - LEVEL) / len(pairs))
-            c = _simultaneous(first, second, e, len(pairs))
+            c = simultaneous(first, second, e, len(pairs))
             found.append(ModelContrast(
                 of, first, means[first].layer, second, means[second].layer, c.difference, c.low, c.high, c.df, c.p
             ))  # fmt: skip
@@ -1471,39 +1267,6 @@ def _between_groups(
     return [replace(c, p_holm=p_holm.get(c.map)) for c in some]
 
 
-def groups_interval(first: FloatArray, second: FloatArray, confidence: float = LEVEL) -> Estimate:
-    """The mean of one group less that of another, (participants, pictures) each on the same pictures.
-
-    For new participants of each group and new pictures: participants are nested in groups, pictures crossed with them.
-    Its variance is that of the participants' means and that of the pictures' differences, less what both contain, but
-    never less than either; Satterthwaite's t, with degrees of freedom within `mixed_model.bounded_df`.
-    Raises ValueError where a cell is missing, the pictures differ in number, or there are not two of everything.
-    """
-    if first.shape[1] != second.shape[1] or min(*first.shape, *second.shape) < 2:
-        raise ValueError("groups are compared over two or more participants each, on two or more pictures")
-    if np.isnan(first).any() or np.isnan(second).any():
-        raise ValueError("every participant needs a score on every picture; take a complete subset first")
-    pictures = first.shape[1]
-    people, both = [], []
-    for scores in (first, second):
-        n = len(scores)
-        people.append((float(scores.mean(axis=1).var(ddof=1)) / n, n - 1))
-        residual = scores - scores.mean(axis=1, keepdims=True) - scores.mean(axis=0) + scores.mean()
-        df = (n - 1) * (pictures - 1)
-        both.append((float((residual**2).sum()) / df / (n * pictures), df))
-    difference = first.mean(axis=0) - second.mean(axis=0)
-    of_pictures = (float(difference.var(ddof=1)) / pictures, pictures - 1)
-    of_people = sum(v for v, _ in people)
-    variance = of_people + of_pictures[0] - sum(v for v, _ in both)
-    terms = [*people, of_pictures, *both]
-    if variance < max(of_people, of_pictures[0]):
-        variance, terms = max((of_people, people), (of_pictures[0], [of_pictures]), key=lambda term: term[0])
-    spread = sum(v**2 / df for v, df in terms)
-    df = bounded_df(variance**2 / spread if spread > 0 else 0.0, min(len(first), len(second), pictures))
-    counts = (len(first) + len(second), pictures)
-    return _t_estimate(float(difference.mean()), float(np.sqrt(variance)), df, confidence, counts)
-
-
 def _sigmas(results: Results, shown: Sequence[Sound]) -> tuple[SigmaReading, ...]:
     """Sigma by held-out likelihood, of people and of each head of the layers shown, in the study's unit."""
     study = results.study
@@ -1555,41 +1318,6 @@ def _with_holm(readings: list[MapReading]) -> list[MapReading]:
     if len(known) < len(readings):
         return readings
     return [replace(r, gain_p_holm=p) for r, p in zip(readings, holm(known), strict=True)]
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """P values corrected by Holm's step-down method, in the order given.
-
-    statsmodels' multipletests says the same, but collects the interpreter's garbage at each call, which takes several
-    times as long as all else that is said of a layer.
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    order = np.argsort(p_values, kind="stable")
-    steps = np.asarray(p_values)[order] * np.arange(len(order), 0, -1)
-    corrected = np.empty(len(order))
-    corrected[order] = np.minimum(1, np.maximum.accumulate(steps))
-    return [float(p) for p in corrected]
-
-
-def _contrasts(scores: FloatArray, heads: list[str], sign: int) -> tuple[Contrast, ...]:
-    """Every pair of heads; Bonferroni over the pairs, which holds however they hang together."""
-    pairs = list(combinations(range(len(heads)), 2))
-    found = []
-    for i, j in pairs:
-        difference = sign * (scores[:, :, i] - scores[:, :, j])
-        e = crossed_interval(difference, confidence=1 - (1 - LEVEL) / len(pairs))
-        found.append(_simultaneous(heads[i], heads[j], e, len(pairs)))
-    return tuple(found)
-
-
-def _simultaneous(first: str, second: str, e: Estimate, pairs: int) -> Contrast:
-    """One of `pairs` contrasts from its estimate, whose interval allows for their number already."""
-    if e.low is None or e.high is None or e.df is None:
-        raise ValueError("a contrast needs two participants and two pictures")
-    p = min(1.0, e.p * pairs) if e.p is not None else float(e.mean == 0)
-    return Contrast(first, second, e.mean, e.low, e.high, e.df, p)
 
 
 def replicate(cells: Cells, model: str, layer: int, measure: str, unit: str, *, pairs: bool) -> Replication:
@@ -1663,30 +1391,6 @@ def curve(cells: Cells, maps: tuple[str, ...], label: str, sign: int) -> Curve:
         best_sigma=None if at is None else cells.sigmas[at],
         at_edge=at in (0, len(cells.sigmas) - 1),
     )
-
-
-def anova(groups: list[FloatArray]) -> Anova:
-    """One-way ANOVA over groups of independent scores; eta squared is the share of the sum of squares between them."""
-    result = stats.f_oneway(*groups)
-    every = np.concatenate(groups)
-    between = sum(len(g) * (g.mean() - every.mean()) ** 2 for g in groups)
-    total = float(((every - every.mean()) ** 2).sum())
-    return Anova(
-        float(result.statistic),
-        len(groups) - 1,
-        len(every) - len(groups),
-        float(result.pvalue),
-        float(between / total),
-    )
-
-
-def tukey(groups: list[FloatArray], names: list[str]) -> tuple[TukeyPair, ...]:
-    """Tukey's HSD over groups of independent scores, by statsmodels."""
-    labels = np.repeat(names, [len(g) for g in groups])
-    result = pairwise_tukeyhsd(np.concatenate(groups), labels, alpha=1 - LEVEL)
-    ordered = [str(g) for g in result.groupsunique]
-    rows = zip(combinations(ordered, 2), result.meandiffs, result.confint, result.pvalues, strict=True)
-    return tuple(TukeyPair(a, b, float(d), float(low), float(high), float(p)) for (a, b), d, (low, high), p in rows)
 
 
 def lifts(table: pd.DataFrame) -> tuple[Lift, ...]:

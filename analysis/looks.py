@@ -28,7 +28,8 @@ from beholder.analysis.measures import MEASURES
 from beholder.analysis.results import Results
 from beholder.analysis.wording import layer_label, number, sigma_text
 from beholder.shared.arrays import FloatArray
-from beholder.shared.stimuli import Stimulus, open_picture
+from beholder.shared.stimuli import open_picture
+from beholder.shared.stimulus import Stimulus
 
 MAP_BYTES = 6_000_000  # of attention in the page, before base64; layers beyond it are left out of the chooser, and said
 MOST_SCORES = 600_000  # in the page; beyond it those of other sigmas than the fixed one are left out

@@ -22,7 +22,6 @@ from matplotlib.figure import Figure
 from beholder.analysis import figures, wording
 from beholder.analysis.claims import ClaimsFile, claims_files
 from beholder.analysis.claims_wording import claim_columns, claims_sentences
-from beholder.analysis.density import Share
 from beholder.analysis.exclusion import in_words
 from beholder.analysis.figures import REFERENCE_LABELS, head_label
 from beholder.analysis.inference import (
@@ -30,7 +29,6 @@ from beholder.analysis.inference import (
     REPLICATION_WARNING,
     SIGMA_WARNING,
     BestSigma,
-    Estimate,
     Inference,
     MapReading,
     Replication,
@@ -41,8 +39,10 @@ from beholder.analysis.looks import Chooser, Look, colour_bar, data_uri, differe
 from beholder.analysis.measures import MEASURES
 from beholder.analysis.reproduction import main_layer, reproduce
 from beholder.analysis.results import Results, model_folder, part_of, read_results, results_folder, safe_texts
+from beholder.analysis.statistics.crossed import Estimate, Share
 from beholder.analysis.wording import cell, known_mean, known_median, known_total, layer_label, model_of, sigma_text
-from beholder.shared.stimuli import Stimulus, read_stimuli
+from beholder.shared.stimuli import read_stimuli
+from beholder.shared.stimulus import Stimulus
 from beholder.shared.study import to_toml
 
 Progress = Callable[[str, int, int], None]

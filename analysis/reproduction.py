@@ -38,8 +38,10 @@ from beholder.analysis.claims import (
     Sweep,
     heads_of,
 )
-from beholder.analysis.inference import LEVEL, Inference, Lift, Replication, Sound, holm, is_head, sign_of
+from beholder.analysis.inference import Inference, Lift, Replication, Sound, is_head, sign_of
 from beholder.analysis.results import ModelSummary, Results, head_name
+from beholder.analysis.statistics.crossed import LEVEL
+from beholder.analysis.statistics.multiplicity import holm
 
 ALPHA = 1 - LEVEL
 NORMAL = float(stats.norm.ppf(0.5 + LEVEL / 2))  # 1.96

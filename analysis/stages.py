@@ -79,7 +79,8 @@ from beholder.shared.journal import journals
 from beholder.shared.provenance import digest, file_digest, machine, versions
 from beholder.shared.publishing import finish_changes, no_analysis
 from beholder.shared.sidecars import events_sidecar
-from beholder.shared.stimuli import Stimulus, open_picture, read_labels, read_object, read_stimuli
+from beholder.shared.stimuli import open_picture, read_labels, read_object, read_stimuli
+from beholder.shared.stimulus import Stimulus
 from beholder.shared.study import Study, read_study, settings_of_sessions, write_study
 
 Item = TypeVar("Item")

@@ -16,16 +16,12 @@ import numpy as np
 import pandas as pd
 
 from beholder.analysis import figures
-from beholder.analysis.density import Share
 from beholder.analysis.exclusion import LIMITS, counted, rules
 from beholder.analysis.figures import UNITS, head_label
 from beholder.analysis.inference import (
     FITTED_CENTRE,
-    LEVEL,
     BestSigma,
     Choice,
-    Estimate,
-    HeadEffect,
     Inference,
     Lift,
     MapReading,
@@ -35,8 +31,9 @@ from beholder.analysis.inference import (
     is_head,
 )
 from beholder.analysis.measures import MEASURES, Measure
-from beholder.analysis.mixed_model import FEWEST_LEVELS
 from beholder.analysis.results import ModelSummary, Results
+from beholder.analysis.statistics.crossed import FEWEST_LEVELS, LEVEL, Estimate, Share
+from beholder.analysis.statistics.quasi_f import HeadEffect
 from beholder.shared.study import Study
 
 REFERENCES_FILE = Path(__file__).resolve().parent / "templates" / "references.bib"

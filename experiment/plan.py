@@ -19,7 +19,8 @@ from beholder.shared.errors import StudyError
 from beholder.shared.journal import journals
 from beholder.shared.labels import label
 from beholder.shared.screen import Rect, Screen
-from beholder.shared.stimuli import Stimulus, read_stimuli
+from beholder.shared.stimuli import read_stimuli
+from beholder.shared.stimulus import Stimulus
 from beholder.shared.study import PictureSettings, Study, read_study
 
 # How a picture ended that was seen to its end, late or not: shown again it would be a repeat.

@@ -27,7 +27,8 @@ import numpy as np
 from beholder.shared.arrays import FloatArray
 from beholder.shared.errors import BeholderError, DisplayError
 from beholder.shared.screen import Screen
-from beholder.shared.stimuli import Stimulus, read_stimuli
+from beholder.shared.stimuli import read_stimuli
+from beholder.shared.stimulus import Stimulus
 from beholder.shared.study import ScreenSettings, Study, read_study
 
 if TYPE_CHECKING:

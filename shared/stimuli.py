@@ -18,7 +18,6 @@ import json
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +37,7 @@ from beholder.shared.regions import (
     paint,
     visible,
 )
+from beholder.shared.stimulus import Stimulus
 
 LEFT_OUT = " It is left out."
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
@@ -56,25 +56,6 @@ UNUSABLE_CHARACTERS = '<>:"/\\|?*'
 DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}
 # What numpy.savez calls arguments of its own cannot be the name of an array in an .npz file.
 NOT_ARRAYS = {"file", "allow_pickle"}
-
-
-@dataclass(frozen=True)
-class Stimulus:
-    """One picture: its name (unique in the study), file, size in px, kind, and mask where there is one."""
-
-    name: str
-    file: Path
-    width_px: int
-    height_px: int
-    kind: str = ""
-    title: str = ""
-    mask: Path | None = None
-    parts: dict[int, str] = field(default_factory=dict, compare=False)
-
-    @property
-    def stim_file(self) -> str:
-        """The path that a BIDS events table names it by, relative to the folder `stimuli`."""
-        return f"images/{self.file.name}"
 
 
 def bundled_folder() -> Path:

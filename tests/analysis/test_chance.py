@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from beholder.analysis.alignment import Fixations, align
-from beholder.analysis.chance import above_chance
 from beholder.analysis.gaze_maps import area_resample
 from beholder.analysis.inference import sign_of
+from beholder.analysis.statistics.permutation import above_chance
 
 
 def gains(matrix: np.ndarray, order: tuple[int, ...]) -> np.ndarray:

@@ -31,7 +31,7 @@ from beholder.analysis.claims import (
     shipped,
 )
 from beholder.analysis.claims_wording import claim_columns, claims_sentences
-from beholder.analysis.inference import Estimate, Inference, Lift, infer, is_head, lifts, read_inference, replicate
+from beholder.analysis.inference import Inference, Lift, infer, is_head, lifts, read_inference, replicate
 from beholder.analysis.report import against_paper, make_tables, write_report
 from beholder.analysis.reproduction import (
     Judgement,
@@ -47,6 +47,7 @@ from beholder.analysis.reproduction import (
     reproduce,
 )
 from beholder.analysis.results import Results, head_name, read_results, results_folder, write_json
+from beholder.analysis.statistics.crossed import Estimate
 from beholder.analysis.wording import replication_sentences
 from beholder.shared.errors import StudyError
 from beholder.shared.stimuli import read_stimuli

@@ -13,19 +13,17 @@ from beholder.analysis.density import (
     Centre,
     Others,
     PictureGaze,
-    Share,
     elsewhere_density,
     fit_centre,
     fit_others,
     mixture_shares,
     others_at_fixations,
     others_densities,
-    ratio_of_means,
-    share_of_the_way,
     vertex,
 )
 from beholder.analysis.gaze_maps import Grid, fixation_map, uniform
 from beholder.analysis.measures import information_gain, nss
+from beholder.analysis.statistics.crossed import Share, ratio_of_means, share_of_the_way
 
 needs_osie = pytest.mark.skipif(
     not (Path(os.environ.get("BEHOLDER_TEST_DATA", "/none")) / "osie20").is_dir(),

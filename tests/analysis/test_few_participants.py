@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from beholder.analysis.inference import crossed_interval, groups_interval, read_inference
-from beholder.analysis.mixed_model import FEWEST_LEVELS, fit_tables
+from beholder.analysis.inference import read_inference
 from beholder.analysis.report import write_report
 from beholder.analysis.results import read_results, results_folder
+from beholder.analysis.statistics.crossed import FEWEST_LEVELS, crossed_interval, groups_interval
+from beholder.analysis.statistics.mixed_model import fit_tables
 from beholder.analysis.wording import finding
 
 

@@ -22,7 +22,7 @@ from beholder.shared.errors import DataError
 from beholder.shared.gaze import no_samples
 from beholder.shared.screen import Screen
 from beholder.shared.sidecars import PhysioSidecar
-from beholder.shared.stimuli import Stimulus
+from beholder.shared.stimulus import Stimulus
 from beholder.shared.study import FixationSettings
 
 SCREEN = Screen(1920, 1080, 53.0, 29.8, 60.0)

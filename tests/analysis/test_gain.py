@@ -25,15 +25,7 @@ from beholder.analysis.cells import (
     attention_effect,
     pseudo_values,
 )
-from beholder.analysis.inference import (
-    Inference,
-    crossed_interval,
-    infer,
-    quasi_f,
-    read_inference,
-    sound_reading,
-    two_way_bootstrap,
-)
+from beholder.analysis.inference import Inference, infer, read_inference, sound_reading
 from beholder.analysis.results import (
     CHANCE_COLUMNS,
     EVERYBODY,
@@ -44,6 +36,8 @@ from beholder.analysis.results import (
     results_folder,
     write_table,
 )
+from beholder.analysis.statistics.crossed import crossed_interval, two_way_bootstrap
+from beholder.analysis.statistics.quasi_f import quasi_f
 
 HEADS = ("head-01", "head-02", "head-03")
 

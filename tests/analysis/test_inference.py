@@ -20,26 +20,19 @@ from statsmodels.stats.anova import AnovaRM
 from statsmodels.stats.multitest import multipletests
 
 from beholder.analysis.cells import Cells, Fixed, at_fixed_sigma, to_cells
-from beholder.analysis.density import Share
-from beholder.analysis.inference import (
-    Inference,
-    anova,
+from beholder.analysis.inference import Inference, curve, infer, read_inference, replicate, sign_of, sound_reading
+from beholder.analysis.results import POOLED, REFERENCES, Results, results_folder, write_json
+from beholder.analysis.statistics.crossed import (
+    Share,
     complete,
     crossed_interval,
-    curve,
     groups_interval,
-    holm,
-    infer,
     mean_interval,
-    quasi_f,
-    read_inference,
-    replicate,
-    sign_of,
-    sound_reading,
-    tukey,
     two_way_bootstrap,
 )
-from beholder.analysis.results import POOLED, REFERENCES, Results, results_folder, write_json
+from beholder.analysis.statistics.multiplicity import holm
+from beholder.analysis.statistics.oneway import anova, tukey
+from beholder.analysis.statistics.quasi_f import quasi_f
 from beholder.shared.errors import DataError
 
 finite = st.floats(-100, 100, allow_nan=False, width=32)

@@ -10,18 +10,11 @@ import pytest
 from statsmodels.regression.mixed_linear_model import MixedLM, VCSpec
 from threadpoolctl import threadpool_limits
 
-from beholder.analysis import mixed_model
-from beholder.analysis.inference import (
-    Cells,
-    Fixed,
-    MixedReading,
-    crossed_interval,
-    mixed_reading,
-    quasi_f,
-    sign_of,
-    sound_reading,
-)
-from beholder.analysis.mixed_model import between_heads, components, expected_s, fit_tables, wald_test
+from beholder.analysis.inference import Cells, Fixed, MixedReading, mixed_reading, sign_of, sound_reading
+from beholder.analysis.statistics import mixed_model
+from beholder.analysis.statistics.crossed import crossed_interval
+from beholder.analysis.statistics.mixed_model import between_heads, components, expected_s, fit_tables, wald_test
+from beholder.analysis.statistics.quasi_f import quasi_f
 
 # Where the search stops: standard errors and F agree with the closed form to this share.
 FIT = 1e-3

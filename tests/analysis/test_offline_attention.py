@@ -19,7 +19,8 @@ from beholder.analysis import models
 from beholder.analysis.attention import attend
 from beholder.analysis.gaze_maps import centre_gaussian, coverage, grid_for
 from beholder.shared.arrays import FloatArray
-from beholder.shared.stimuli import Stimulus, bundled_folder, open_picture, read_labels, read_stimuli
+from beholder.shared.stimuli import bundled_folder, open_picture, read_labels, read_stimuli
+from beholder.shared.stimulus import Stimulus
 
 CENTRE_SHARE = 1 / 4.5  # the centre bias of the analysis: SD as a share of the picture's sides
 needs_offline = pytest.mark.skipif(

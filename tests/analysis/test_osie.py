@@ -25,10 +25,11 @@ from beholder.analysis.density import PictureGaze, fit_others
 from beholder.analysis.gaze_maps import area_resample, centre_gaussian, fixation_map, grid_for, smooth, to_map_px
 from beholder.analysis.held_out_sigma import human_sigma, model_sigma, sigmas_to_try
 from beholder.analysis.importing import import_fixations
-from beholder.analysis.inference import complete, crossed_interval, sign_of
+from beholder.analysis.inference import sign_of
 from beholder.analysis.measures import nss
 from beholder.analysis.results import HALF, POOLED, named_maps, read_results
 from beholder.analysis.stages import analyze
+from beholder.analysis.statistics.crossed import complete, crossed_interval
 from beholder.shared.arrays import FloatArray
 from beholder.shared.study import read_study, write_study
 

@@ -19,9 +19,8 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 from beholder.analysis import report
-from beholder.analysis.density import Ratio, Share
 from beholder.analysis.held_out_sigma import SigmaEstimate
-from beholder.analysis.inference import Estimate, GroupContrast, Groups, Inference, SigmaReading, infer, read_inference
+from beholder.analysis.inference import GroupContrast, Groups, Inference, SigmaReading, infer, read_inference
 from beholder.analysis.looks import LEVELS, difference, difference_png, make_looks, map_png, people_map, picture_gaze
 from beholder.analysis.report import make_tables, write_report
 from beholder.analysis.results import (
@@ -33,6 +32,7 @@ from beholder.analysis.results import (
     write_json,
     write_table,
 )
+from beholder.analysis.statistics.crossed import Estimate, Ratio, Share
 from beholder.analysis.wording import (
     between_floor_and_ceiling,
     finding,

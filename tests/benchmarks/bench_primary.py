@@ -72,10 +72,11 @@ from beholder.analysis.attention import attend
 from beholder.analysis.comparisons import UNIFORM_SHARE
 from beholder.analysis.density import fit_centre
 from beholder.analysis.gaze_maps import area_resample, blur_matrix, grid_for, sigma_in_map_px, uniform
-from beholder.analysis.inference import Cells, Fixed, Sound, crossed_interval, sound_reading
+from beholder.analysis.inference import Cells, Fixed, Sound, sound_reading
 from beholder.analysis.measures import auc_map, nss_map, values_at
 from beholder.analysis.models import load
 from beholder.analysis.results import head_name
+from beholder.analysis.statistics.crossed import crossed_interval
 from beholder.experiment.observer import durations_s, map_points
 from beholder.shared.arrays import FloatArray
 from beholder.shared.provenance import digest, versions

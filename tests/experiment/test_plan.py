@@ -16,7 +16,7 @@ from beholder.experiment.session import Command
 from beholder.shared.errors import DataError, StudyError
 from beholder.shared.journal import JournalWriter
 from beholder.shared.screen import Screen
-from beholder.shared.stimuli import Stimulus
+from beholder.shared.stimulus import Stimulus
 from beholder.shared.study import PictureSettings, Study, StudySettings
 
 STIMULI = tuple(Stimulus(f"bag-{n:02d}", Path(f"bag-{n:02d}.png"), 80, 60) for n in range(1, 21))

@@ -25,13 +25,11 @@ import numpy as np
 from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams, VCSpec
 from threadpoolctl import threadpool_limits
 
+from beholder.analysis.statistics.crossed import bounded_df
 from beholder.shared.arrays import FloatArray
 
 # A component below this share of the table's variance is taken to be 0.
 NEGLIGIBLE = 1e-5
-# With fewer participants or pictures Satterthwaite's degrees of freedom claim too much: simultaneous pairs of 12 heads
-# that do not differ erred in 10 % of simulated studies of 5 x 20, 31 % of 4 x 40 and 21 % of 30 x 5.
-FEWEST_LEVELS = 6
 # The log-likelihood that a fit may still lack, by a step of Fisher scoring, and count as converged.
 TOLERANCE = 1e-4
 
@@ -75,19 +73,6 @@ class Components:
     head_by_participant: float
     head_by_picture: float
     residual: float
-
-
-def bounded_df(satterthwaite: float, levels: int) -> float:
-    """Degrees of freedom of a mean over crossed factors, the smaller of which has so many levels.
-
-    At least those of that factor alone, where the approximation claims fewer; and no more than these where there are
-    fewer levels than FEWEST_LEVELS, so that nothing said of few participants rests on the number of pictures.
-
-    >>> bounded_df(40.2, levels=20), bounded_df(40.2, levels=4), bounded_df(3.5, levels=8)
-    (40.2, 3.0, 7.0)
-    """
-    fewer = float(levels - 1)
-    return fewer if levels < FEWEST_LEVELS else max(satterthwaite, fewer)
 
 
 def expected_s(rows: int) -> float:

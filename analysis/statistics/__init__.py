@@ -1,0 +1,1 @@
+"""Arrays of scores in, intervals and tests out: no table, no disk, no model."""

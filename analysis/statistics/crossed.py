@@ -1,0 +1,260 @@
+"""Means of scores with intervals that hold for new participants and new pictures, both at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtr, stdtrit
+
+from beholder.shared.arrays import FloatArray
+
+LEVEL = 0.95
+BOOTSTRAP_DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and its 95 % interval; what cannot be had (one participant, one picture) is None.
+
+    `p` is two-sided, of the mean against 0. `participants` and `pictures` are how many it rests on.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    standard_error: float | None
+    df: float | None
+    p: float | None
+    participants: int
+    pictures: int
+
+
+def complete(scores: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Participants and pictures of (participants, pictures, ...) that have every cell, rows and columns to keep.
+
+    Whoever lacks the largest share of cells is dropped first, participants and pictures alike, until none is missing.
+
+    >>> gap = np.array([[1.0, 2.0], [3.0, 4.0], [np.nan, 6.0]])
+    >>> [kept.tolist() for kept in complete(gap)]
+    [[0, 1], [0, 1]]
+    """
+    missing: NDArray[np.bool_] = np.any(np.isnan(scores).reshape(*scores.shape[:2], -1), axis=2)
+    rows, columns = np.ones(missing.shape[0], dtype=bool), np.ones(missing.shape[1], dtype=bool)
+    in_row, in_column = missing.sum(axis=1), missing.sum(axis=0)
+    if missing.all():
+        return np.array([], dtype=np.intp), np.array([], dtype=np.intp)
+    while in_row.any():
+        n_rows, n_columns = int(rows.sum()), int(columns.sum())
+        # Of two that lack the same share, the one whose loss costs fewer cells goes.
+        if (in_row.max() / n_columns, n_rows) >= (in_column.max() / n_rows, n_columns):
+            gone = int(in_row.argmax())
+            rows[gone], in_row[gone] = False, 0
+            in_column -= missing[gone] & columns
+        else:
+            gone = int(in_column.argmax())
+            columns[gone], in_column[gone] = False, 0
+            in_row -= missing[:, gone] & rows
+    if not (rows.any() and columns.any()):
+        return np.array([], dtype=np.intp), np.array([], dtype=np.intp)
+    return np.flatnonzero(rows), np.flatnonzero(columns)
+
+
+def crossed_interval(scores: FloatArray, confidence: float = LEVEL) -> Estimate:
+    """The mean of (participants, pictures) scores with an interval that holds for new participants and new pictures.
+
+    Satterthwaite's t with the error MS_P + MS_S - MS_PS, never below MS_P or MS_S, and degrees of freedom within
+    `bounded_df`: at least min(P, S) - 1, and exactly these with few participants or pictures.
+    No interval where there is one participant or one picture. Raises ValueError where a cell is missing.
+    Sources: Clark 1973, doi:10.1016/S0022-5371(73)80014-3; Satterthwaite 1946, doi:10.2307/3002019.
+
+    >>> crossed_interval(np.array([[1.0, 2.0], [2.0, 4.0]])).mean
+    2.25
+    """
+    if np.isnan(scores).any() or scores.size == 0:
+        raise ValueError("every participant needs a score on every picture; take a complete subset first")
+    n_participants, n_pictures = scores.shape
+    mean = float(scores.mean())
+    if min(scores.shape) < 2:
+        return Estimate(mean, None, None, None, None, None, n_participants, n_pictures)
+    rows, columns = scores.mean(axis=1), scores.mean(axis=0)
+    residual = scores - rows[:, None] - columns + mean
+    df_p, df_s = n_participants - 1, n_pictures - 1
+    ms_p = n_pictures * float(((rows - mean) ** 2).sum()) / df_p
+    ms_s = n_participants * float(((columns - mean) ** 2).sum()) / df_s
+    ms_ps = float((residual**2).sum()) / (df_p * df_s)
+    error, terms = ms_p + ms_s - ms_ps, [(ms_p, df_p), (ms_s, df_s), (ms_ps, df_p * df_s)]
+    # The sum estimates the variance; where chance puts it below what one factor alone gives, that factor's stands.
+    # Ties are decided by more than rounding: the sum first, then the factor of fewer levels.
+    larger = max(ms_p, ms_s) * (1 - 1e-9)
+    if error < larger:
+        error, df_one = min(((ms, df) for ms, df in terms[:2] if ms >= larger), key=lambda term: term[1])
+        terms = [(error, df_one)]
+    spread = sum(ms**2 / df for ms, df in terms)
+    df = bounded_df(error**2 / spread if spread > 0 else 0.0, min(scores.shape))
+    return t_interval(mean, float(np.sqrt(error / scores.size)), df, confidence, scores.shape)
+
+
+def mean_interval(scores: FloatArray, confidence: float = LEVEL) -> Estimate:
+    """The mean of scores over pictures (pictures,) with a t interval; none with a single picture."""
+    mean, n = float(scores.mean()), len(scores)
+    if n < 2:
+        return Estimate(mean, None, None, None, None, None, 0, n)
+    return t_interval(mean, float(scores.std(ddof=1) / np.sqrt(n)), n - 1, confidence, (0, n))
+
+
+def t_interval(mean: float, se: float, df: float, confidence: float, counts: tuple[int, ...]) -> Estimate:
+    """A mean with Student's t interval from its standard error; `counts` are participants and pictures."""
+    # The functions under stats.t, which itself takes most of the time of an interval to check its arguments.
+    half = se * float(stdtrit(df, 0.5 + confidence / 2))
+    p = float(2 * stdtr(df, -abs(mean) / se)) if se > 0 else None
+    return Estimate(mean, mean - half, mean + half, se, df, p, counts[0], counts[1])
+
+
+def two_way_bootstrap(
+    scores: FloatArray, rng: np.random.Generator, draws: int = BOOTSTRAP_DRAWS, confidence: float = LEVEL
+) -> list[tuple[float, float] | None]:
+    """Percentile intervals of means of (participants, pictures, maps), both drawn with replacement; one a map.
+
+    All maps go through the same draws. None where there is one participant or one picture. Source: Owen 2007,
+    doi:10.1214/07-AOAS122. Of 95 % it covered 92 to 98 % in the benchmark's studies: more where the residual is large,
+    which is drawn twice, less where few pictures differ much.
+    """
+    n_p, n_s, n_maps = scores.shape
+    if min(n_p, n_s) < 2:
+        return [None] * n_maps
+    of_participants, of_pictures = (rng.multinomial(n, np.full(n, 1 / n), size=draws) / n for n in (n_p, n_s))
+    tail = 50 * (1 - confidence)
+    found: list[tuple[float, float] | None] = []
+    for i in range(n_maps):
+        means = ((of_participants @ scores[:, :, i]) * of_pictures).sum(axis=1)
+        low, high = np.percentile(means, [tail, 100 - tail])
+        found.append((float(low), float(high)))
+    return found
+
+
+def groups_interval(first: FloatArray, second: FloatArray, confidence: float = LEVEL) -> Estimate:
+    """The mean of one group less that of another, (participants, pictures) each on the same pictures.
+
+    For new participants of each group and new pictures: participants are nested in groups, pictures crossed with them.
+    Its variance is that of the participants' means and that of the pictures' differences, less what both contain, but
+    never less than either; Satterthwaite's t, with degrees of freedom within `bounded_df`.
+    Raises ValueError where a cell is missing, the pictures differ in number, or there are not two of everything.
+    """
+    if first.shape[1] != second.shape[1] or min(*first.shape, *second.shape) < 2:
+        raise ValueError("groups are compared over two or more participants each, on two or more pictures")
+    if np.isnan(first).any() or np.isnan(second).any():
+        raise ValueError("every participant needs a score on every picture; take a complete subset first")
+    pictures = first.shape[1]
+    people, both = [], []
+    for scores in (first, second):
+        n = len(scores)
+        people.append((float(scores.mean(axis=1).var(ddof=1)) / n, n - 1))
+        residual = scores - scores.mean(axis=1, keepdims=True) - scores.mean(axis=0) + scores.mean()
+        df = (n - 1) * (pictures - 1)
+        both.append((float((residual**2).sum()) / df / (n * pictures), df))
+    difference = first.mean(axis=0) - second.mean(axis=0)
+    of_pictures = (float(difference.var(ddof=1)) / pictures, pictures - 1)
+    of_people = sum(v for v, _ in people)
+    variance = of_people + of_pictures[0] - sum(v for v, _ in both)
+    terms = [*people, of_pictures, *both]
+    if variance < max(of_people, of_pictures[0]):
+        variance, terms = max((of_people, people), (of_pictures[0], [of_pictures]), key=lambda term: term[0])
+    spread = sum(v**2 / df for v, df in terms)
+    df = bounded_df(variance**2 / spread if spread > 0 else 0.0, min(len(first), len(second), pictures))
+    counts = (len(first) + len(second), pictures)
+    return t_interval(float(difference.mean()), float(np.sqrt(variance)), df, confidence, counts)
+
+
+Blank = Literal["", "measure", "floor", "others", "cells", "interval", "room", "not taken"]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of two means with its 95 % interval, over so many participants (0: not by participant) and pictures."""
+
+    ratio: float
+    low: float | None
+    high: float | None
+    participants: int
+    pictures: int
+
+
+def ratio_of_means(top: FloatArray, bottom: FloatArray) -> Ratio:
+    """The mean of `top` by that of `bottom`, (participants, pictures) or (pictures,), by the delta method.
+
+    The interval holds for new participants and pictures (`crossed_interval`), or new pictures alone, of what
+    remains of the numerator when the ratio's share of the denominator is taken from it.
+    Raises ValueError where a value is NaN or the denominator's mean is 0.
+    """
+    if not (np.isfinite(top).all() and np.isfinite(bottom).all() and bottom.mean() != 0):
+        raise ValueError("a ratio of means needs finite values, and a denominator whose mean is not 0")
+    ratio = float(top.mean() / bottom.mean())
+    rest = (top - ratio * bottom) / bottom.mean()
+    e = crossed_interval(rest) if rest.ndim == 2 else mean_interval(rest)
+    low, high = (None if edge is None else ratio + edge for edge in (e.low, e.high))
+    return Ratio(ratio, low, high, e.participants, e.pictures)
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of the way from a floor (0) to the other viewers (1), or why there is none.
+
+    `blank` is empty where there is a ratio. Otherwise: "measure", no map is known to be best by it, so that it has no
+    ceiling; "floor" and "others", these have no score; "cells", no participant and picture has all three scores;
+    "interval", there is one participant or picture; "room", the others are not shown to beat the floor; "not taken".
+    """
+
+    ratio: Ratio | None
+    blank: Blank
+
+
+NOT_TAKEN = Share(None, "not taken")
+
+
+def share_of_the_way(
+    floor: FloatArray | None, score: FloatArray, ceiling: FloatArray | None, closer: Literal["higher", "lower"]
+) -> Share:
+    """How far a map gets from floor (0) to ceiling (1): the ratio of means (score - floor) / (ceiling - floor).
+
+    Three scores (participants, pictures) by one measure, of the same fixations, None or NaN where there are none;
+    `closer` is the measure's direction. Participants or pictures that lack one of the three are left out
+    (`complete`). May be below 0 or above 1. Blank where it means nothing, see `Share`: among others where the
+    ceiling is not above the floor by the 95 % interval of their difference.
+    """
+    if floor is None or np.isnan(floor).all():
+        return Share(None, "floor")
+    if ceiling is None or np.isnan(ceiling).all():
+        return Share(None, "others")
+    sign = 1 if closer == "higher" else -1
+    rows, columns = complete(np.stack([floor, score, ceiling], axis=-1))
+    if not rows.size:
+        return Share(None, "cells")
+    kept = np.ix_(rows, columns)
+    room = sign * (ceiling[kept] - floor[kept])
+    low = crossed_interval(room).low
+    if low is None:
+        return Share(None, "interval")
+    if low <= 0:
+        return Share(None, "room")
+    return Share(ratio_of_means(sign * (score[kept] - floor[kept]), room), "")
+
+
+def bounded_df(satterthwaite: float, levels: int) -> float:
+    """Degrees of freedom of a mean over crossed factors, the smaller of which has so many levels.
+
+    At least those of that factor alone, where the approximation claims fewer; and no more than these where there are
+    fewer levels than FEWEST_LEVELS, so that nothing said of few participants rests on the number of pictures.
+
+    >>> bounded_df(40.2, levels=20), bounded_df(40.2, levels=4), bounded_df(3.5, levels=8)
+    (40.2, 3.0, 7.0)
+    """
+    fewer = float(levels - 1)
+    return fewer if levels < FEWEST_LEVELS else max(satterthwaite, fewer)
+
+
+# With fewer participants or pictures Satterthwaite's degrees of freedom claim too much: simultaneous pairs of 12 heads
+# that do not differ erred in 10 % of simulated studies of 5 x 20, 31 % of 4 x 40 and 21 % of 30 x 5.
+FEWEST_LEVELS = 6
