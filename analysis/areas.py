@@ -17,8 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from beholder.analysis.gaze_maps import coverage
-from beholder.analysis.measures import lift
+from beholder.analysis.alignment.measures import lift
+from beholder.analysis.gaze.maps import coverage
 from beholder.analysis.statistics.crossed import (
     Estimate,
     Ratio,
@@ -108,7 +108,7 @@ def widest_px(mask: NDArray[np.bool_]) -> float:
 def dwell(fixations: pd.DataFrame, pictures: Sequence[AreaPicture]) -> pd.DataFrame:
     """How people's looking is shared out over the parts; DWELL_COLUMNS, sorted by participant, picture and part.
 
-    fixations: `results.FIXATION_COLUMNS`; those not `used` have no part. Participants without a fixation on a picture
+    fixations: `FIXATION_COLUMNS`; those not `used` have no part. Participants without a fixation on a picture
     have no rows for it. Raises ValueError where a fixation used lies off the picture.
     """
     found = []

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from beholder.analysis.results import HALF, POOLED, Condition, Results
+from beholder.analysis.results.study_results import HALF, POOLED, Condition, Results
 from beholder.shared.arrays import FloatArray
 
 Name = TypeVar("Name", bound=Hashable)

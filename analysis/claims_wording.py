@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from beholder.analysis.alignment.measures import MEASURES
 from beholder.analysis.claims import (
     BestSigma,
     Concordance,
@@ -22,9 +23,8 @@ from beholder.analysis.claims import (
 )
 from beholder.analysis.figures import head_label
 from beholder.analysis.inference import Replication, Sound
-from beholder.analysis.measures import MEASURES
 from beholder.analysis.reproduction import Judgement, Row, Verdict
-from beholder.analysis.results import Results, head_name
+from beholder.analysis.results.study_results import Results, head_name
 from beholder.analysis.wording import heads_listed, layer_label, listed, model_of, number, plural, short_label
 
 MOST_HEADS = 4  # that a reason names

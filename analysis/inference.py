@@ -12,9 +12,8 @@
     above_chance  by permuted pictures, all heads and layers of a model at once; by the primary measure, as are
     model_contrasts, windows, groups    between models, over viewing time, between groups of participants
 
-Nothing here draws or writes. How partitions become arrays stands in cells.py, how a mixed model is fitted in
-statistics/mixed_model.py, the test of permuted pictures in statistics/permutation.py, densities in density.py, what is
-between floor and ceiling in statistics/crossed.py, estimates of sigma in held_out_sigma.py.
+Nothing here draws or writes. How partitions become arrays stands in cells.py, what is computed of arrays in
+statistics/, densities in alignment/baselines.py, estimates of sigma in alignment/bandwidth.py.
 """
 
 from __future__ import annotations
@@ -33,6 +32,9 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
+from beholder.analysis.alignment.bandwidth import SigmaEstimate, human_sigma, model_sigma, sigmas_to_try
+from beholder.analysis.alignment.baselines import PictureGaze
+from beholder.analysis.alignment.measures import MEASURES
 from beholder.analysis.cells import (
     SAME_HALF,
     SAME_KIND,
@@ -48,11 +50,8 @@ from beholder.analysis.cells import (
     over_sigma,
     with_equal_counts,
 )
-from beholder.analysis.density import PictureGaze
-from beholder.analysis.gaze_maps import area_resample, grid_for, sigma_in_map_px, to_map_px
-from beholder.analysis.held_out_sigma import SigmaEstimate, human_sigma, model_sigma, sigmas_to_try
-from beholder.analysis.measures import MEASURES
-from beholder.analysis.results import REFERENCES, Results, named_maps
+from beholder.analysis.gaze.maps import area_resample, grid_for, sigma_in_map_px, to_map_px
+from beholder.analysis.results.study_results import REFERENCES, Results, named_maps
 from beholder.analysis.statistics.crossed import (
     LEVEL,
     NOT_TAKEN,
@@ -133,7 +132,7 @@ class MapReading:
 
 @dataclass(frozen=True)
 class Reference:
-    """A map that knows nothing of the trained model, at the fixed sigma: see `results.REFERENCES`.
+    """A map that knows nothing of the trained model, at the fixed sigma: see `study_results.REFERENCES`.
 
     `lead` is by how much the closest head is closer to people than this map (positive), over the same cells.
     """
@@ -454,7 +453,7 @@ class Groups:
 
 @dataclass(frozen=True)
 class SigmaReading:
-    """A sigma estimated by held-out likelihood (held_out_sigma.py): of `people` (model ""), or of a map of a layer."""
+    """A sigma estimated by held-out likelihood (bandwidth.py): of `people` (model ""), or of a map of a layer."""
 
     model: str
     layer: int

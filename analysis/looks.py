@@ -20,12 +20,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from beholder.analysis.alignment.measures import MEASURES
 from beholder.analysis.cells import means_over_participants
 from beholder.analysis.figures import head_label
-from beholder.analysis.gaze_maps import Grid, fixation_map, grid_for, sigma_in_map_px, to_map_px
+from beholder.analysis.gaze.maps import Grid, fixation_map, grid_for, sigma_in_map_px, to_map_px
 from beholder.analysis.inference import Inference
-from beholder.analysis.measures import MEASURES
-from beholder.analysis.results import Results
+from beholder.analysis.results.study_results import Results
 from beholder.analysis.wording import layer_label, number, sigma_text
 from beholder.shared.arrays import FloatArray
 from beholder.shared.stimuli import open_picture

@@ -20,10 +20,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from beholder.analysis import figures, wording
+from beholder.analysis.alignment.measures import MEASURES
 from beholder.analysis.claims import ClaimsFile, claims_files
 from beholder.analysis.claims_wording import claim_columns, claims_sentences
-from beholder.analysis.exclusion import in_words
 from beholder.analysis.figures import REFERENCE_LABELS, head_label
+from beholder.analysis.gaze.exclusion import in_words
 from beholder.analysis.inference import (
     OTHERS,
     REPLICATION_WARNING,
@@ -36,9 +37,15 @@ from beholder.analysis.inference import (
     read_inference,
 )
 from beholder.analysis.looks import Chooser, Look, colour_bar, data_uri, difference_bar, make_looks
-from beholder.analysis.measures import MEASURES
 from beholder.analysis.reproduction import main_layer, reproduce
-from beholder.analysis.results import Results, model_folder, part_of, read_results, results_folder, safe_texts
+from beholder.analysis.results.study_results import (
+    Results,
+    model_folder,
+    part_of,
+    read_results,
+    results_folder,
+    safe_texts,
+)
 from beholder.analysis.statistics.crossed import Estimate, Share
 from beholder.analysis.wording import cell, known_mean, known_median, known_total, layer_label, model_of, sigma_text
 from beholder.shared.stimuli import read_stimuli

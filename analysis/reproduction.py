@@ -39,7 +39,7 @@ from beholder.analysis.claims import (
     heads_of,
 )
 from beholder.analysis.inference import Inference, Lift, Replication, Sound, is_head, sign_of
-from beholder.analysis.results import ModelSummary, Results, head_name
+from beholder.analysis.results.study_results import ModelSummary, Results, head_name
 from beholder.analysis.statistics.crossed import LEVEL
 from beholder.analysis.statistics.multiplicity import holm
 

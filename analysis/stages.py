@@ -24,17 +24,18 @@ import pandas as pd
 import platformdirs
 from numpy.typing import NDArray
 
-from beholder.analysis import models
+from beholder.analysis.alignment.baselines import FEWEST_FIXATIONS, Centre, Others, PictureGaze, fit_centre, fit_others
+from beholder.analysis.alignment.comparison import NOBODY, Elsewhere, Gaze, Job, Maps, compare
+from beholder.analysis.alignment.measures import lift
+from beholder.analysis.attention import models
 from beholder.analysis.claims import ClaimsFile, claims_files
-from beholder.analysis.comparisons import NOBODY, Elsewhere, Gaze, Job, Maps, compare
-from beholder.analysis.density import FEWEST_FIXATIONS, Centre, Others, PictureGaze, fit_centre, fit_others
-from beholder.analysis.exclusion import LIMITS, counted, exclude
-from beholder.analysis.exclusion import remarks as exclusion_remarks
-from beholder.analysis.fixations import RunFixations, fixations_of_import, fixations_of_run, with_other_correction
-from beholder.analysis.gaze_maps import Grid, coverage, grid_for, sigma_in_map_px, to_map_px
-from beholder.analysis.intact import DamagedError, drop, drop_damaged, only_inside, reading, seal, unseal, unseal_report
-from beholder.analysis.measures import lift
-from beholder.analysis.results import (
+from beholder.analysis.gaze.exclusion import LIMITS, counted, exclude
+from beholder.analysis.gaze.exclusion import remarks as exclusion_remarks
+from beholder.analysis.gaze.maps import Grid, coverage, grid_for, sigma_in_map_px, to_map_px
+from beholder.analysis.gaze.session_records import Settings, session_remarks, settings_remarks
+from beholder.analysis.gaze.trials import RunFixations, fixations_of_import, fixations_of_run, with_other_correction
+from beholder.analysis.gaze.windows import in_windows, untimed, windows
+from beholder.analysis.results.study_results import (
     ATTENTION_COLUMNS,
     EVERYBODY,
     FIXATION_COLUMNS,
@@ -59,8 +60,16 @@ from beholder.analysis.results import (
     write_json,
     write_table,
 )
-from beholder.analysis.session_records import Settings, session_remarks, settings_remarks
-from beholder.analysis.viewing_time import in_windows, untimed, windows
+from beholder.analysis.results.sums import (
+    DamagedError,
+    drop,
+    drop_damaged,
+    only_inside,
+    reading,
+    seal,
+    unseal,
+    unseal_report,
+)
 from beholder.analysis.workers import Progress, Runner, runner
 from beholder.shared.arrays import FloatArray
 from beholder.shared.dataset import (
@@ -301,7 +310,7 @@ def conclude(study_folder: Path, progress: Progress = lambda stage, done, total:
 def _conclude(study_folder: Path, progress: Progress) -> Path:
     from beholder.analysis.inference import infer
     from beholder.analysis.report import write_report
-    from beholder.analysis.results import read_results
+    from beholder.analysis.results.study_results import read_results
 
     results = read_results(study_folder)
     claims_files(study_folder, results.study.alignment.claims)  # a mistake there is told before the work
@@ -705,7 +714,7 @@ def _model_facts(job: tuple[str, Path | None]) -> dict[str, Any]:
 
 
 def _attend(job: _AttentionJob) -> None:
-    from beholder.analysis.attention import attend_batch
+    from beholder.analysis.attention.extraction import attend_batch
 
     model, pictures = _loaded(job.model, job.weights), [open_picture(file) for file in job.pictures]
     found = attend_batch(model, pictures, job.layers, job.input_px, with_rollout=job.rollout, device=job.device)
@@ -721,7 +730,7 @@ def _attend(job: _AttentionJob) -> None:
 
 
 def _attend_at_random(job: _RandomJob) -> None:
-    from beholder.analysis.attention import attend_batch
+    from beholder.analysis.attention.extraction import attend_batch
 
     model = models.with_random_weights(job.model, job.seed)
     found: list[NDArray[np.float32]] = []
@@ -834,7 +843,7 @@ def _alignment_stage(
 
 @dataclass(frozen=True)
 class _View:
-    """People's gaze on one picture, on its map's grid; see `comparisons.Job`. `width_deg` is NaN where not known."""
+    """People's gaze on one picture, on its map's grid; see `comparison.Job`. `width_deg` is NaN where not known."""
 
     stimulus: Stimulus
     grid: Grid
@@ -969,7 +978,7 @@ def _job(
 
 @dataclass(frozen=True)
 class _Densities:
-    """Of each picture the centre bias on the other pictures, and where these were looked at (`comparisons.Job.places`);
+    """Of each picture the centre bias on the other pictures, and where these were looked at (`comparison.Job.places`);
     of all, how the other viewers become a density.
     """
 

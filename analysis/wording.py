@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 
 from beholder.analysis import figures
-from beholder.analysis.exclusion import LIMITS, counted, rules
+from beholder.analysis.alignment.measures import MEASURES, Measure
 from beholder.analysis.figures import UNITS, head_label
+from beholder.analysis.gaze.exclusion import LIMITS, counted, rules
 from beholder.analysis.inference import (
     FITTED_CENTRE,
     BestSigma,
@@ -30,8 +31,7 @@ from beholder.analysis.inference import (
     WindowReading,
     is_head,
 )
-from beholder.analysis.measures import MEASURES, Measure
-from beholder.analysis.results import ModelSummary, Results
+from beholder.analysis.results.study_results import ModelSummary, Results
 from beholder.analysis.statistics.crossed import FEWEST_LEVELS, LEVEL, Estimate, Share
 from beholder.analysis.statistics.quasi_f import HeadEffect
 from beholder.shared.study import Study

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rich.progress import TaskID
 
-    from beholder.analysis.importing_gaze import ImportedGaze, NewStudy
+    from beholder.analysis.importing.recordings import ImportedGaze, NewStudy
     from beholder.experiment.preflight import Check
     from beholder.experiment.session import Outcome
     from beholder.shared.errors import Remark
@@ -218,7 +218,7 @@ def import_fixations(
 
     Example: beholder import fixations fixations.csv my-study --images photographs/ --picture-width-deg 24
     """
-    from beholder.analysis import importing as analysis_importing
+    from beholder.analysis.importing import fixation_table as analysis_importing
 
     result = analysis_importing.import_fixations(table, study_folder, images, picture_width_deg, meant or ())
     _show(result.remarks)
@@ -239,10 +239,10 @@ def import_asc(
 
     Example: beholder import asc recordings/ my-study --images photographs/ --screen-cm 53x29.8 --distance-cm 60
     """
-    from beholder.analysis import importing_gaze
+    from beholder.analysis.importing import recordings
 
     new = _new_study(images, screen_px, screen_cm, distance_cm, picture_place)
-    _imported(importing_gaze.import_asc(source, study_folder, new, participant=participant, run=run, meant=meant or ()))
+    _imported(recordings.import_asc(source, study_folder, new, participant=participant, run=run, meant=meant or ()))
 
 
 @importing.command("edf")
@@ -255,10 +255,10 @@ def import_edf(
 
     Example: beholder import edf recordings/ my-study
     """
-    from beholder.analysis import importing_gaze
+    from beholder.analysis.importing import recordings
 
     new = _new_study(images, screen_px, screen_cm, distance_cm, picture_place)
-    _imported(importing_gaze.import_edf(source, study_folder, new, participant=participant, run=run, meant=meant or ()))
+    _imported(recordings.import_edf(source, study_folder, new, participant=participant, run=run, meant=meant or ()))
 
 
 @importing.command("tobii")
@@ -271,12 +271,10 @@ def import_tobii(
 
     Example: beholder import tobii export.tsv my-study --images photographs/ --screen-cm 53x29.8 --distance-cm 65
     """
-    from beholder.analysis import importing_gaze
+    from beholder.analysis.importing import recordings
 
     new = _new_study(images, screen_px, screen_cm, distance_cm, picture_place)
-    _imported(
-        importing_gaze.import_tobii(source, study_folder, new, participant=participant, run=run, meant=meant or ())
-    )
+    _imported(recordings.import_tobii(source, study_folder, new, participant=participant, run=run, meant=meant or ()))
 
 
 @app.command()
@@ -499,7 +497,7 @@ def _print_checks(found: Sequence[Check]) -> None:
 def _new_study(
     images: Path | None, screen_px: str, screen_cm: str, distance_cm: float | None, picture_place: str
 ) -> NewStudy:
-    from beholder.analysis.importing_gaze import NewStudy, place_of, size_of
+    from beholder.analysis.importing.recordings import NewStudy, place_of, size_of
 
     px = size_of("--screen-px", screen_px)
     return NewStudy(images, px and (round(px[0]), round(px[1])), size_of("--screen-cm", screen_cm), distance_cm,

@@ -26,7 +26,7 @@ from PIL import Image, ImageDraw
 from beholder.analysis.areas import AREA_COLUMNS, ATTENTION_AREA_COLUMNS, AreaPicture, areas_table, dwell
 from beholder.analysis.areas import attention as attention_on_parts
 from beholder.analysis.inference import Inference, infer, read_inference
-from beholder.analysis.results import (
+from beholder.analysis.results.study_results import (
     ALIGNMENT_COLUMNS,
     ATTENTION_COLUMNS,
     CHANCE_COLUMNS,

@@ -25,8 +25,8 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, ImageDraw
 
-from beholder.analysis.importing import import_fixations
-from beholder.analysis.importing_gaze import NewStudy, import_asc, import_tobii
+from beholder.analysis.importing.fixation_table import import_fixations
+from beholder.analysis.importing.recordings import NewStudy, import_asc, import_tobii
 from beholder.shared.dataset import beh_runs, fixations_file, read_fixations, read_recording, runs
 from beholder.shared.errors import BeholderError
 from beholder.shared.stimuli import copy_stimuli, read_labels

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from beholder.analysis.intact import SUMS
+from beholder.analysis.results.sums import SUMS
 
 
 def three_scenes(folder: Path) -> Path:

@@ -11,10 +11,10 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from beholder.analysis import alignment
-from beholder.analysis.alignment import MODELS_PER_BLOCK, SIGMAS_PER_BLOCK, Fixations, align
-from beholder.analysis.gaze_maps import Grid, area_resample, fixation_map, smooth
-from beholder.analysis.measures import MEASURES
+from beholder.analysis.alignment import sweep
+from beholder.analysis.alignment.measures import MEASURES
+from beholder.analysis.alignment.sweep import MODELS_PER_BLOCK, SIGMAS_PER_BLOCK, Fixations, align
+from beholder.analysis.gaze.maps import Grid, area_resample, fixation_map, smooth
 from beholder.shared.arrays import FloatArray
 from beholder.shared.study import Smooth
 
@@ -48,7 +48,7 @@ def degenerate(rng: np.random.Generator, grid: Grid) -> FloatArray:
 def one_by_one(
     people: list[Fixations], models: FloatArray, sigmas_px: list[float], smoothed: str
 ) -> dict[str, FloatArray]:
-    """What `align` claims to compute, by gaze_maps.py and measures.py in float64."""
+    """What `align` claims to compute, by maps.py and measures.py in float64."""
     grid = Grid(*models.shape[1:])
     result = {name: np.empty((len(people), len(sigmas_px), len(models))) for name in NAMES}
     for j, sigma in enumerate(sigmas_px):
@@ -224,7 +224,7 @@ IN_A_PROCESS_OF_ITS_OWN = """
 import sys
 from pathlib import Path
 import numpy as np, torch
-from beholder.analysis.alignment import Fixations, align
+from beholder.analysis.alignment.sweep import Fixations, align
 torch.set_num_threads(1)
 height, width, warm_up = (int(argument) for argument in sys.argv[1:])
 for _ in range(warm_up):  # other work before, as a worker of a pool has had
@@ -285,5 +285,5 @@ def test_ssim_by_the_compiled_loop_is_ssim_in_steps(
         return align(people, models, [0.5, 2.0, 9.0], smooth="human", measures=["ssim"], dtype=dtype)["ssim"]
 
     by_kernel = ssim()
-    monkeypatch.setattr(alignment, "_structural_similarity", alignment._ssim_in_steps)
+    monkeypatch.setattr(sweep, "_structural_similarity", sweep._ssim_in_steps)
     assert np.abs(by_kernel - ssim()).max() < error

@@ -18,10 +18,10 @@ from safetensors.torch import save_file
 from scipy.special import erf, softmax
 from torch.utils.flop_counter import FlopCounterMode
 
-from beholder.analysis import attention as attention_module
-from beholder.analysis import models
-from beholder.analysis.attention import Attention, attend, attend_batch, input_size, preprocess
-from beholder.analysis.results import named_maps
+from beholder.analysis.attention import extraction as attention_module
+from beholder.analysis.attention import models
+from beholder.analysis.attention.extraction import Attention, attend, attend_batch, input_size, preprocess
+from beholder.analysis.results.study_results import named_maps
 from beholder.shared.errors import DataError, WeightsError
 
 timm = models.import_timm()

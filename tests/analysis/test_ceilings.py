@@ -12,9 +12,9 @@ import pytest
 from scipy.optimize import linprog
 from scipy.stats import multinomial
 
-from beholder.analysis import measures
-from beholder.analysis.ceilings import Prediction, best_for_similarity, best_map, effective_fixations
-from beholder.analysis.gaze_maps import Grid, centre_gaussian, fixation_map, smooth, uniform
+from beholder.analysis.alignment import measures
+from beholder.analysis.alignment.ceilings import Prediction, best_for_similarity, best_map, effective_fixations
+from beholder.analysis.gaze.maps import Grid, centre_gaussian, fixation_map, smooth, uniform
 from beholder.analysis.statistics.crossed import share_of_the_way
 from beholder.shared.arrays import FloatArray
 

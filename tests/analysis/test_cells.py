@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from beholder.analysis.cells import SAME_KIND, SHUFFLED, at_fixed_sigma, in_windows, joined, over_sigma, to_cells
 from beholder.analysis.inference import infer
-from beholder.analysis.results import POOLED, Results, alignment_path, read_results
+from beholder.analysis.results.study_results import POOLED, Results, alignment_path, read_results
 from beholder.shared.errors import DataError
 
 row = st.tuples(

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from beholder.analysis.alignment import Fixations, align
-from beholder.analysis.gaze_maps import area_resample
+from beholder.analysis.alignment.sweep import Fixations, align
+from beholder.analysis.gaze.maps import area_resample
 from beholder.analysis.inference import sign_of
 from beholder.analysis.statistics.permutation import above_chance
 

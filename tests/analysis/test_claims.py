@@ -46,7 +46,7 @@ from beholder.analysis.reproduction import (
     main_layer,
     reproduce,
 )
-from beholder.analysis.results import Results, head_name, read_results, results_folder, write_json
+from beholder.analysis.results.study_results import Results, head_name, read_results, results_folder, write_json
 from beholder.analysis.statistics.crossed import Estimate
 from beholder.analysis.wording import replication_sentences
 from beholder.shared.errors import StudyError

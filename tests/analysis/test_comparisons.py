@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from beholder.analysis import ceilings, comparisons, gaze_maps, measures
-from beholder.analysis.comparisons import NOBODY, Elsewhere, Gaze, Job, Maps, compare
-from beholder.analysis.density import Centre, Others, PictureGaze, elsewhere_density, others_densities
-from beholder.analysis.gaze_maps import Grid, area_resample, fixation_map
+from beholder.analysis.alignment import ceilings, comparison, measures
+from beholder.analysis.alignment.baselines import Centre, Others, PictureGaze, elsewhere_density, others_densities
+from beholder.analysis.alignment.comparison import NOBODY, Elsewhere, Gaze, Job, Maps, compare
+from beholder.analysis.gaze import maps as gaze_maps
+from beholder.analysis.gaze.maps import Grid, area_resample, fixation_map
 from beholder.shared.study import Study
 
 GRID = Grid(24, 32)
@@ -151,7 +152,7 @@ def test_without_other_pictures_sauc_has_no_ceiling(job: Job) -> None:
 def test_random_weights_are_the_mean_of_the_scores_over_seeds_and_heads(job: Job) -> None:
     row = row_of(fixed_of(job), participant="02", map="random")
     each = [expected(job, 2, area_resample(m, *GRID.shape)) for m in job.random]  # type: ignore[union-attr]
-    by_chance = [m for m in ALL if m not in comparisons.NOT_BY_CHANCE]
+    by_chance = [m for m in ALL if m not in comparison.NOT_BY_CHANCE]
     assert_scores(row, {m: float(np.mean([e[m] for e in each])) for m in by_chance})
     assert np.isnan(row["auc_judd"])
 
@@ -277,7 +278,7 @@ def test_of_many_viewers_the_ceiling_is_computed_in_parts_and_is_the_same(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = fixed_of(job)
-    monkeypatch.setattr("beholder.analysis.comparisons.NUMBERS_AT_ONCE", GRID.height * GRID.width)
+    monkeypatch.setattr("beholder.analysis.alignment.comparison.NUMBERS_AT_ONCE", GRID.height * GRID.width)
     pd.testing.assert_frame_equal(whole, fixed_of(replace(job, fixed_key="g")))
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from beholder.analysis.density import (
+from beholder.analysis.alignment.baselines import (
     Centre,
     Others,
     PictureGaze,
@@ -21,8 +21,8 @@ from beholder.analysis.density import (
     others_densities,
     vertex,
 )
-from beholder.analysis.gaze_maps import Grid, fixation_map, uniform
-from beholder.analysis.measures import information_gain, nss
+from beholder.analysis.alignment.measures import information_gain, nss
+from beholder.analysis.gaze.maps import Grid, fixation_map, uniform
 from beholder.analysis.statistics.crossed import Share, ratio_of_means, share_of_the_way
 
 needs_osie = pytest.mark.skipif(

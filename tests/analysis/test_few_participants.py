@@ -12,7 +12,7 @@ import pytest
 
 from beholder.analysis.inference import read_inference
 from beholder.analysis.report import write_report
-from beholder.analysis.results import read_results, results_folder
+from beholder.analysis.results.study_results import read_results, results_folder
 from beholder.analysis.statistics.crossed import FEWEST_LEVELS, crossed_interval, groups_interval
 from beholder.analysis.statistics.mixed_model import fit_tables
 from beholder.analysis.wording import finding

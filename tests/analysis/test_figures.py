@@ -17,7 +17,7 @@ from PIL import Image
 
 from beholder.analysis import figures
 from beholder.analysis.inference import Inference, read_inference
-from beholder.analysis.results import Results, read_results, results_folder
+from beholder.analysis.results.study_results import Results, read_results, results_folder
 from beholder.analysis.statistics.crossed import Share
 
 SVG = "{http://www.w3.org/2000/svg}"

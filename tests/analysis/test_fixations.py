@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beholder.analysis.fixations import (
+from beholder.analysis.gaze.trials import (
     Fixation,
     detect,
     fixations_of_import,

@@ -26,7 +26,7 @@ from beholder.analysis.cells import (
     pseudo_values,
 )
 from beholder.analysis.inference import Inference, infer, read_inference, sound_reading
-from beholder.analysis.results import (
+from beholder.analysis.results.study_results import (
     CHANCE_COLUMNS,
     EVERYBODY,
     FIXED_COLUMNS,

@@ -11,7 +11,8 @@ from numpy.testing import assert_allclose
 from scipy.ndimage import gaussian_filter
 from scipy.stats import norm
 
-from beholder.analysis.gaze_maps import (
+from beholder.analysis.alignment.measures import auc, auc_judd, shuffled_auc
+from beholder.analysis.gaze.maps import (
     Grid,
     area_resample,
     blur_matrix,
@@ -24,7 +25,6 @@ from beholder.analysis.gaze_maps import (
     to_map_px,
     uniform,
 )
-from beholder.analysis.measures import auc, auc_judd, shuffled_auc
 from beholder.shared.errors import DataError
 from beholder.shared.screen import Screen
 

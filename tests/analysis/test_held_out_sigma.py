@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from beholder.analysis.density import PictureGaze, fit_others, vertex
-from beholder.analysis.gaze_maps import Grid, area_resample, fixation_map, smooth
-from beholder.analysis.held_out_sigma import SigmaEstimate, human_sigma, model_sigma, sigmas_to_try
+from beholder.analysis.alignment.bandwidth import SigmaEstimate, human_sigma, model_sigma, sigmas_to_try
+from beholder.analysis.alignment.baselines import PictureGaze, fit_others, vertex
+from beholder.analysis.gaze.maps import Grid, area_resample, fixation_map, smooth
 from beholder.analysis.inference import infer
-from beholder.analysis.results import attention_path, read_results, write_attention
+from beholder.analysis.results.study_results import attention_path, read_results, write_attention
 
 GRID = Grid(48, 64)
 SIGMAS = np.geomspace(0.8, 8, 14)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from beholder.analysis.importing import import_fixations, participant_labels, read_fixation_csv
+from beholder.analysis.importing.fixation_table import import_fixations, participant_labels, read_fixation_csv
 from beholder.shared.dataset import beh_runs, fixations_file, read_fixations
 from beholder.shared.errors import DataError, StudyError
 from beholder.shared.study import NEW_PRIMARY, read_study

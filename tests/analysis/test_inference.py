@@ -21,7 +21,7 @@ from statsmodels.stats.multitest import multipletests
 
 from beholder.analysis.cells import Cells, Fixed, at_fixed_sigma, to_cells
 from beholder.analysis.inference import Inference, curve, infer, read_inference, replicate, sign_of, sound_reading
-from beholder.analysis.results import POOLED, REFERENCES, Results, results_folder, write_json
+from beholder.analysis.results.study_results import POOLED, REFERENCES, Results, results_folder, write_json
 from beholder.analysis.statistics.crossed import (
     Share,
     complete,

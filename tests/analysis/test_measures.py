@@ -14,8 +14,7 @@ from pysaliency.roc import general_roc, general_rocs_per_positive
 from scipy.stats import wasserstein_distance_nd
 from skimage.metrics import structural_similarity as oracle_ssim
 
-from beholder.analysis.gaze_maps import Grid, centre_gaussian, fixation_map
-from beholder.analysis.measures import (
+from beholder.analysis.alignment.measures import (
     EPSILON,
     MEASURES,
     as_density,
@@ -37,6 +36,7 @@ from beholder.analysis.measures import (
     structural_similarity,
     values_at,
 )
+from beholder.analysis.gaze.maps import Grid, centre_gaussian, fixation_map
 
 Pair = tuple[np.ndarray, np.ndarray]
 

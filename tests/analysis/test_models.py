@@ -19,7 +19,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from beholder.analysis import models
+from beholder.analysis.attention import models
 from beholder.shared.errors import WeightsError
 
 timm = models.import_timm()

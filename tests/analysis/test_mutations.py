@@ -21,8 +21,8 @@ import pytest
 from PIL import Image
 
 from beholder.analysis import stages
-from beholder.analysis.exclusion import exclude
-from beholder.analysis.exclusion import remarks as exclusion_remarks
+from beholder.analysis.gaze.exclusion import exclude
+from beholder.analysis.gaze.exclusion import remarks as exclusion_remarks
 from beholder.shared import dataset
 from beholder.shared.errors import BeholderError, DataError
 from beholder.shared.gaze import no_samples

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from beholder.analysis import models
-from beholder.analysis.attention import attend
-from beholder.analysis.gaze_maps import centre_gaussian, coverage, grid_for
+from beholder.analysis.attention import models
+from beholder.analysis.attention.extraction import attend
+from beholder.analysis.gaze.maps import centre_gaussian, coverage, grid_for
 from beholder.shared.arrays import FloatArray
 from beholder.shared.stimuli import bundled_folder, open_picture, read_labels, read_stimuli
 from beholder.shared.stimulus import Stimulus

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from beholder.analysis.results import read_results
+from beholder.analysis.results.study_results import read_results
 from beholder.analysis.stages import analyze
 from beholder.experiment.simulation import simulate
 from beholder.shared.dataset import create_study

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from beholder.analysis import measures
-from beholder.analysis.alignment import Fixations, align
-from beholder.analysis.gaze_maps import area_resample, grid_for
+from beholder.analysis.alignment import measures
+from beholder.analysis.alignment.sweep import Fixations, align
+from beholder.analysis.gaze.maps import area_resample, grid_for
 from beholder.analysis.inference import read_inference
-from beholder.analysis.results import named_maps
+from beholder.analysis.results.study_results import named_maps
 from beholder.analysis.stages import analyze
 from beholder.experiment.observer import durations_s, map_points
 from beholder.experiment.simulation import simulate
@@ -28,8 +28,8 @@ NEAREST_HEADS_KL = 0.05
 @lru_cache(maxsize=1)
 def attention_maps() -> tuple[dict[str, np.ndarray], ...]:
     """The last layer's maps of the stand-in model on some of the bundled objects, in px of the map."""
-    from beholder.analysis.attention import attend
-    from beholder.analysis.models import load
+    from beholder.analysis.attention.extraction import attend
+    from beholder.analysis.attention.models import load
 
     model = load("offline")
     stimuli = read_stimuli(bundled_folder())[0][:: 20 // N_PICTURES][:N_PICTURES]
@@ -62,7 +62,7 @@ def closest_head(planted: str, seed: int, measure: str, share: float = 1.0) -> s
 
 
 def test_the_heads_differ_by_what_is_stated() -> None:
-    from beholder.analysis.gaze_maps import smooth
+    from beholder.analysis.gaze.maps import smooth
 
     distances = {}
     for maps in attention_maps():

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
-from beholder.analysis.importing import import_fixations
-from beholder.analysis.importing_gaze import ImportedGaze, NewStudy, import_asc, import_tobii
-from beholder.analysis.plausibility import check_fixations
-from beholder.analysis.tobii_files import read_tobii
+from beholder.analysis.importing.fixation_table import import_fixations
+from beholder.analysis.importing.plausibility import check_fixations
+from beholder.analysis.importing.recordings import ImportedGaze, NewStudy, import_asc, import_tobii
+from beholder.analysis.importing.tobii import read_tobii
 from beholder.cli import app
 from beholder.shared.dataset import beh_runs, fixations_file, read_fixations
 from beholder.shared.errors import DataError, StudyError

@@ -10,9 +10,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from beholder.analysis import measures
-from beholder.analysis.density import fit_centre
-from beholder.analysis.gaze_maps import Grid, fixation_map
+from beholder.analysis.alignment import measures
+from beholder.analysis.alignment.baselines import fit_centre
+from beholder.analysis.gaze.maps import Grid, fixation_map
 from beholder.shared.study import NEW_PRIMARY
 
 SIDE, PEOPLE, PICTURES, HEADS = 32, 12, 10, 6

@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 from scipy import special, stats
 
-from beholder.analysis.fixations import fixations_of_run
+from beholder.analysis.gaze.trials import fixations_of_run
 from beholder.experiment.observer import DOT_SCATTER_DEG
 from beholder.experiment.simulation import simulate
 from beholder.shared.dataset import Recording, Run, create_study, read_recording, runs

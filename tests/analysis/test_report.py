@@ -19,11 +19,11 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 from beholder.analysis import report
-from beholder.analysis.held_out_sigma import SigmaEstimate
+from beholder.analysis.alignment.bandwidth import SigmaEstimate
 from beholder.analysis.inference import GroupContrast, Groups, Inference, SigmaReading, infer, read_inference
 from beholder.analysis.looks import LEVELS, difference, difference_png, make_looks, map_png, people_map, picture_gaze
 from beholder.analysis.report import make_tables, write_report
-from beholder.analysis.results import (
+from beholder.analysis.results.study_results import (
     FIXED_COLUMNS,
     Results,
     Setup,

@@ -21,7 +21,7 @@ from PIL import Image
 
 from beholder.analysis.looks import diverging_palette, palette, people_map, picture_gaze
 from beholder.analysis.report import write_report
-from beholder.analysis.results import Results, results_folder
+from beholder.analysis.results.study_results import Results, results_folder
 from beholder.shared.stimuli import read_stimuli
 
 if TYPE_CHECKING:

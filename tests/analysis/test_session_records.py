@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from beholder.analysis.session_records import session_remarks, settings_remarks
+from beholder.analysis.gaze.session_records import session_remarks, settings_remarks
 from beholder.shared.sidecars import EventsSidecar, PhysioSidecar
 from beholder.shared.study import OF_SESSIONS, Study
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from beholder.analysis import stages
-from beholder.analysis.importing import import_fixations
-from beholder.analysis.results import HALF, POOLED, REFERENCES, read_results, results_folder
+from beholder.analysis.importing.fixation_table import import_fixations
+from beholder.analysis.results.study_results import HALF, POOLED, REFERENCES, read_results, results_folder
 from beholder.analysis.stages import VERSION, analyze, chance_blocks, conclude, find, shuffled_partners
 from beholder.experiment.simulation import simulate
 from beholder.shared.dataset import create_study, write_fixations
@@ -123,9 +123,9 @@ def test_every_participant_picture_head_and_sigma_has_its_row(analysed: Path) ->
 
 
 def test_the_tables_hold_what_the_readable_measures_say(analysed: Path) -> None:
-    from beholder.analysis import measures
-    from beholder.analysis.gaze_maps import area_resample, fixation_map, grid_for, sigma_in_map_px, to_map_px
-    from beholder.analysis.results import named_maps
+    from beholder.analysis.alignment import measures
+    from beholder.analysis.gaze.maps import area_resample, fixation_map, grid_for, sigma_in_map_px, to_map_px
+    from beholder.analysis.results.study_results import named_maps
 
     results = read_results(analysed)
     maps = results.attention("offline", 12)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from beholder.analysis.results import results_folder
+from beholder.analysis.results.study_results import results_folder
 from beholder.analysis.stages import analyze, find
 from beholder.experiment.observer import read_densities
 from beholder.experiment.simulation import simulate

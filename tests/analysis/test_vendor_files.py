@@ -25,12 +25,12 @@ import pymovements
 import pytest
 from PIL import Image
 
-from beholder.analysis import importing_gaze
-from beholder.analysis.edf_files import read_edf
-from beholder.analysis.eyelink_files import read_asc
-from beholder.analysis.fixations import fixations_of_run
-from beholder.analysis.importing_gaze import ImportedGaze, NewStudy, import_asc, import_edf, import_tobii
-from beholder.analysis.tobii_files import read_tobii
+from beholder.analysis.gaze.trials import fixations_of_run
+from beholder.analysis.importing import recordings
+from beholder.analysis.importing.eyelink_asc import read_asc
+from beholder.analysis.importing.eyelink_edf import read_edf
+from beholder.analysis.importing.recordings import ImportedGaze, NewStudy, import_asc, import_edf, import_tobii
+from beholder.analysis.importing.tobii import read_tobii
 from beholder.experiment.calibration import point_quality
 from beholder.experiment.devices import Point
 from beholder.shared import dataset, withdrawal
@@ -275,7 +275,7 @@ def test_a_failure_in_mid_writing_leaves_nothing_to_be_recovered(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(importing_gaze.JournalWriter, "append_records", full)
+    monkeypatch.setattr(recordings.JournalWriter, "append_records", full)
     source = asc_file(tmp_path)
     with pytest.raises(DataError, match=r"No space.*nothing is lost"):
         imported(source, images)
@@ -570,9 +570,9 @@ def test_a_geometry_that_contradicts_the_study_is_refused(tmp_path: Path, images
 @pytest.mark.parametrize("text", ["1920", "1920 1080", "0x5", "-3x4", "axb"])
 def test_a_size_is_a_width_and_a_height(text: str) -> None:
     with pytest.raises(StudyError, match=r"--screen-px is .*1920x1080"):
-        importing_gaze.size_of("--screen-px", text)
+        recordings.size_of("--screen-px", text)
     with pytest.raises(StudyError, match="must be centred or filled"):
-        importing_gaze.place_of(text)
+        recordings.place_of(text)
 
 
 def test_a_distance_that_nobody_knows_stays_unknown(tmp_path: Path, images: Path) -> None:

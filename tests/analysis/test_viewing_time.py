@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beholder.analysis.results import FIXATION_COLUMNS
-from beholder.analysis.viewing_time import WINDOW_COLUMNS, Window, in_windows, steps, untimed, windows
+from beholder.analysis.gaze.windows import WINDOW_COLUMNS, Window, in_windows, steps, untimed, windows
+from beholder.analysis.results.study_results import FIXATION_COLUMNS
 from beholder.shared.errors import DataError
 
 

@@ -29,10 +29,10 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from beholder.analysis.attention import attend, attend_batch, input_size, preprocess
-from beholder.analysis.gaze_maps import Grid, centre_gaussian
-from beholder.analysis.measures import kl_divergence
-from beholder.analysis.models import Model, load, with_random_weights
+from beholder.analysis.alignment.measures import kl_divergence
+from beholder.analysis.attention.extraction import attend, attend_batch, input_size, preprocess
+from beholder.analysis.attention.models import Model, load, with_random_weights
+from beholder.analysis.gaze.maps import Grid, centre_gaussian
 
 MODELS = ("offline", "vit_small_patch16_224", "vit_base_patch16_224", "vit_small_patch14_reg4_dinov2")
 BATCH = 8

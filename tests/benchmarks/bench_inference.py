@@ -64,7 +64,7 @@ from threadpoolctl import threadpool_limits
 
 from beholder.analysis.cells import attention_effect
 from beholder.analysis.inference import SHUFFLED, Cells, Fixed, Match, Sound, chance_tests, name_head, sound_reading
-from beholder.analysis.results import head_name
+from beholder.analysis.results.study_results import head_name
 from beholder.analysis.statistics.crossed import Estimate, crossed_interval, two_way_bootstrap
 from beholder.analysis.statistics.oneway import anova
 from beholder.shared.arrays import FloatArray

@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.table import Table
 from safetensors.torch import save_file
 
-from beholder.analysis.models import with_random_weights
+from beholder.analysis.attention.models import with_random_weights
 from beholder.shared.dataset import create_study, write_fixations
 from beholder.shared.study import AlignmentSettings, MapSettings, ModelSettings, PictureSettings, Study, StudySettings
 

@@ -17,7 +17,7 @@ a measure's:
     salient      people follow the picture's edges, which are no head's map: nothing is right, so only what is named
                  is told; the same for "nobody", where the share is 0
 
-Scores are those of comparisons.py at the fixed sigma of 1 degree, `smooth = "human"`; the centre bias of information
+Scores are those of comparison.py at the fixed sigma of 1 degree, `smooth = "human"`; the centre bias of information
 gain and the negatives of shuffled AUC are of 1,000 fixations on the study's other pictures. KL and CC, which take
 longest, are had of the first 18 studies of a case, and without coverage. Each study goes through
 `inference.sound_reading`. Said of each measure, with Monte-Carlo errors:
@@ -67,15 +67,15 @@ from rich.table import Table
 from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude
 from threadpoolctl import threadpool_limits
 
-from beholder.analysis.alignment import Fixations, align
-from beholder.analysis.attention import attend
-from beholder.analysis.comparisons import UNIFORM_SHARE
-from beholder.analysis.density import fit_centre
-from beholder.analysis.gaze_maps import area_resample, blur_matrix, grid_for, sigma_in_map_px, uniform
+from beholder.analysis.alignment.baselines import fit_centre
+from beholder.analysis.alignment.comparison import UNIFORM_SHARE
+from beholder.analysis.alignment.measures import auc_map, nss_map, values_at
+from beholder.analysis.alignment.sweep import Fixations, align
+from beholder.analysis.attention.extraction import attend
+from beholder.analysis.attention.models import load
+from beholder.analysis.gaze.maps import area_resample, blur_matrix, grid_for, sigma_in_map_px, uniform
 from beholder.analysis.inference import Cells, Fixed, Sound, sound_reading
-from beholder.analysis.measures import auc_map, nss_map, values_at
-from beholder.analysis.models import load
-from beholder.analysis.results import head_name
+from beholder.analysis.results.study_results import head_name
 from beholder.analysis.statistics.crossed import crossed_interval
 from beholder.experiment.observer import durations_s, map_points
 from beholder.shared.arrays import FloatArray
@@ -316,7 +316,7 @@ def rest_of(case: Case, some: Pictures, which: NDArray[np.intp], n_participants:
 def scores_of(
     looks: Looks, some: Pictures, which: NDArray[np.intp], layer: int, rng: np.random.Generator, *, of_maps: bool
 ) -> dict[str, FloatArray]:
-    """By measure the scores (participants, pictures, heads) of one layer, as comparisons.py makes them.
+    """By measure the scores (participants, pictures, heads) of one layer, as comparison.py makes them.
 
     of_maps: whether those of maps are among them.
     """

@@ -23,9 +23,9 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from beholder.analysis.importing import import_fixations
-from beholder.analysis.importing_gaze import NewStudy, import_asc, import_tobii
-from beholder.analysis.results import results_folder
+from beholder.analysis.importing.fixation_table import import_fixations
+from beholder.analysis.importing.recordings import NewStudy, import_asc, import_tobii
+from beholder.analysis.results.study_results import results_folder
 from beholder.analysis.stages import analyze, conclude
 from beholder.analysis.workers import THREAD_VARIABLES
 from beholder.experiment.simulation import simulate

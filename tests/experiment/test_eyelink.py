@@ -725,7 +725,9 @@ def test_the_hosts_file_opens_with_trials_and_pictures_in_data_viewers_words(mak
 
 
 def test_the_hosts_file_and_ours_tell_the_same(make_study: MakeStudy) -> None:
-    analysis = pytest.importorskip("beholder.analysis.eyelink_files", reason="the analysis is not installed here")
+    analysis = pytest.importorskip(
+        "beholder.analysis.importing.eyelink_asc", reason="the analysis is not installed here"
+    )
     session = run(make_study(2, **SHORT), Fault("blink", "picture", 2, 0.4, 0.15))
     file = session.edf().with_suffix(".asc")
     file.write_bytes(session.edf().read_bytes())

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from beholder.analysis.results import TRIAL_COLUMNS, read_table, safe_texts, write_table
+from beholder.analysis.results.study_results import TRIAL_COLUMNS, read_table, safe_texts, write_table
 from beholder.shared import dataset
 from beholder.shared.parsing import for_spreadsheets, from_spreadsheets, parse_number
 from beholder.shared.study import Study

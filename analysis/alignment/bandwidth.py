@@ -14,7 +14,7 @@ with replacement would not do for human sigma: a sample of 20 holds some 13 diff
 Which sigmas can be told at all, the data's resolution says (`sigmas_to_try`). Where the likelihood still rises at the
 smallest or largest of them, there is no estimate: sigma is at most, or at least, that one.
 
-Nothing here is random. Not here: the published "best sigma" (inference.py), the ceiling's density (density.py).
+Nothing here is random. Not here: the published "best sigma" (inference.py), the ceiling's density (baselines.py).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from beholder.analysis.density import PictureGaze, kernel_masses, vertex
-from beholder.analysis.gaze_maps import smooth
+from beholder.analysis.alignment.baselines import PictureGaze, kernel_masses, vertex
+from beholder.analysis.gaze.maps import smooth
 from beholder.analysis.statistics.crossed import bounded_df
 from beholder.shared.arrays import FloatArray
 

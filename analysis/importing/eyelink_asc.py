@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from beholder.analysis.vendor_files import (
+from beholder.analysis.importing.vendor_recording import (
     Calibration,
     Detected,
     Message,

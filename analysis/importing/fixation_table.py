@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from beholder.analysis.one_import import ALL_THERE, add, alone, make
-from beholder.analysis.plausibility import check_fixations, meant_of
+from beholder.analysis.importing.one_change import ALL_THERE, add, alone, make
+from beholder.analysis.importing.plausibility import check_fixations, meant_of
 from beholder.shared.arrays import FloatArray
 from beholder.shared.dataset import write_fixation_table
 from beholder.shared.errors import DataError, Remark, StudyError

@@ -18,10 +18,10 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import ValidationError
 
-from beholder.analysis.importing import participant_labels, settings_for_import
-from beholder.analysis.one_import import ALL_THERE, add, alone, make
-from beholder.analysis.plausibility import check_gaze, check_recording, meant_of
-from beholder.analysis.vendor_files import Message, VendorRecording
+from beholder.analysis.importing.fixation_table import participant_labels, settings_for_import
+from beholder.analysis.importing.one_change import ALL_THERE, add, alone, make
+from beholder.analysis.importing.plausibility import check_gaze, check_recording, meant_of
+from beholder.analysis.importing.vendor_recording import Message, VendorRecording
 from beholder.shared.dataset import beholder_version
 from beholder.shared.errors import DataError, Remark, StudyError
 from beholder.shared.gaze import Samples
@@ -111,7 +111,7 @@ def import_asc(
     what is unusual and meant so (see `shared.study.CheckSettings`), which a new study keeps. Raises DataError or
     StudyError, naming file, line and remedy, and writes nothing, where anything is not as it should be.
     """
-    from beholder.analysis.eyelink_files import read_asc
+    from beholder.analysis.importing.eyelink_asc import read_asc
 
     return _import(lambda path: [read_asc(path)], (".asc",), source, study_folder, new, participant, run, meant)
 
@@ -121,7 +121,7 @@ def import_edf(
     meant: Sequence[str] = (),
 ) -> ImportedGaze:  # fmt: skip
     """The same of EyeLink EDF, which needs the package eyelinkio."""
-    from beholder.analysis.edf_files import read_edf
+    from beholder.analysis.importing.eyelink_edf import read_edf
 
     return _import(lambda path: [read_edf(path)], (".edf",), source, study_folder, new, participant, run, meant)
 
@@ -131,7 +131,7 @@ def import_tobii(
     meant: Sequence[str] = (),
 ) -> ImportedGaze:  # fmt: skip
     """The same of Tobii: a Pro Lab export (any number of participants), Titta's HDF5, or a table of SDK columns."""
-    from beholder.analysis.tobii_files import read_tobii
+    from beholder.analysis.importing.tobii import read_tobii
 
     return _import(
         read_tobii, (".tsv", ".csv", ".txt", ".h5", ".hdf5"), source, study_folder, new, participant, run, meant

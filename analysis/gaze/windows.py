@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from beholder.analysis.results import FIXATION_COLUMNS
+from beholder.analysis.results.study_results import FIXATION_COLUMNS
 from beholder.shared.errors import DataError
 
 STEP_S = 1.0
@@ -92,7 +92,7 @@ def steps(shown_s: float, step_s: float = STEP_S) -> tuple[Window, ...]:
 def in_windows(fixations: pd.DataFrame, wanted: Sequence[Window], weight: Literal["duration", "count"]) -> pd.DataFrame:
     """The fixations of each window, one window after the other; WINDOW_COLUMNS.
 
-    fixations: `results.FIXATION_COLUMNS`, onset_s from picture onset.
+    fixations: `study_results.FIXATION_COLUMNS`, onset_s from picture onset.
 
     weight "duration": a fixation has a part in every window that it overlaps, and its row there has the seconds of the
     overlap as duration_s and their beginning as onset_s: looking is shared out as it was spent.

@@ -4,8 +4,8 @@ Everything here is float64 numpy and small enough to be read against its formula
 (height, width) in map pixels. Coordinates are continuous, with the origin at the upper-left CORNER of the picture:
 x runs over [0, width), and the pixel in column c covers [c, c + 1), so that its centre is at c + 0.5.
 
-Not here: finding fixations in samples (fixations.py), comparing two maps (measures.py), comparing very many of them
-(alignment.py).
+Not here: finding fixations in samples (trials.py), comparing two maps (measures.py), comparing very many of them
+(sweep.py).
 """
 
 from __future__ import annotations

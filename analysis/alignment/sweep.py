@@ -32,9 +32,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from beholder.analysis import gaze_maps
-from beholder.analysis.gaze_maps import Grid, blur_matrix, fixation_weights
-from beholder.analysis.measures import (
+from beholder.analysis.alignment.measures import (
     CONSTANT_SPREAD,
     EPSILON,
     SSIM_C1,
@@ -45,6 +43,8 @@ from beholder.analysis.measures import (
     is_constant,
     require_ssim_size,
 )
+from beholder.analysis.gaze import maps as gaze_maps
+from beholder.analysis.gaze.maps import Grid, blur_matrix, fixation_weights
 from beholder.shared.arrays import FloatArray
 from beholder.shared.study import Smooth
 
@@ -266,7 +266,8 @@ def _structural_similarity(humans: Tensor, models: _Prepared) -> Tensor:
 
 
 def _ssim_by_kernel(humans: Tensor, models: _Prepared) -> Tensor:
-    from beholder.analysis.ssim_kernel import ssim_sums  # compiled at its first use, and kept beside the module
+    # Compiled at its first use, and kept beside the module.
+    from beholder.analysis.alignment.ssim_kernel import ssim_sums
 
     scale = 1 / humans.amax(dim=(1, 2))
     centred = ((humans - 1) * scale[:, None, None]).transpose(0, 1).contiguous()

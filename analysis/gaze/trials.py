@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 from scipy.signal import savgol_filter
 
-from beholder.analysis.results import FIXATION_COLUMNS, QUALITY_COLUMNS, TRIAL_COLUMNS
+from beholder.analysis.results.study_results import FIXATION_COLUMNS, QUALITY_COLUMNS, TRIAL_COLUMNS
 from beholder.shared.arrays import FloatArray
 from beholder.shared.dataset import Recording, Run
 from beholder.shared.errors import DataError, Remark

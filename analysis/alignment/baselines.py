@@ -5,9 +5,9 @@
     others    the fixations of everybody else on the same picture, each a Gaussian of a fitted width, and shares of the
               uniform density and of the centre: the ceiling, what people can tell about each other
 
-In the fits every fixation counts once. Positions are in map px (see gaze_maps.py), likelihoods those of the pixels that
+In the fits every fixation counts once. Positions are in map px (see maps.py), likelihoods those of the pixels that
 were fixated. Not here: the map that such a density makes best for a measure (ceilings.py); the width as a finding of
-its own, with its interval (held_out_sigma.py); scores (measures.py).
+its own, with its interval (bandwidth.py); scores (measures.py).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import ndtr
 
-from beholder.analysis.gaze_maps import Grid, blur_matrix, inside, pixel_centres
+from beholder.analysis.gaze.maps import Grid, blur_matrix, inside, pixel_centres
 from beholder.shared.arrays import FloatArray
 
 # No place is impossible: every fitted density has at least this share of the uniform one.
@@ -155,7 +155,7 @@ def kernel_masses(gaze: PictureGaze, sigma_px: float) -> tuple[FloatArray, Float
     """What each viewer's fixations, as Gaussians of `sigma_px`, put into each fixated pixel, and onto the picture.
 
     (fixations, viewers) and (viewers,): sums over the viewer's fixations, not divided by their number. The first by
-    the second, both summed over some viewers, is the density of `gaze_maps.fixation_map` at that pixel.
+    the second, both summed over some viewers, is the density of `maps.fixation_map` at that pixel.
     """
     points = gaze.all_points()
     rows, columns = gaze.fixated_pixels()

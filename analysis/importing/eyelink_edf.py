@@ -1,8 +1,8 @@
 """EyeLink's EDF, read by SR Research's library, which the package eyelinkio carries; not installed with the rest.
 
 The file is read in a process of its own, since that library prints, and may crash on a broken file:
-`python -m beholder.analysis.edf_files FILE.edf RESULT.npz`. eyelinkio's bindings are used, not its reader: that one
-numbers the samples through, and so loses the pauses between trials.
+`python -m beholder.analysis.importing.eyelink_edf FILE.edf RESULT.npz`. eyelinkio's bindings are used, not its reader:
+that one numbers the samples through, and so loses the pauses between trials.
 """
 
 from __future__ import annotations
@@ -20,8 +20,16 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from beholder.analysis.eyelink_files import EYES, KINDS, event_at, message_at, sample_row, whole_recording, without_end
-from beholder.analysis.vendor_files import REFUSED, VendorRecording, read_in_a_child
+from beholder.analysis.importing.eyelink_asc import (
+    EYES,
+    KINDS,
+    event_at,
+    message_at,
+    sample_row,
+    whole_recording,
+    without_end,
+)
+from beholder.analysis.importing.vendor_recording import REFUSED, VendorRecording, read_in_a_child
 from beholder.shared.errors import DataError, Remark
 from beholder.shared.gaze import Eye
 

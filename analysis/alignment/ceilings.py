@@ -2,7 +2,7 @@
 
 No map is best for every measure (Kümmerer, Wallis and Bethge 2018, doi:10.1007/978-3-030-01270-0_47). Here p is the
 density (height, width) that a viewer's fixations are drawn from, each by itself, and h their human map: the sum of the
-fixations' Gaussians g, weighted, divided by its sum (`gaze_maps.fixation_map`). The best map s for a measure has the
+fixations' Gaussians g, weighted, divided by its sum (`maps.fixation_map`). The best map s for a measure has the
 best mean score over such viewers:
 
     nss, auc, auc_judd, ig    p itself, by which these are means over fixations (`best_map` says why)
@@ -23,7 +23,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import gammainccinv
 
-from beholder.analysis.gaze_maps import blur_matrix, pixel_centres
+from beholder.analysis.gaze.maps import blur_matrix, pixel_centres
 from beholder.shared.arrays import FloatArray
 
 # Shapes of gamma distributions at which quantiles are computed; those between are interpolated.

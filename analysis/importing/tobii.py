@@ -26,7 +26,7 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from beholder.analysis.vendor_files import (
+from beholder.analysis.importing.vendor_recording import (
     REFUSED,
     Detected,
     Message,

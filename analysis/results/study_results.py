@@ -34,7 +34,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from beholder.analysis.intact import DamagedError, reading
+from beholder.analysis.results.sums import DamagedError, reading
 from beholder.shared.dataset import BIDS_VERSION, beholder_version
 from beholder.shared.errors import DataError, Remark, WeightsError
 from beholder.shared.parsing import for_spreadsheets, from_spreadsheets

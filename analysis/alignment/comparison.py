@@ -23,11 +23,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from beholder.analysis.ceilings import Prediction, best_map, effective_fixations
-from beholder.analysis.density import Centre, Others, PictureGaze, elsewhere_density, everybodys_mass, others_densities
-from beholder.analysis.gaze_maps import Grid, area_resample, centre_gaussian, fixation_map, smooth, uniform
-from beholder.analysis.measures import MEASURES, auc_judd, earth_movers_distance, nss, values_at
-from beholder.analysis.results import (
+from beholder.analysis.alignment.baselines import (
+    Centre,
+    Others,
+    PictureGaze,
+    elsewhere_density,
+    everybodys_mass,
+    others_densities,
+)
+from beholder.analysis.alignment.ceilings import Prediction, best_map, effective_fixations
+from beholder.analysis.alignment.measures import MEASURES, auc_judd, earth_movers_distance, nss, values_at
+from beholder.analysis.gaze.maps import Grid, area_resample, centre_gaussian, fixation_map, smooth, uniform
+from beholder.analysis.results.study_results import (
     ALIGNMENT_COLUMNS,
     CHANCE_COLUMNS,
     EVERYBODY,
@@ -214,7 +221,7 @@ def _scores(
     blurred: whether sigma blurs the model's maps too where the study says so; densities that have a width of their own
     stay as they are.
     """
-    from beholder.analysis.alignment import Fixations, align
+    from beholder.analysis.alignment.sweep import Fixations, align
 
     people = [Fixations(x, y, w) for x, y, w in gaze.fixations]
     human_px, model_px, how = _sigmas(job, sigma_px, blurred=blurred)
@@ -290,7 +297,7 @@ def _references(job: Job) -> dict[str, FloatArray]:
 
 def _over_sigma(job: Job, measures: Sequence[Measure]) -> pd.DataFrame:
     """The rows of the alignment table."""
-    from beholder.analysis.alignment import Fixations, align
+    from beholder.analysis.alignment.sweep import Fixations, align
 
     references = _references(job)
     stack = np.concatenate([

@@ -1,8 +1,8 @@
 """How alike two maps are: the measures as formulas, in plain float64, to be read beside their sources.
 
-p is the human map and q the model's, over the same pixels. This file is the reference; alignment.py computes the
-same numbers for very many pairs at once. Making the maps is not done here (gaze_maps.py, attention.py), nor is the
-judging of differences (inference.py), nor the fitting of a baseline (density.py).
+p is the human map and q the model's, over the same pixels. This file is the reference; sweep.py computes the
+same numbers for very many pairs at once. Making the maps is not done here (maps.py, extraction.py), nor is the
+judging of differences (inference.py), nor the fitting of a baseline (baselines.py).
 
 Measures at fixations count every fixation once, as the literature does; durations weigh in human maps alone. NSS, AUC,
 shuffled AUC and information gain are means, at the fixated pixels, of a map that depends on the model alone: made once
@@ -21,7 +21,7 @@ from scipy import sparse, stats
 from scipy.ndimage import gaussian_filter
 from scipy.optimize import linprog
 
-from beholder.analysis.gaze_maps import area_resample, grid_for
+from beholder.analysis.gaze.maps import area_resample, grid_for
 from beholder.shared.arrays import FloatArray
 
 EPSILON = 2.2204e-16  # of the MIT saliency benchmark, MATLAB's eps as written there

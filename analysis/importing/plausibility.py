@@ -17,7 +17,7 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 
-from beholder.analysis.vendor_files import Message, VendorRecording
+from beholder.analysis.importing.vendor_recording import Message, VendorRecording
 from beholder.shared.arrays import FloatArray
 from beholder.shared.errors import DataError, StudyError
 from beholder.shared.parsing import shortened

@@ -1,0 +1,1 @@
+"""Human maps and attention maps in, scores out."""

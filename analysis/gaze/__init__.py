@@ -1,0 +1,1 @@
+"""Recordings in, fixations and human maps out."""

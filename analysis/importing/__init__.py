@@ -1,0 +1,1 @@
+"""Other people's files in, a data set out: imports only what is shared."""

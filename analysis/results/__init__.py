@@ -1,0 +1,1 @@
+"""The files between the steps of an analysis: columns, paths, reading and writing."""
