@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from beholder.analysis.alignment.measures import MEASURES
-from beholder.analysis.claims import (
+from beholder.analysis.figures import head_label
+from beholder.analysis.findings.claims import (
     BestSigma,
     Concordance,
     Count,
@@ -21,9 +22,8 @@ from beholder.analysis.claims import (
     Setting,
     Sweep,
 )
-from beholder.analysis.figures import head_label
-from beholder.analysis.inference import Replication, Sound
-from beholder.analysis.reproduction import Judgement, Row, Verdict
+from beholder.analysis.findings.readings import Replication, Sound
+from beholder.analysis.findings.reproduction import Judgement, Row, Verdict
 from beholder.analysis.results.study_results import Results, head_name
 from beholder.analysis.wording import heads_listed, layer_label, listed, model_of, number, plural, short_label
 

@@ -1,4 +1,4 @@
-"""The report's figures: what is drawn, in the house style. Drawing only; numbers come from inference.py.
+"""The report's figures: what is drawn, in the house style. Drawing only; numbers come from findings/readings.py.
 
 Each `draw_...` takes what it shows and returns a matplotlib Figure; `to_svg` and `to_png` turn one into bytes that are
 the same for the same numbers. Colours: perceptually even or from the Okabe-Ito set, safe for colour-blind readers.
@@ -21,7 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from beholder.analysis.alignment.measures import MEASURES
-from beholder.analysis.inference import Curve, Lift, MapReading, Reference, Replication, Sound, WindowReading
+from beholder.analysis.findings.readings import Curve, Lift, MapReading, Reference, Replication, Sound, WindowReading
 from beholder.analysis.statistics.crossed import Estimate
 from beholder.shared.study import ExclusionSettings, LimitSettings
 

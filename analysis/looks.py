@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from beholder.analysis.alignment.measures import MEASURES
-from beholder.analysis.cells import means_over_participants
 from beholder.analysis.figures import head_label
+from beholder.analysis.findings.readings import Inference
+from beholder.analysis.findings.score_arrays import means_over_participants
 from beholder.analysis.gaze.maps import Grid, fixation_map, grid_for, sigma_in_map_px, to_map_px
-from beholder.analysis.inference import Inference
 from beholder.analysis.results.study_results import Results
 from beholder.analysis.wording import layer_label, number, sigma_text
 from beholder.shared.arrays import FloatArray

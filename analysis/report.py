@@ -2,7 +2,8 @@
 
 The page is made from what the analysis left in derivatives/beholder and from the study's pictures; it holds no time and
 no path, so that the same results give the same bytes. Here the parts are put together and written: what was found is
-inference.py's, words are wording.py's, figures figures.py's, maps over pictures looks.py's; templates/ has the page.
+findings/readings.py's, words are wording.py's, figures figures.py's, maps over pictures looks.py's; templates/ has
+the page.
 """
 
 from __future__ import annotations
@@ -21,23 +22,15 @@ from matplotlib.figure import Figure
 
 from beholder.analysis import figures, wording
 from beholder.analysis.alignment.measures import MEASURES
-from beholder.analysis.claims import ClaimsFile, claims_files
 from beholder.analysis.claims_wording import claim_columns, claims_sentences
 from beholder.analysis.figures import REFERENCE_LABELS, head_label
+from beholder.analysis.findings.claims import ClaimsFile, claims_files
+from beholder.analysis.findings.infer import REPLICATION_WARNING, SIGMA_WARNING
+from beholder.analysis.findings.layer import OTHERS
+from beholder.analysis.findings.readings import BestSigma, Inference, MapReading, Replication, Sound, read_inference
+from beholder.analysis.findings.reproduction import main_layer, reproduce
 from beholder.analysis.gaze.exclusion import in_words
-from beholder.analysis.inference import (
-    OTHERS,
-    REPLICATION_WARNING,
-    SIGMA_WARNING,
-    BestSigma,
-    Inference,
-    MapReading,
-    Replication,
-    Sound,
-    read_inference,
-)
 from beholder.analysis.looks import Chooser, Look, colour_bar, data_uri, difference_bar, make_looks
-from beholder.analysis.reproduction import main_layer, reproduce
 from beholder.analysis.results.study_results import (
     Results,
     model_folder,

@@ -28,7 +28,7 @@ from beholder.analysis.alignment.baselines import FEWEST_FIXATIONS, Centre, Othe
 from beholder.analysis.alignment.comparison import NOBODY, Elsewhere, Gaze, Job, Maps, compare
 from beholder.analysis.alignment.measures import lift
 from beholder.analysis.attention import models
-from beholder.analysis.claims import ClaimsFile, claims_files
+from beholder.analysis.findings.claims import ClaimsFile, claims_files
 from beholder.analysis.gaze.exclusion import LIMITS, counted, exclude
 from beholder.analysis.gaze.exclusion import remarks as exclusion_remarks
 from beholder.analysis.gaze.maps import Grid, coverage, grid_for, sigma_in_map_px, to_map_px
@@ -308,7 +308,7 @@ def conclude(study_folder: Path, progress: Progress = lambda stage, done, total:
 
 
 def _conclude(study_folder: Path, progress: Progress) -> Path:
-    from beholder.analysis.inference import infer
+    from beholder.analysis.findings.infer import infer
     from beholder.analysis.report import write_report
     from beholder.analysis.results.study_results import read_results
 
@@ -1164,7 +1164,7 @@ def _areas_stage(
     if key_of(path) == key:
         return
     # Not before: statsmodels comes with it, which no worker needs, nor an analysis that is up to date.
-    from beholder.analysis import areas
+    from beholder.analysis.findings import areas
 
     pictures = [
         areas.AreaPicture(s.name, s.kind, read_labels(s.mask), s.parts, accuracy.get(s.name, np.nan))

@@ -17,10 +17,10 @@ import pandas as pd
 
 from beholder.analysis import figures
 from beholder.analysis.alignment.measures import MEASURES, Measure
+from beholder.analysis.attention.map_names import is_head
 from beholder.analysis.figures import UNITS, head_label
-from beholder.analysis.gaze.exclusion import LIMITS, counted, rules
-from beholder.analysis.inference import (
-    FITTED_CENTRE,
+from beholder.analysis.findings.layer import FITTED_CENTRE
+from beholder.analysis.findings.readings import (
     BestSigma,
     Choice,
     Inference,
@@ -29,8 +29,8 @@ from beholder.analysis.inference import (
     Replication,
     Sound,
     WindowReading,
-    is_head,
 )
+from beholder.analysis.gaze.exclusion import LIMITS, counted, rules
 from beholder.analysis.results.study_results import ModelSummary, Results
 from beholder.analysis.statistics.crossed import FEWEST_LEVELS, LEVEL, Estimate, Share
 from beholder.analysis.statistics.quasi_f import HeadEffect

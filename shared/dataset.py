@@ -33,14 +33,7 @@ from numpy.typing import NDArray
 from beholder.shared.errors import DataError, Remark, StudyError
 from beholder.shared.gaze import SAMPLE, Eye, Samples
 from beholder.shared.inside import inside
-from beholder.shared.journal import (
-    RESERVE,
-    Record,
-    exclusive,
-    join_saved,
-    parse_rows,
-    read_journal,
-)
+from beholder.shared.journal import RESERVE, Record, exclusive, join_saved, parse_rows, read_journal
 from beholder.shared.journal import JournalState as JournalState
 from beholder.shared.journal import journals as journals
 from beholder.shared.labels import Label, label, not_a_label

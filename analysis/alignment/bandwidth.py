@@ -14,7 +14,8 @@ with replacement would not do for human sigma: a sample of 20 holds some 13 diff
 Which sigmas can be told at all, the data's resolution says (`sigmas_to_try`). Where the likelihood still rises at the
 smallest or largest of them, there is no estimate: sigma is at most, or at least, that one.
 
-Nothing here is random. Not here: the published "best sigma" (inference.py), the ceiling's density (baselines.py).
+Nothing here is random. Not here: the published "best sigma" (findings/replication.py), the ceiling's density
+(baselines.py).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ best mean score over such viewers:
     sim                       at every pixel the same quantile of the human map's values
     ssim, emd                 no rule is known (`measures.Measure.no_best_map`)
 
-Which density, and who is scored, is comparisons.py's; fitting it is density.py's.
+Which density, and who is scored, is comparison.py's; fitting it is baselines.py's.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
     chance      at that sigma, gaze against attention on every other picture: means by participant, and by picture
 
 A job is one picture and layer, done in a process of its own; it holds all that goes into the numbers, so that its key
-can say whether they are up to date. The formulas are alignment.py's, measures.py's and density.py's; who asks for which
+can say whether they are up to date. The formulas are sweep.py's, measures.py's and baselines.py's; who asks for which
 jobs is stages.py.
 """
 

@@ -2,7 +2,7 @@
 
 p is the human map and q the model's, over the same pixels. This file is the reference; sweep.py computes the
 same numbers for very many pairs at once. Making the maps is not done here (maps.py, extraction.py), nor is the
-judging of differences (inference.py), nor the fitting of a baseline (baselines.py).
+judging of differences (findings/), nor the fitting of a baseline (baselines.py).
 
 Measures at fixations count every fixation once, as the literature does; durations weigh in human maps alone. NSS, AUC,
 shuffled AUC and information gain are means, at the fixated pixels, of a map that depends on the model alone: made once
@@ -521,3 +521,8 @@ MEASURES: dict[str, Measure] = {
         ),
     )
 }  # fmt: skip
+
+
+def sign_of(measure: str) -> int:
+    """1 where higher scores are closer to people, -1 where lower ones are."""
+    return 1 if MEASURES[measure].closer == "higher" else -1

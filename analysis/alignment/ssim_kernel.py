@@ -3,7 +3,7 @@
 For a pair only the window means of the product of its two maps are new; everything else belongs to one map and is
 given. As separate steps over arrays these take ten passes over memory a pair; here a row of products, its window means
 down and across, and the formula follow each other while the row is in the fastest cache. Compiled by Numba for the
-machine at hand; what is compared with what, and the same in steps for a GPU, is alignment.py's matter.
+machine at hand; what is compared with what, and the same in steps for a GPU, is sweep.py's matter.
 """
 
 from __future__ import annotations

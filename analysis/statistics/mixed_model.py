@@ -13,7 +13,8 @@ Both are tables (participants, pictures) with a mean and two variance components
 REML. A single head, a gain or a difference of two heads is such a table too, with variances of its own. On complete
 data the results are those of the mean squares where these leave no component negative.
 
-Not here: names of heads, corrections for several tests, and the epsilon for heads that vary unequally (inference.py).
+Not here: names of heads, corrections for several tests (findings/layer.py), the epsilon for heads that vary unequally
+(quasi_f.py).
 """
 
 from __future__ import annotations

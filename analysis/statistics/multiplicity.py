@@ -8,11 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from beholder.analysis.statistics.crossed import (
-    LEVEL,
-    Estimate,
-    crossed_interval,
-)
+from beholder.analysis.statistics.crossed import LEVEL, Estimate, crossed_interval
 from beholder.shared.arrays import FloatArray
 
 

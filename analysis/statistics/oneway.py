@@ -9,9 +9,7 @@ import numpy as np
 from scipy import stats
 from statsmodels.stats.multicomp import pairwise_tukeyhsd
 
-from beholder.analysis.statistics.crossed import (
-    LEVEL,
-)
+from beholder.analysis.statistics.crossed import LEVEL
 from beholder.shared.arrays import FloatArray
 
 

@@ -20,16 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beholder.experiment.calibration import Correction, fit_correction, gaze_on_target, show_target, stand
-from beholder.experiment.devices import (
-    Batch,
-    Calibration,
-    ClockPair,
-    CloseReport,
-    Display,
-    Notice,
-    Point,
-    TrackerInfo,
-)
+from beholder.experiment.devices import Batch, Calibration, ClockPair, CloseReport, Display, Notice, Point, TrackerInfo
 from beholder.experiment.trackers.blinks import Blinks
 from beholder.shared.arrays import FloatArray
 from beholder.shared.errors import TrackerError

@@ -23,9 +23,10 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageDraw
 
-from beholder.analysis.areas import AREA_COLUMNS, ATTENTION_AREA_COLUMNS, AreaPicture, areas_table, dwell
-from beholder.analysis.areas import attention as attention_on_parts
-from beholder.analysis.inference import Inference, infer, read_inference
+from beholder.analysis.findings.areas import AREA_COLUMNS, ATTENTION_AREA_COLUMNS, AreaPicture, areas_table, dwell
+from beholder.analysis.findings.areas import attention as attention_on_parts
+from beholder.analysis.findings.infer import infer
+from beholder.analysis.findings.readings import Inference, read_inference
 from beholder.analysis.results.study_results import (
     ALIGNMENT_COLUMNS,
     ATTENTION_COLUMNS,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from beholder.analysis.areas import AREA_COLUMNS, AreaPicture, areas_table, attention, dwell, widest_px
+from beholder.analysis.findings.areas import AREA_COLUMNS, AreaPicture, areas_table, attention, dwell, widest_px
 from beholder.analysis.results.study_results import FIXATION_COLUMNS
 
 NAMES = {1: "body", 2: "handle", 3: "lid"}

@@ -12,8 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beholder.analysis.cells import SAME_KIND, SHUFFLED, at_fixed_sigma, in_windows, joined, over_sigma, to_cells
-from beholder.analysis.inference import infer
+from beholder.analysis.findings.infer import infer
+from beholder.analysis.findings.score_arrays import (
+    SAME_KIND,
+    SHUFFLED,
+    at_fixed_sigma,
+    in_windows,
+    joined,
+    over_sigma,
+    to_cells,
+)
 from beholder.analysis.results.study_results import POOLED, Results, alignment_path, read_results
 from beholder.shared.errors import DataError
 

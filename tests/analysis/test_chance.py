@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from beholder.analysis.alignment.measures import sign_of
 from beholder.analysis.alignment.sweep import Fixations, align
 from beholder.analysis.gaze.maps import area_resample
-from beholder.analysis.inference import sign_of
 from beholder.analysis.statistics.permutation import above_chance
 
 

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beholder.analysis.cells import at_fixed_sigma, attention_effect, pseudo_values
-from beholder.analysis.inference import Inference, Sound, read_inference
+from beholder.analysis.findings.readings import Inference, Sound, read_inference
+from beholder.analysis.findings.score_arrays import at_fixed_sigma, attention_effect, pseudo_values
 from beholder.analysis.report import write_report
 from beholder.analysis.results.study_results import Results, read_results, results_folder
 from beholder.analysis.stages import chance_blocks, picture_halves

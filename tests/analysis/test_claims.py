@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from scipy import stats
 
-from beholder.analysis.cells import Cells
-from beholder.analysis.claims import (
+from beholder.analysis.attention.map_names import is_head
+from beholder.analysis.claims_wording import claim_columns, claims_sentences
+from beholder.analysis.findings.claims import (
     SHIPPED,
     BestSigma,
     Claim,
@@ -30,10 +31,11 @@ from beholder.analysis.claims import (
     read_claims,
     shipped,
 )
-from beholder.analysis.claims_wording import claim_columns, claims_sentences
-from beholder.analysis.inference import Inference, Lift, infer, is_head, lifts, read_inference, replicate
-from beholder.analysis.report import against_paper, make_tables, write_report
-from beholder.analysis.reproduction import (
+from beholder.analysis.findings.infer import infer
+from beholder.analysis.findings.object_lift import lifts
+from beholder.analysis.findings.readings import Inference, Lift, read_inference
+from beholder.analysis.findings.replication import replicate
+from beholder.analysis.findings.reproduction import (
     Judgement,
     Row,
     best_sigma,
@@ -46,6 +48,8 @@ from beholder.analysis.reproduction import (
     main_layer,
     reproduce,
 )
+from beholder.analysis.findings.score_arrays import Cells
+from beholder.analysis.report import against_paper, make_tables, write_report
 from beholder.analysis.results.study_results import Results, head_name, read_results, results_folder, write_json
 from beholder.analysis.statistics.crossed import Estimate
 from beholder.analysis.wording import replication_sentences

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from beholder.analysis.inference import read_inference
+from beholder.analysis.findings.readings import read_inference
 from beholder.analysis.report import write_report
 from beholder.analysis.results.study_results import read_results, results_folder
 from beholder.analysis.statistics.crossed import FEWEST_LEVELS, crossed_interval, groups_interval

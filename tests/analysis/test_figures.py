@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from beholder.analysis import figures
-from beholder.analysis.inference import Inference, read_inference
+from beholder.analysis.findings.readings import Inference, read_inference
 from beholder.analysis.results.study_results import Results, read_results, results_folder
 from beholder.analysis.statistics.crossed import Share
 

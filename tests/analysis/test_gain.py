@@ -15,7 +15,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from beholder.analysis.cells import (
+from beholder.analysis.findings.infer import infer
+from beholder.analysis.findings.layer import sound_reading
+from beholder.analysis.findings.readings import Inference, read_inference
+from beholder.analysis.findings.score_arrays import (
     SAME_KIND,
     SHUFFLED,
     Cells,
@@ -25,7 +28,6 @@ from beholder.analysis.cells import (
     attention_effect,
     pseudo_values,
 )
-from beholder.analysis.inference import Inference, infer, read_inference, sound_reading
 from beholder.analysis.results.study_results import (
     CHANCE_COLUMNS,
     EVERYBODY,

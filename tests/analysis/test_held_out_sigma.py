@@ -14,8 +14,8 @@ from scipy import stats
 
 from beholder.analysis.alignment.bandwidth import SigmaEstimate, human_sigma, model_sigma, sigmas_to_try
 from beholder.analysis.alignment.baselines import PictureGaze, fit_others, vertex
+from beholder.analysis.findings.infer import infer
 from beholder.analysis.gaze.maps import Grid, area_resample, fixation_map, smooth
-from beholder.analysis.inference import infer
 from beholder.analysis.results.study_results import attention_path, read_results, write_attention
 
 GRID = Grid(48, 64)

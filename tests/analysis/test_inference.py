@@ -19,8 +19,12 @@ from scipy import stats
 from statsmodels.stats.anova import AnovaRM
 from statsmodels.stats.multitest import multipletests
 
-from beholder.analysis.cells import Cells, Fixed, at_fixed_sigma, to_cells
-from beholder.analysis.inference import Inference, curve, infer, read_inference, replicate, sign_of, sound_reading
+from beholder.analysis.alignment.measures import sign_of
+from beholder.analysis.findings.infer import infer
+from beholder.analysis.findings.layer import sound_reading
+from beholder.analysis.findings.readings import Inference, read_inference
+from beholder.analysis.findings.replication import curve, replicate
+from beholder.analysis.findings.score_arrays import Cells, Fixed, at_fixed_sigma, to_cells
 from beholder.analysis.results.study_results import POOLED, REFERENCES, Results, results_folder, write_json
 from beholder.analysis.statistics.crossed import (
     Share,

@@ -20,7 +20,8 @@ from pydantic import TypeAdapter
 
 from beholder.analysis import report
 from beholder.analysis.alignment.bandwidth import SigmaEstimate
-from beholder.analysis.inference import GroupContrast, Groups, Inference, SigmaReading, infer, read_inference
+from beholder.analysis.findings.infer import infer
+from beholder.analysis.findings.readings import GroupContrast, Groups, Inference, SigmaReading, read_inference
 from beholder.analysis.looks import LEVELS, difference, difference_png, make_looks, map_png, people_map, picture_gaze
 from beholder.analysis.report import make_tables, write_report
 from beholder.analysis.results.study_results import (

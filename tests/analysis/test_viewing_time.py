@@ -107,7 +107,7 @@ def test_steps_follow_each_other_and_leave_less_than_half_a_step(shown_s: float,
 @settings(max_examples=200, deadline=None)
 @given(st.floats(0.05, 60), st.floats(0.1, 10))
 def test_the_whole_is_the_first_window_and_the_widest(shown_s: float, step_s: float) -> None:
-    """By its width it is told from the others (cells.py)."""
+    """By its width it is told from the others (score_arrays.py)."""
     whole, *beside = windows(shown_s, step_s)
     assert whole == Window(0, shown_s)
     assert all(w.end_s - w.start_s < shown_s for w in beside)

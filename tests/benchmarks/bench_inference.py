@@ -62,8 +62,12 @@ from rich.table import Table
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
-from beholder.analysis.cells import attention_effect
-from beholder.analysis.inference import SHUFFLED, Cells, Fixed, Match, Sound, chance_tests, name_head, sound_reading
+from beholder.analysis.findings.above_chance import Match, chance_tests
+from beholder.analysis.findings.choice import name_head
+from beholder.analysis.findings.infer import SHUFFLED, Cells, Fixed
+from beholder.analysis.findings.layer import sound_reading
+from beholder.analysis.findings.readings import Sound
+from beholder.analysis.findings.score_arrays import attention_effect
 from beholder.analysis.results.study_results import head_name
 from beholder.analysis.statistics.crossed import Estimate, crossed_interval, two_way_bootstrap
 from beholder.analysis.statistics.oneway import anova

@@ -20,7 +20,7 @@ a measure's:
 Scores are those of comparison.py at the fixed sigma of 1 degree, `smooth = "human"`; the centre bias of information
 gain and the negatives of shuffled AUC are of 1,000 fixations on the study's other pictures. KL and CC, which take
 longest, are had of the first 18 studies of a case, and without coverage. Each study goes through
-`inference.sound_reading`. Said of each measure, with Monte-Carlo errors:
+`layer.sound_reading`. Said of each measure, with Monte-Carlo errors:
 
     first        the planted head is ranked closest to people
     set          it is among the closest and those that cannot be told from it
@@ -73,8 +73,10 @@ from beholder.analysis.alignment.measures import auc_map, nss_map, values_at
 from beholder.analysis.alignment.sweep import Fixations, align
 from beholder.analysis.attention.extraction import attend
 from beholder.analysis.attention.models import load
+from beholder.analysis.findings.infer import Cells, Fixed
+from beholder.analysis.findings.layer import sound_reading
+from beholder.analysis.findings.readings import Sound
 from beholder.analysis.gaze.maps import area_resample, blur_matrix, grid_for, sigma_in_map_px, uniform
-from beholder.analysis.inference import Cells, Fixed, Sound, sound_reading
 from beholder.analysis.results.study_results import head_name
 from beholder.analysis.statistics.crossed import crossed_interval
 from beholder.experiment.observer import durations_s, map_points

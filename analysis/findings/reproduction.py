@@ -20,7 +20,9 @@ import numpy as np
 from scipy import stats
 from scipy.special import stdtr
 
-from beholder.analysis.claims import (
+from beholder.analysis.alignment.measures import sign_of
+from beholder.analysis.attention.map_names import is_head
+from beholder.analysis.findings.claims import (
     BestSigma,
     Claim,
     Claims,
@@ -38,7 +40,7 @@ from beholder.analysis.claims import (
     Sweep,
     heads_of,
 )
-from beholder.analysis.inference import Inference, Lift, Replication, Sound, is_head, sign_of
+from beholder.analysis.findings.readings import Inference, Lift, Replication, Sound
 from beholder.analysis.results.study_results import ModelSummary, Results, head_name
 from beholder.analysis.statistics.crossed import LEVEL
 from beholder.analysis.statistics.multiplicity import holm

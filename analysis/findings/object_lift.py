@@ -1,0 +1,40 @@
+"""The model's attention on the object. It is the same for everybody, so its intervals are over pictures alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from beholder.analysis.attention.map_names import is_head
+from beholder.analysis.findings.readings import Lift
+from beholder.analysis.statistics.crossed import mean_interval
+from beholder.analysis.statistics.multiplicity import holm
+
+
+def lifts(table: pd.DataFrame) -> tuple[Lift, ...]:
+    """Attention on the object by map; pictures without a mask have no part."""
+    masked = table.dropna(subset=["lift_pp"])
+    found = []
+    for model, layer, name in sorted(
+        {(str(m), int(n), str(k)) for m, n, k in masked[["model", "layer", "map"]].to_numpy()}
+    ):
+        part = masked[(masked["model"] == model) & (masked["layer"] == layer) & (masked["map"] == name)]
+        inside, outside, area, lift = (
+            mean_interval(part[c].to_numpy(dtype=np.float64)) for c in ("inside", "outside", "area", "lift_pp")
+        )
+        found.append(Lift(model, layer, name, inside, outside, area, lift))
+    return tuple(_with_holm_of_lifts(found))
+
+
+def _with_holm_of_lifts(found: Sequence[Lift]) -> list[Lift]:
+    corrected = list(found)
+    for layer in dict.fromkeys((x.model, x.layer) for x in found):
+        heads = [i for i, x in enumerate(found) if (x.model, x.layer) == layer and is_head(x.map)]
+        known = [p for i in heads if (p := found[i].lift_pp.p) is not None]
+        if len(known) == len(heads):
+            for i, p in zip(heads, holm(known), strict=True):
+                corrected[i] = replace(found[i], lift_p_holm=p)
+    return corrected

@@ -1,0 +1,452 @@
+"""What is said of a study, as dataclasses: what `infer` finds, inference.json holds, and the report tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from beholder.analysis.alignment.bandwidth import SigmaEstimate
+from beholder.analysis.statistics.crossed import LEVEL, NOT_TAKEN, Estimate, Share
+from beholder.analysis.statistics.mixed_model import Components
+from beholder.analysis.statistics.multiplicity import Contrast
+from beholder.analysis.statistics.oneway import Anova, TukeyPair
+from beholder.analysis.statistics.quasi_f import HeadEffect
+from beholder.shared.errors import DataError, Remark
+
+
+@dataclass(frozen=True)
+class MapReading:
+    """One map of the model at the fixed sigma: its score, the score of its attention on other pictures, the gain.
+
+    `gain` is positive where the map is closer to people than its own attention on other pictures is, whichever the
+    measure's direction; `gain_p_holm` is corrected over the heads. Both are None where no pictures were shuffled.
+    `same_kind` and `gain_same_kind` are the same with other pictures of the same kind alone. `p_above_chance` is by
+    permuted pictures, adjusted for all heads and layers of the model (see `ChanceTest`); by the primary measure alone.
+    `share` is how far the map gets from its own attention on other pictures (0) to the other viewers (1). Heads have
+    different floors, so that these do not compare; `share_over_centre` has the fitted centre bias for everybody's floor
+    and is negative where the map is farther from people than that. Both say why they are blank (`crossed.Share`).
+    `inside` is the score within the object alone, `pooled` that of the map of all people together, over pictures alone.
+    `bootstrap` and `gain_bootstrap` are 95 % percentile intervals of the score and the gain, participants and pictures
+    drawn anew, beside the intervals proper; None except for heads by the primary measure in the layers shown.
+    """
+
+    map: str
+    value: Estimate
+    shuffled: Estimate | None
+    gain: Estimate | None
+    gain_p_holm: float | None = None
+    bootstrap: tuple[float, float] | None = None
+    gain_bootstrap: tuple[float, float] | None = None
+    same_kind: Estimate | None = None
+    gain_same_kind: Estimate | None = None
+    p_above_chance: float | None = None
+    share: Share = NOT_TAKEN
+    share_over_centre: Share = NOT_TAKEN
+    inside: Estimate | None = None
+    pooled: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A map that knows nothing of the trained model, at the fixed sigma: see `study_results.REFERENCES`.
+
+    `lead` is by how much the closest head is closer to people than this map (positive), over the same cells.
+    """
+
+    map: str
+    value: Estimate
+    lead: Estimate
+
+
+@dataclass(frozen=True)
+class MixedReading:
+    """The mixed model over every cell (participant x picture) that has a score for all heads, where others are missing.
+
+    `rows` are its scores, `cells` x heads; `cells_missing` is how many more cells the participants and pictures that it
+    has would make. `head_effect` is Wald's F, both degrees of freedom multiplied by epsilon. `heads` stand in the order
+    of their numbers and have no `shuffled`; `contrasts` are those with the closest head, corrected for all pairs, since
+    the scores chose the closest; `ranked` and `ties` as in `Sound`. `trouble` says in words which fits did not
+    converge; empty where all did.
+    """
+
+    participants: int
+    pictures: int
+    cells: int
+    cells_missing: int
+    rows: int
+    head_effect: HeadEffect
+    heads: tuple[MapReading, ...]
+    ranked: tuple[str, ...]
+    ties: tuple[str, ...]
+    contrasts: tuple[Contrast, ...]
+    components: Components
+    trouble: str
+
+
+@dataclass(frozen=True)
+class OnLogs:
+    """The heads' order and differences by the logarithm of a score that is skewed, beside those by the score itself.
+
+    Divergences have a long tail, longer for sharp heads: of log-normal scores with unequal skew some pair was declared
+    different in 11 % of simulated studies, and the interval of a mean held it in 90 %.
+    """
+
+    ranked: tuple[str, ...]
+    ties: tuple[str, ...]
+    head_effect: HeadEffect | None
+
+
+@dataclass(frozen=True)
+class Sound:
+    """One model, layer and measure at the fixed sigma, participants and pictures both random.
+
+    `heads` stand in the order of their numbers, `ranked` from the closest to people to the farthest. `ties` are the
+    heads that cannot be told from the closest. `summaries` are maps over heads, such as their mean;
+    `leads_over_summaries` by how much the closest head is closer to people (positive) than each, over the same cells.
+    `share_of_centre` is how far the fitted centre bias gets on the closest head's way from its attention on other
+    pictures to the other viewers. `other_viewers` is how many others predict a viewer, on the picture with the fewest
+    and on that with the most; None where there is no ceiling.
+    `head_effect` and `contrasts` are None and empty with one head, one participant or one picture.
+    `head_effect_p_holm` is the head effect's p corrected by Holm: for the primary measure over the model's layers (None
+    with one), for the others over layers and measures together. `mixed` is None where no cell is missing, and for other
+    than the primary measure in the layers shown. `inside_uniform` is an even spread over the object, scored within it:
+    the floor of the maps' `inside`. `on_logs` is the same of the logarithms of a divergence; None for other measures.
+    """
+
+    model: str
+    layer: int
+    measure: str
+    primary: bool
+    sigma: float
+    sigma_unit: str
+    heads: tuple[MapReading, ...]
+    summaries: tuple[MapReading, ...]
+    references: tuple[Reference, ...]
+    ranked: tuple[str, ...]
+    ties: tuple[str, ...]
+    head_effect: HeadEffect | None
+    gain_effect: HeadEffect | None
+    contrasts: tuple[Contrast, ...]
+    head_effect_p_holm: float | None = None
+    mixed: MixedReading | None = None
+    inside_uniform: Estimate | None = None
+    on_logs: OnLogs | None = None
+    leads_over_summaries: tuple[Estimate, ...] = ()
+    share_of_centre: Share = NOT_TAKEN
+    other_viewers: tuple[int, int] | None = None
+
+    @property
+    def best(self) -> MapReading:
+        """The head closest to people."""
+        return self.head(self.ranked[0])
+
+    @property
+    def worst(self) -> MapReading:
+        """The head farthest from people."""
+        return self.head(self.ranked[-1])
+
+    def head(self, name: str) -> MapReading:
+        """The reading of one head, by its `map`."""
+        return next(h for h in self.heads if h.map == name)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A mean score over sigma, its SD over participants x pictures, and where it is best; None where undefined, as is
+    the best of one sigma.
+
+    `at_edge`: the best is the first or last sigma of the sweep, which is then no optimum but where the sweep ended.
+    """
+
+    map: str
+    mean: tuple[float | None, ...]
+    sd: tuple[float | None, ...]
+    best_sigma: float | None
+    at_edge: bool
+
+
+@dataclass(frozen=True)
+class BestSigma:
+    """The best sigmas of single participants and pictures: each has its own curve, the mean over heads.
+
+    Mean, SD and SE (SD / sqrt(cells)) are over the `cells`, participants x pictures that have a curve; SD and SE are
+    None with one. `at_edge` is how many of them are best at the first or last sigma of the sweep, so that theirs is no
+    optimum. As all of the replication, the SE takes every participant and picture as a replicate.
+    """
+
+    mean: float
+    sd: float | None
+    se: float | None
+    cells: int
+    at_edge: int
+
+
+@dataclass(frozen=True)
+class Replication:
+    """The published analysis of one model, layer and measure.
+
+    `best_sigma_mean`, `_sd` and `_se` are over heads; `sigma` is the swept value nearest to that mean, at which ANOVA
+    and Tukey's HSD are done, the latter only in the layer shown of each model. `ranked` goes from the closest head to
+    the farthest there. `over_cells` is the best sigma over participants x pictures; None where there is no sweep, or
+    no participant and picture with a score of every head. Where there is but one sigma, that is `sigma`, and none of
+    them is best.
+    """
+
+    model: str
+    layer: int
+    measure: str
+    sigmas: tuple[float, ...]
+    sigma_unit: str
+    curves: tuple[Curve, ...]
+    mean_curve: Curve
+    shuffled_curve: Curve | None
+    best_sigma_mean: float | None
+    best_sigma_sd: float | None
+    best_sigma_se: float | None
+    sigma: float
+    ranked: tuple[str, ...]
+    anova: Anova | None
+    tukey: tuple[TukeyPair, ...]
+    over_cells: BestSigma | None = None
+
+    @property
+    def swept(self) -> bool:
+        """Whether there are several sigmas, of which one can be best."""
+        return len(self.sigmas) > 1
+
+
+@dataclass(frozen=True)
+class Lift:
+    """Attention on the object, of one map of one layer: shares of attention and of area, and the lift in pp.
+
+    `lift_p_holm` is the p of `lift_pp` against 0, corrected by Holm over the heads of the layer; None for other maps
+    than heads, and where a head of the layer has no p.
+    """
+
+    model: str
+    layer: int
+    map: str
+    inside: Estimate
+    outside: Estimate
+    area: Estimate
+    lift_pp: Estimate
+    lift_p_holm: float | None = None
+
+
+@dataclass(frozen=True)
+class ChanceTest:
+    """Is any head of any layer of a model closer to people on the picture they saw than on others? (`permutation`)
+
+    By the primary measure, all heads and layers tested at once: `p` is that of the largest standardised gain, which is
+    that of head `map` of `layer`, `z` its size and `gain` the gain itself; None where nothing could be tested. `maps`
+    is how many were tested. No p can be below `smallest_p`.
+    """
+
+    model: str
+    measure: str
+    p: float | None
+    map: str
+    layer: int
+    z: float | None
+    gain: float | None
+    maps: int
+    participants: int
+    pictures: int
+    permutations: int
+    exact: bool
+    smallest_p: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The head of a model that is named: of all layers, the one whose score by the primary measure is the closest.
+
+    `reading` has its figures on the pictures `estimated_on`. Where heads are chosen on half of the pictures these are
+    the other half, and `chosen_on` names the half; else both are empty, and all pictures serve both. `p` says how
+    likely such a gain over chance is for permuted pictures, corrected for all heads and layers among which it was
+    chosen; None where it was not tested. `ties` are the heads of any layer, as (layer, map) from the closest on, that
+    cannot be told from it, simultaneously over all pairs of candidates (of a head that other pictures chose: over its
+    own pairs); None where that cannot be tested. There were so many `candidates`, in so many `layers`.
+    """
+
+    model: str
+    layer: int
+    map: str
+    reading: MapReading
+    p: float | None
+    ties: tuple[tuple[int, str], ...] | None
+    candidates: int
+    layers: int
+    chosen_on: tuple[str, ...] = ()
+    estimated_on: tuple[str, ...] = ()
+
+    @property
+    def above_chance(self) -> bool:
+        """Whether it may be said that the head is closer to people on the pictures they saw than on others."""
+        gain = self.reading.gain
+        return gain is not None and gain.mean > 0 and self.p is not None and self.p < 1 - LEVEL
+
+
+@dataclass(frozen=True)
+class ModelContrast:
+    """Two models by the primary measure: by how much the first is closer to people (positive) than the second.
+
+    What is compared is the mean of the heads in the last layer analysed, which no data chose: its score, or its gain
+    over chance (`of`). low, high and p are simultaneous over all pairs of models.
+    """
+
+    of: Literal["score", "gain"]
+
+    first: str
+    first_layer: int
+    second: str
+    second_layer: int
+    difference: float
+    low: float
+    high: float
+    df: float
+    p: float
+
+
+@dataclass(frozen=True)
+class WindowReading:
+    """The primary measure in one window of viewing time, of a layer shown: the heads and their mean, `value` alone.
+
+    `references` are `centre-fitted` and, where there are any, `others`; `fixations` is their mean number a participant
+    and picture. Participants' maps depend on how many fixations they are made of, so windows of different lengths are
+    not compared.
+    """
+
+    model: str
+    layer: int
+    start_s: float
+    end_s: float
+    heads: tuple[MapReading, ...]
+    references: tuple[MapReading, ...]
+    fixations: float
+    participants: int
+    pictures: int
+
+
+@dataclass(frozen=True)
+class GroupContrast:
+    """Two groups of participants and one map: by how much it is closer to the first group (positive).
+
+    Both have as many fixations on a picture. `of`: by its score, or by its gain over chance. `means` are of the first
+    and of the second group. low and high: 95 %, participants (of either group) and pictures random; `p_holm` is
+    corrected over the heads (None for their mean).
+    """
+
+    of: Literal["score", "gain"]
+    model: str
+    layer: int
+    map: str
+    first: str
+    second: str
+    means: tuple[float, float]
+    difference: float
+    low: float | None
+    high: float | None
+    df: float | None
+    p: float | None
+    p_holm: float | None
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Groups of participants, by a column of participants.tsv, by the primary measure in the layers shown.
+
+    `sizes` are participants by group in the comparison; `fixations` how many each of them has on a picture, the mean
+    over pictures; `left_out` how many participants x pictures had too few.
+    """
+
+    column: str
+    sizes: dict[str, int]
+    fixations: float
+    left_out: int
+    contrasts: tuple[GroupContrast, ...]
+
+
+@dataclass(frozen=True)
+class SigmaReading:
+    """A sigma estimated by held-out likelihood (bandwidth.py): of `people` (model ""), or of a map of a layer."""
+
+    model: str
+    layer: int
+    map: str
+    unit: str
+    estimate: SigmaEstimate
+
+
+@dataclass(frozen=True)
+class Inference:
+    """All that is said of a study; `primary` is the measure set beforehand, `remarks` what had to be left out.
+
+    `other_drift`: the layers shown, by the primary measure, with the correction of drift that the study did not choose;
+    empty where no drift is known. `half`: by NSS, the map of the first half of the viewers for the fixations of the
+    others, over pictures. `choices`: of each model, the head that is named.
+    """
+
+    primary: str
+    level: float
+    sound: tuple[Sound, ...]
+    replication: tuple[Replication, ...]
+    lifts: tuple[Lift, ...]
+    other_drift: tuple[Sound, ...]
+    remarks: tuple[Remark, ...]
+    above_chance: tuple[ChanceTest, ...] = ()
+    model_contrasts: tuple[ModelContrast, ...] = ()
+    windows: tuple[WindowReading, ...] = ()
+    groups: Groups | None = None
+    sigmas: tuple[SigmaReading, ...] = ()
+    half: Estimate | None = None
+    choices: tuple[Choice, ...] = ()
+
+    @property
+    def replicated(self) -> str:
+        """The measure by which the replication is told: the primary one; where that was not taken over sigma KL, as in
+        the published study, or the first that was; empty where none was.
+        """
+        known = [r.measure for r in self.replication]
+        return next((m for m in (self.primary, "kl", *known) if m in known), "")
+
+    def primary_of(self, model: str, layer: int) -> Sound:
+        """The sound reading of one layer by the primary measure."""
+        return next(s for s in self.sound if s.primary and (s.model, s.layer) == (model, layer))
+
+    def shown(self) -> tuple[Sound, ...]:
+        """By the primary measure, of each model the layer of the head that is named."""
+        return tuple(self.primary_of(c.model, c.layer) for c in self.choices)
+
+    def main(self) -> Sound:
+        """What the first sentence speaks of: the layer shown of the first model."""
+        return self.shown()[0]
+
+    def measures_of(self, reading: Sound) -> tuple[Sound, ...]:
+        """Every measure of the layer that `reading` is of."""
+        return tuple(s for s in self.sound if (s.model, s.layer) == (reading.model, reading.layer))
+
+    def replications_of(self, reading: Sound) -> tuple[Replication, ...]:
+        """The published analysis of the layer that `reading` is of, by measure."""
+        return tuple(r for r in self.replication if (r.model, r.layer) == (reading.model, reading.layer))
+
+    def other_drift_of(self, reading: Sound) -> Sound | None:
+        """The layer that `reading` is of, with the other choice of the correction of drift."""
+        return next((s for s in self.other_drift if (s.model, s.layer) == (reading.model, reading.layer)), None)
+
+    def lifts_of(self, reading: Sound) -> tuple[Lift, ...]:
+        """Attention on the object in the layer that `reading` is of."""
+        return tuple(x for x in self.lifts if (x.model, x.layer) == (reading.model, reading.layer))
+
+
+def read_inference(results_folder: Path) -> Inference:
+    """What `infer` found, as written to inference.json. Raises DataError where it is absent or of another version."""
+    path = results_folder / "inference.json"
+    try:
+        return TypeAdapter(Inference).validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f'{path} cannot be used ({reason}): run "beholder analyze" on the study again.') from None

@@ -1,0 +1,34 @@
+"""The primary measure in windows of viewing time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from beholder.analysis.attention.map_names import is_head
+from beholder.analysis.findings.readings import MapReading, Sound, WindowReading
+from beholder.analysis.findings.score_arrays import in_windows
+from beholder.analysis.results.study_results import REFERENCES, Results
+from beholder.analysis.statistics.crossed import complete, crossed_interval
+
+
+def read_windows(results: Results, reading: Sound) -> tuple[WindowReading, ...]:
+    """The primary measure in each window of time that at least half of the pictures have, the whole left out."""
+    found = []
+    for window in in_windows(results, reading.model, reading.layer, reading.measure):
+        cells = window.cells
+        heads = [m for m in cells.maps if is_head(m)]
+        kept = complete(np.stack([cells.at(h, reading.sigma) for h in heads], axis=2))
+        if not kept[0].size:
+            continue
+        readings = {
+            name: MapReading(name, crossed_interval(value), None, None)
+            for name in cells.maps
+            if not np.isnan(value := cells.at(name, reading.sigma)[np.ix_(*kept)]).any()
+        }
+        found.append(WindowReading(
+            model=reading.model, layer=reading.layer, start_s=window.start_s, end_s=window.end_s,
+            heads=tuple(r for name, r in readings.items() if name not in REFERENCES),
+            references=tuple(r for name, r in readings.items() if name in REFERENCES),
+            fixations=window.fixations, participants=len(kept[0]), pictures=len(kept[1]),
+        ))  # fmt: skip
+    return tuple(found)
