@@ -309,7 +309,7 @@ def report(study_folder: StudyFolder) -> None:
 
     Example: beholder report my-study
     """
-    from beholder.analysis.stages import conclude
+    from beholder.analysis.pipeline.analyze import conclude
 
     with _Bars() as progress:
         path = conclude(study_folder, progress)
@@ -428,12 +428,13 @@ def _analyze(
     study_folder: Path, models: Sequence[str], weights: Path | None, workers: int | None, cluster: str | None = None,
     device: str = "cpu",
 ) -> None:  # fmt: skip
-    from beholder.analysis import stages
+    from beholder.analysis.pipeline.analyze import analyze as bring_up_to_date
+    from beholder.analysis.pipeline.find import find
 
-    found = stages.find(study_folder)
+    found = find(study_folder)
     _say(f"{len(found.recordings)} recordings, {len(found.imports)} imported tables, {len(found.stimuli)} pictures")
     with _Bars() as progress:
-        result = stages.analyze(
+        result = bring_up_to_date(
             study_folder, model_names=models, weights=weights, workers=workers, cluster=cluster, device=device,
             found=found, progress=progress,
         )  # fmt: skip

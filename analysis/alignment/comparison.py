@@ -8,7 +8,7 @@
 
 A job is one picture and layer, done in a process of its own; it holds all that goes into the numbers, so that its key
 can say whether they are up to date. The formulas are sweep.py's, measures.py's and baselines.py's; who asks for which
-jobs is stages.py.
+jobs is pipeline/.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from beholder.analysis import report, stages, workers
+from beholder.analysis import report
+from beholder.analysis.pipeline import analyze, workers
 
 drawn_plate = report._plate
 BLANK = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'
@@ -21,7 +22,7 @@ def run_here(patch: pytest.MonkeyPatch) -> None:
     def runner(n: int, cluster: str | None, study_folder: Path) -> AbstractContextManager[workers.Runner]:
         return _here() if n == 1 and cluster is None else workers.runner(n, cluster, study_folder)
 
-    patch.setattr(stages, "runner", runner)
+    patch.setattr(analyze, "runner", runner)
     patch.setattr(report, "_plate", lambda name, figure, words: report.Plate(name, *words, svg=BLANK, png=b"blank"))
 
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from beholder.analysis.findings.readings import Inference, Sound, read_inference
 from beholder.analysis.findings.score_arrays import at_fixed_sigma, attention_effect, pseudo_values
+from beholder.analysis.pipeline.alignment_stage import chance_blocks, picture_halves
 from beholder.analysis.report import write_report
 from beholder.analysis.results.study_results import Results, read_results, results_folder
-from beholder.analysis.stages import chance_blocks, picture_halves
 from beholder.analysis.statistics.crossed import crossed_interval
 from beholder.analysis.wording import finding, floor_sentences
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from beholder.analysis.pipeline.analyze import analyze, conclude
 from beholder.analysis.results.study_results import results_folder
 from beholder.analysis.results.sums import SUMS, DamagedError
-from beholder.analysis.stages import analyze, conclude
 from beholder.experiment.simulation import simulate
 from beholder.shared.dataset import create_study
 from beholder.shared.errors import DataError

@@ -20,9 +20,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from beholder.analysis import stages
 from beholder.analysis.gaze.exclusion import exclude
 from beholder.analysis.gaze.exclusion import remarks as exclusion_remarks
+from beholder.analysis.pipeline.find import find
+from beholder.analysis.pipeline.fixation_stage import _missing_trials, _run_fixations, _RunJob
 from beholder.shared import dataset
 from beholder.shared.errors import BeholderError, DataError
 from beholder.shared.gaze import no_samples
@@ -477,9 +478,9 @@ class Stage:
         self.known: dict[object, Any] = {}
 
     def numbers(self) -> Numbers:
-        study, found = read_study(self.study), stages.find(self.study)
+        study, found = read_study(self.study), find(self.study)
         outcomes = [
-            self._outcome(stages._RunJob(run, imported, found.stimuli, study))
+            self._outcome(_RunJob(run, imported, found.stimuli, study))
             for imported, runs in ((False, found.recordings), (True, found.imports)) for run in runs
         ]  # fmt: skip
         tables = [outcome.fixations for outcome in outcomes]
@@ -489,7 +490,7 @@ class Stage:
         )  # fmt: skip
         remarks = [
             *found.remarks, *exclusion_remarks(trials, study.exclusion), *(r for t in tables for r in t.remarks),
-            *stages._missing_trials(trials, found.stimuli),
+            *_missing_trials(trials, found.stimuli),
         ]  # fmt: skip
         quality = pd.concat([t.quality for t in tables], ignore_index=True)
         return Numbers((fixations, trials, quality), frozenset(map(str, remarks)))
@@ -499,7 +500,7 @@ class Stage:
         if key not in self.known:
             # The first three are the whole data set's.
             self.known = dict([*self.known.items()][:3])
-            self.known[key] = stages._run_fixations(job)
+            self.known[key] = _run_fixations(job)
         return self.known[key]
 
 
@@ -578,7 +579,7 @@ def test_pictures_that_overlap_are_analysed_where_the_study_says_that_it_is_mean
     write_study(settings.model_copy(update={"checks": CheckSettings(meant=["overlapping events"])}), study)
     shown_s = [n.tables[1].query("participant == '01'")["shown_s"].tolist() for n in (before, stage.numbers())]
     assert shown_s == [[1.0] * 3, [1.5] * 3]
-    assert any('"overlapping events" is meant' in r.text for r in stages.find(study).remarks)
+    assert any('"overlapping events" is meant' in r.text for r in find(study).remarks)
 
 
 @pytest.mark.slow

@@ -26,8 +26,8 @@ from beholder.analysis.attention import models
 from beholder.analysis.attention.extraction import attend
 from beholder.analysis.gaze.maps import area_resample, centre_gaussian, fixation_map, grid_for, smooth, to_map_px
 from beholder.analysis.importing.fixation_table import import_fixations
+from beholder.analysis.pipeline.analyze import analyze
 from beholder.analysis.results.study_results import HALF, POOLED, named_maps, read_results
-from beholder.analysis.stages import analyze
 from beholder.analysis.statistics.crossed import complete, crossed_interval
 from beholder.shared.arrays import FloatArray
 from beholder.shared.study import read_study, write_study

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from beholder.analysis.pipeline.analyze import analyze
 from beholder.analysis.results.study_results import read_results
-from beholder.analysis.stages import analyze
 from beholder.experiment.simulation import simulate
 from beholder.shared.dataset import create_study
 from beholder.shared.stimuli import bundled_folder, open_picture, read_labels, read_stimuli

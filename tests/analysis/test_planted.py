@@ -11,8 +11,8 @@ from beholder.analysis.alignment import measures
 from beholder.analysis.alignment.sweep import Fixations, align
 from beholder.analysis.findings.readings import read_inference
 from beholder.analysis.gaze.maps import area_resample, grid_for
+from beholder.analysis.pipeline.analyze import analyze
 from beholder.analysis.results.study_results import named_maps
-from beholder.analysis.stages import analyze
 from beholder.experiment.observer import durations_s, map_points
 from beholder.experiment.simulation import simulate
 from beholder.shared.dataset import create_study

@@ -18,10 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from beholder.analysis import stages
 from beholder.analysis.importing.fixation_table import import_fixations
+from beholder.analysis.pipeline.alignment_stage import chance_blocks, shuffled_partners
+from beholder.analysis.pipeline.analyze import analyze, conclude
+from beholder.analysis.pipeline.find import find
+from beholder.analysis.pipeline.versions import VERSION
 from beholder.analysis.results.study_results import HALF, POOLED, REFERENCES, read_results, results_folder
-from beholder.analysis.stages import VERSION, analyze, chance_blocks, conclude, find, shuffled_partners
 from beholder.experiment.simulation import simulate
 from beholder.shared.dataset import create_study, write_fixations
 from beholder.shared.errors import DataError, StudyError, WeightsError
@@ -424,7 +426,7 @@ def test_results_of_an_analysis_that_was_cut_short_are_not_reported(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stages, "_remove_stale", interrupted)
+    monkeypatch.setattr("beholder.analysis.pipeline.alignment_stage._remove_stale", interrupted)
     with pytest.raises(KeyboardInterrupt):
         analyze(study, workers=1)
     monkeypatch.undo()
@@ -506,7 +508,7 @@ def test_a_report_that_was_interrupted_is_made_again(
     def interrupted(*_: object) -> Path:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stages, "_conclude", interrupted)
+    monkeypatch.setattr("beholder.analysis.pipeline.analyze._conclude", interrupted)
     with pytest.raises(KeyboardInterrupt):
         analyze(study, workers=1)
     monkeypatch.undo()
@@ -749,7 +751,7 @@ def test_claims_are_read_before_any_work_and_a_change_in_them_makes_the_report_a
         made.append((folder / "mine.toml").read_text())
         return results_folder(folder) / "report.html"
 
-    monkeypatch.setattr(stages, "_conclude", conclude_quickly)
+    monkeypatch.setattr("beholder.analysis.pipeline.analyze._conclude", conclude_quickly)
     for number in (3, 3, 4):
         (study / "mine.toml").write_text(f'{text}how = "participants"\nnumber = {number}\n')
         done = analyze(study, workers=1)

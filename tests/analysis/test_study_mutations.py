@@ -18,8 +18,9 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
+from beholder.analysis.pipeline.analyze import analyze
+from beholder.analysis.pipeline.find import find
 from beholder.analysis.results.study_results import results_folder
-from beholder.analysis.stages import analyze, find
 from beholder.experiment.observer import read_densities
 from beholder.experiment.simulation import simulate
 from beholder.shared import dataset

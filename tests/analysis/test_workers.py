@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from beholder.analysis.workers import AHEAD, on_cluster, processes
+from beholder.analysis.pipeline.workers import AHEAD, on_cluster, processes
 from beholder.shared.errors import StudyError
 
 
@@ -54,7 +54,7 @@ def test_jobs_are_made_when_they_are_wanted_and_not_all_at_once() -> None:
 def test_an_address_where_nobody_answers_is_refused_with_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("beholder.analysis.workers.ANSWER_S", 1)
+    monkeypatch.setattr("beholder.analysis.pipeline.workers.ANSWER_S", 1)
     for address in ("tcp://127.0.0.1:9", "nonsense://here"):
         with pytest.raises(StudyError, match=f"no Dask scheduler answers at {address}"), on_cluster(address, tmp_path):
             pass

@@ -104,7 +104,7 @@ def analysed(folder: Path, weights: Path, workers: int) -> dict[str, Any]:
 
 def child(folder: Path, weights: Path, workers: int) -> None:
     """What the process does that `analysed` starts: prints what it found as a line of JSON."""
-    from beholder.analysis.stages import analyze
+    from beholder.analysis.pipeline.analyze import analyze
 
     began: dict[str, float] = {}
     ended: dict[str, float] = {}

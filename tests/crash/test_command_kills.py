@@ -25,9 +25,9 @@ from filelock import FileLock
 
 from beholder.analysis.importing.fixation_table import import_fixations
 from beholder.analysis.importing.recordings import NewStudy, import_asc, import_tobii
+from beholder.analysis.pipeline.analyze import analyze, conclude
+from beholder.analysis.pipeline.workers import THREAD_VARIABLES
 from beholder.analysis.results.study_results import results_folder
-from beholder.analysis.stages import analyze, conclude
-from beholder.analysis.workers import THREAD_VARIABLES
 from beholder.experiment.simulation import simulate
 from beholder.shared.dataset import create_study
 from beholder.shared.errors import StudyError

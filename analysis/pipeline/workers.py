@@ -3,7 +3,7 @@
 A job is a function and one argument, both picklable, and writes what it makes into files of its own, whole or not at
 all; so a job that is lost with its machine is simply done again. One thread a process: more would only wait for each
 other, and sums would depend on how many there are. With the same versions of the packages the bytes are the same
-wherever a job ran. Not here: what the jobs are (stages.py).
+wherever a job ran. Not here: what the jobs are (the stages).
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Which step is due, and where it runs: cache keys, processes, Dask."""
