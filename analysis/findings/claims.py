@@ -5,7 +5,7 @@
     [[claims]]    a statement in words, the paper's numbers, and `how` a study's own figure for it is computed
 
 The kinds of `how` are a closed set, so that a file needs no program. What a claim is worth in a study is judged in
-reproduction.py, and put into words in claims_wording.py.
+reproduction.py, and put into words in report/prose/claims.py.
 """
 
 from __future__ import annotations

@@ -36,23 +36,6 @@ from beholder.analysis.results.study_results import Results
 from beholder.analysis.statistics.crossed import LEVEL, Estimate, mean_interval
 from beholder.shared.errors import DataError, Remark
 
-REPLICATION_WARNING = (
-    "This is the published analysis. It treats every participant and picture as an independent replicate of a head, "
-    "which they are not: people share pictures, and a head does well on some pictures and badly on others. In "
-    "simulated studies of 30 participants, 20 pictures and 12 heads that did not differ at all, its ANOVA found p < "
-    ".05 in 4 % of studies where pictures did not matter to heads, in 45 % where the SD of head by picture was 0.3 of "
-    "the residual SD, and in nearly all where it was 1; taking sigmas as replicates found it always. That is where "
-    "participants, and pictures, differ from each other by one residual SD and hide some of it; where they differ by "
-    "half as much, it was 45 % even though pictures did not matter to heads. The sound reading found it in 4 to 5 %. "
-    "Do not conclude from these p values."
-)
-SIGMA_WARNING = (
-    "Sigma changes the target as well as the match: a wider Gaussian makes every human map flatter, so that any map, "
-    "that of another picture included, comes closer to it. The dashed curve shows how much of the change any map "
-    "shares. Heads may be compared with each other at one sigma. Scores at different sigmas may not be compared to "
-    "choose one, and where a curve is best is no measure of how wide people's or the model's attention is."
-)
-
 
 def infer(results: Results, progress: Callable[[int, int], None] = lambda done, total: None) -> Inference:
     """The sound reading, the replication and the lifts of every model and layer that was analysed.

@@ -7,7 +7,7 @@
 A claim `holds` where the study shows it, `does not hold` where the study shows its contrary, and `cannot be told` where
 it shows neither: that a difference was not found is no finding that there is none. It is `not testable` where the study
 lacks what it takes. How a study was made is no finding: it is `as in the paper` or `differs`. Nothing is tuned towards
-a paper. Verdicts and their reasons are data; claims_wording.py puts them into words.
+a paper. Verdicts and their reasons are data; report/prose/claims.py puts them into words.
 """
 
 from __future__ import annotations

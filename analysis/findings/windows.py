@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from beholder.analysis.attention.map_names import is_head
@@ -32,3 +34,10 @@ def read_windows(results: Results, reading: Sound) -> tuple[WindowReading, ...]:
             fixations=window.fixations, participants=len(kept[0]), pictures=len(kept[1]),
         ))  # fmt: skip
     return tuple(found)
+
+
+def steps(windows: Sequence[WindowReading]) -> list[WindowReading]:
+    """The windows that follow one upon the other: those of the most common length, in order."""
+    lengths = [round(w.end_s - w.start_s, 6) for w in windows]
+    common = max(set(lengths), key=lambda length: (lengths.count(length), -length))
+    return sorted((w for w, n in zip(windows, lengths, strict=True) if n == common), key=lambda w: w.start_s)

@@ -179,7 +179,7 @@ def conclude(study_folder: Path, progress: Progress = lambda stage, done, total:
 
 def _conclude(study_folder: Path, progress: Progress) -> Path:
     from beholder.analysis.findings.infer import infer
-    from beholder.analysis.report import write_report
+    from beholder.analysis.report.page import write_report
     from beholder.analysis.results.study_results import read_results
 
     results = read_results(study_folder)

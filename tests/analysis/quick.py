@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from beholder.analysis import report
 from beholder.analysis.pipeline import analyze, workers
+from beholder.analysis.report.plates import Plate, _plate
 
-drawn_plate = report._plate
+drawn_plate = _plate
 BLANK = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'
 
 
@@ -23,7 +23,10 @@ def run_here(patch: pytest.MonkeyPatch) -> None:
         return _here() if n == 1 and cluster is None else workers.runner(n, cluster, study_folder)
 
     patch.setattr(analyze, "runner", runner)
-    patch.setattr(report, "_plate", lambda name, figure, words: report.Plate(name, *words, svg=BLANK, png=b"blank"))
+    patch.setattr(
+        "beholder.analysis.report.plates._plate",
+        lambda name, figure, words: Plate(name, *words, svg=BLANK, png=b"blank"),
+    )
 
 
 @contextmanager

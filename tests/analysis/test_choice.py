@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from beholder.analysis.findings.readings import Inference, Sound, read_inference
 from beholder.analysis.findings.score_arrays import at_fixed_sigma, attention_effect, pseudo_values
 from beholder.analysis.pipeline.alignment_stage import chance_blocks, picture_halves
-from beholder.analysis.report import write_report
+from beholder.analysis.report.page import write_report
+from beholder.analysis.report.prose.finding import finding
+from beholder.analysis.report.prose.statistics import floor_sentences
 from beholder.analysis.results.study_results import Results, read_results, results_folder
 from beholder.analysis.statistics.crossed import crossed_interval
-from beholder.analysis.wording import finding, floor_sentences
 
 
 def said(results: Results, inference: Inference, **changes: object) -> str:

@@ -19,7 +19,6 @@ from pydantic import TypeAdapter
 from scipy import stats
 
 from beholder.analysis.attention.map_names import is_head
-from beholder.analysis.claims_wording import claim_columns, claims_sentences
 from beholder.analysis.findings.claims import (
     SHIPPED,
     BestSigma,
@@ -49,10 +48,12 @@ from beholder.analysis.findings.reproduction import (
     reproduce,
 )
 from beholder.analysis.findings.score_arrays import Cells
-from beholder.analysis.report import against_paper, make_tables, write_report
+from beholder.analysis.report.page import write_report
+from beholder.analysis.report.prose.claims import claim_columns, claims_sentences
+from beholder.analysis.report.prose.statistics import replication_sentences
+from beholder.analysis.report.tables import against_paper, make_tables
 from beholder.analysis.results.study_results import Results, head_name, read_results, results_folder, write_json
 from beholder.analysis.statistics.crossed import Estimate
-from beholder.analysis.wording import replication_sentences
 from beholder.shared.errors import StudyError
 from beholder.shared.stimuli import read_stimuli
 from beholder.shared.study import read_study, write_study

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from beholder.analysis.findings.readings import read_inference
-from beholder.analysis.report import write_report
+from beholder.analysis.report.page import write_report
+from beholder.analysis.report.prose.finding import finding
 from beholder.analysis.results.study_results import read_results, results_folder
 from beholder.analysis.statistics.crossed import FEWEST_LEVELS, crossed_interval, groups_interval
 from beholder.analysis.statistics.mixed_model import fit_tables
-from beholder.analysis.wording import finding
 
 
 def crossed(rng: np.random.Generator, shape: tuple[int, int, int], by_person: float, by_picture: float) -> np.ndarray:

@@ -18,12 +18,18 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter
 
-from beholder.analysis import report
 from beholder.analysis.alignment.bandwidth import SigmaEstimate
 from beholder.analysis.findings.infer import infer
 from beholder.analysis.findings.readings import GroupContrast, Groups, Inference, SigmaReading, read_inference
-from beholder.analysis.looks import LEVELS, difference, difference_png, make_looks, map_png, people_map, picture_gaze
-from beholder.analysis.report import make_tables, write_report
+from beholder.analysis.report.explorer import difference, make_looks, people_map, picture_gaze
+from beholder.analysis.report.images import LEVELS, difference_png, map_png
+from beholder.analysis.report.labels import number
+from beholder.analysis.report.page import write_report
+from beholder.analysis.report.prose.captions import layers_words, sigma_words
+from beholder.analysis.report.prose.finding import between_floor_and_ceiling, finding
+from beholder.analysis.report.prose.methods import methods, references
+from beholder.analysis.report.prose.statistics import group_sentences, model_sentences
+from beholder.analysis.report.tables import make_tables
 from beholder.analysis.results.study_results import (
     FIXED_COLUMNS,
     Results,
@@ -34,17 +40,6 @@ from beholder.analysis.results.study_results import (
     write_table,
 )
 from beholder.analysis.statistics.crossed import Estimate, Ratio, Share
-from beholder.analysis.wording import (
-    between_floor_and_ceiling,
-    finding,
-    group_sentences,
-    layers_words,
-    methods,
-    model_sentences,
-    number,
-    references,
-    sigma_words,
-)
 from beholder.shared.errors import DataError
 from beholder.shared.stimuli import read_stimuli
 from beholder.shared.study import write_study
@@ -126,14 +121,14 @@ def test_the_page_loads_nothing_from_a_network_or_a_disk(page: Page, made_up_fol
                     attributes[name][:80],
                 )
     assert not page.of("link") and not page.of("iframe")
-    css = (Path(__file__).parents[2] / "analysis" / "templates" / "report.css").read_text("utf-8")
+    css = (Path(__file__).parents[2] / "analysis" / "report" / "templates" / "report.css").read_text("utf-8")
     assert "url(" not in css and "@import" not in css
     script = page.scripts[-1]
     assert not re.search(r"fetch\(|XMLHttpRequest|import\(|https?:", script)
 
 
 def test_the_same_results_give_the_same_bytes(small_study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "_plate", drawn_plate)
+    monkeypatch.setattr("beholder.analysis.report.plates._plate", drawn_plate)
     folder = results_folder(small_study)
 
     def written() -> dict[str, bytes]:
@@ -477,7 +472,7 @@ def test_a_large_table_lies_beside_the_page(
     stimuli = read_stimuli(results.study_folder / "stimuli")[0]
     trials = make_tables(results, inference, stimuli)["trials"]
     assert trials.source.startswith("data:text/csv") and trials.link == "CSV"
-    monkeypatch.setattr("beholder.analysis.report.CSV_BYTES", len(trials.csv) - 1)
+    monkeypatch.setattr("beholder.analysis.report.tables.CSV_BYTES", len(trials.csv) - 1)
     assert trials.source == "tables/trials.csv" and "beside this page" in trials.link
 
 
@@ -869,7 +864,7 @@ def test_attention_on_special_tokens_is_shown_where_there_is_any(results: Result
 def test_more_fixations_than_a_page_can_carry_leave_maps_at_the_fixed_sigma(
     small_study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("beholder.analysis.looks.MOST_FIXATIONS", 40)
+    monkeypatch.setattr("beholder.analysis.report.explorer.MOST_FIXATIONS", 40)
     path = write_report(small_study)
     page = Page(path.read_text("utf-8"))
     data: dict[str, Any] = json.loads(page.scripts[0])

@@ -19,8 +19,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from beholder.analysis.looks import diverging_palette, palette, people_map, picture_gaze
-from beholder.analysis.report import write_report
+from beholder.analysis.report.explorer import people_map, picture_gaze
+from beholder.analysis.report.images import diverging_palette, palette
+from beholder.analysis.report.page import write_report
 from beholder.analysis.results.study_results import Results, results_folder
 from beholder.shared.stimuli import read_stimuli
 

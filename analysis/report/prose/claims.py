@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from beholder.analysis.alignment.measures import MEASURES
-from beholder.analysis.figures import head_label
 from beholder.analysis.findings.claims import (
     BestSigma,
     Concordance,
@@ -24,8 +23,17 @@ from beholder.analysis.findings.claims import (
 )
 from beholder.analysis.findings.readings import Replication, Sound
 from beholder.analysis.findings.reproduction import Judgement, Row, Verdict
+from beholder.analysis.report.labels import (
+    head_label,
+    heads_listed,
+    layer_label,
+    listed,
+    model_of,
+    number,
+    plural,
+    short_label,
+)
 from beholder.analysis.results.study_results import Results, head_name
-from beholder.analysis.wording import heads_listed, layer_label, listed, model_of, number, plural, short_label
 
 MOST_HEADS = 4  # that a reason names
 UNIT_WORDS: dict[str, str] = {

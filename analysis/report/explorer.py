@@ -14,19 +14,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
 from beholder.analysis.alignment.measures import MEASURES
-from beholder.analysis.figures import head_label
 from beholder.analysis.findings.readings import Inference
 from beholder.analysis.findings.score_arrays import means_over_participants
 from beholder.analysis.gaze.maps import Grid, fixation_map, grid_for, sigma_in_map_px, to_map_px
+from beholder.analysis.report.images import colour_bytes, data_uri, difference_png, diverging_palette, map_png, palette
+from beholder.analysis.report.labels import head_label, layer_label, number, sigma_text
 from beholder.analysis.results.study_results import Results
-from beholder.analysis.wording import layer_label, number, sigma_text
 from beholder.shared.arrays import FloatArray
 from beholder.shared.stimuli import open_picture
 from beholder.shared.stimulus import Stimulus
@@ -36,7 +35,6 @@ MOST_SCORES = 600_000  # in the page; beyond it those of other sigmas than the f
 MOST_OBJECTS = 200
 MOST_FIXATIONS = 150_000  # in the page; beyond it people's maps stand at the fixed sigma, and some dots are shown
 PEOPLE_MAP_PX = 112  # people's map is shown at this many px on its longer side
-LEVELS = 64  # of the maps' colours
 
 
 @dataclass(frozen=True)
@@ -151,8 +149,8 @@ def make_looks(results: Results, inference: Inference, stimuli: Sequence[Stimulu
         "top": top,
         "measures": [(inference.primary if i == fixed else swept).upper() for i in range(len(sigmas))],
         "sigmas": [round(s, 6) for s in sigmas],
-        "colours": _bytes(palette()),
-        "differences": _bytes(diverging_palette()),
+        "colours": colour_bytes(palette()),
+        "differences": colour_bytes(diverging_palette()),
         "objects": objects,
     }
     labels = tuple(
@@ -309,59 +307,3 @@ def _scale_bar(px_per_deg: float | None, scale: float, width: int) -> tuple[floa
     fitting = [d for d in (0.5, 1, 2, 5, 10, 20) if d * px_per_deg * scale <= width / 3]
     degrees = fitting[-1] if fitting else 0.5
     return round(degrees * px_per_deg * scale, 1), f"{degrees:g}°"
-
-
-def map_png(relative: FloatArray, top: float) -> bytes:
-    """A map as PNG: viridis from 0 to `top` times an even spread, the weaker the more transparent."""
-    return _png(relative / top, palette())
-
-
-def difference_png(minus: FloatArray, top: float) -> bytes:
-    """A difference of two maps as PNG: from -`top` to `top` times an even spread, transparent around 0."""
-    return _png((minus / top + 1) / 2, diverging_palette())
-
-
-def _png(value: FloatArray, colours: FloatArray) -> bytes:
-    """Values of 0 to 1, cut off beyond, as PNG in the colours of a palette."""
-    level = np.clip(np.floor(value * (LEVELS - 1) + 0.5), 0, LEVELS - 1).astype(np.uint8)
-    image = Image.frombytes("P", (level.shape[1], level.shape[0]), level.tobytes())
-    rgba = (colours * 255).round().astype(np.uint8)
-    image.putpalette(bytes(rgba[:, :3].ravel()))
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", transparency=bytes(rgba[:, 3]), optimize=True)
-    return buffer.getvalue()
-
-
-def colour_bar() -> str:
-    """The scale of the maps as a PNG of one row, as a data URI."""
-    return data_uri(_png(np.linspace(0, 1, LEVELS)[None], palette()), "image/png")
-
-
-def difference_bar() -> str:
-    """The scale of the differences as a PNG of one row, as a data URI."""
-    return data_uri(_png(np.linspace(0, 1, LEVELS)[None], diverging_palette()), "image/png")
-
-
-def palette() -> FloatArray:
-    """(LEVELS, 4) red, green, blue and opacity of viridis."""
-    value = np.linspace(0, 1, LEVELS)
-    colours: FloatArray = np.asarray(mpl.colormaps["viridis"](value), dtype=np.float64)
-    colours[:, 3] = np.clip(value * 2.2, 0, 0.86)
-    return colours
-
-
-def diverging_palette() -> FloatArray:
-    """(LEVELS, 4) from purple (the head has more) to orange (people have more); safe for the colour-blind."""
-    value = np.linspace(0, 1, LEVELS)
-    colours: FloatArray = np.asarray(mpl.colormaps["PuOr_r"](value), dtype=np.float64)
-    colours[:, 3] = np.clip(np.abs(2 * value - 1) * 2.2, 0, 0.86)
-    return colours
-
-
-def _bytes(colours: FloatArray) -> str:
-    return base64.b64encode((colours * 255).round().astype(np.uint8).tobytes()).decode("ascii")
-
-
-def data_uri(content: bytes, kind: str) -> str:
-    """Content as a data URI."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

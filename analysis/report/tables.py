@@ -1,71 +1,42 @@
-"""The report of a study: one HTML page that needs no network, and beside it every figure (SVG, PNG) and table (CSV).
-
-The page is made from what the analysis left in derivatives/beholder and from the study's pictures; it holds no time and
-no path, so that the same results give the same bytes. Here the parts are put together and written: what was found is
-findings/readings.py's, words are wording.py's, figures figures.py's, maps over pictures looks.py's; templates/ has
-the page.
-"""
+"""The report's tables: what the page shows, and the whole of each as CSV."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
-from beholder.analysis import figures, wording
 from beholder.analysis.alignment.measures import MEASURES
-from beholder.analysis.claims_wording import claim_columns, claims_sentences
-from beholder.analysis.figures import REFERENCE_LABELS, head_label
-from beholder.analysis.findings.claims import ClaimsFile, claims_files
-from beholder.analysis.findings.infer import REPLICATION_WARNING, SIGMA_WARNING
+from beholder.analysis.findings.claims import ClaimsFile
 from beholder.analysis.findings.layer import OTHERS
-from beholder.analysis.findings.readings import BestSigma, Inference, MapReading, Replication, Sound, read_inference
+from beholder.analysis.findings.readings import BestSigma, Inference, MapReading, Replication, Sound
 from beholder.analysis.findings.reproduction import main_layer, reproduce
 from beholder.analysis.gaze.exclusion import in_words
-from beholder.analysis.looks import Chooser, Look, colour_bar, data_uri, difference_bar, make_looks
-from beholder.analysis.results.study_results import (
-    Results,
-    model_folder,
-    part_of,
-    read_results,
-    results_folder,
-    safe_texts,
+from beholder.analysis.report.figures.marks import REFERENCE_LABELS
+from beholder.analysis.report.images import data_uri
+from beholder.analysis.report.labels import (
+    cell,
+    head_label,
+    known_mean,
+    known_median,
+    known_total,
+    layer_label,
+    model_of,
 )
+from beholder.analysis.report.prose.claims import claim_columns, claims_sentences
+from beholder.analysis.report.prose.finding import other_viewers, why_of_share
+from beholder.analysis.results.study_results import Results, safe_texts
 from beholder.analysis.statistics.crossed import Estimate, Share
-from beholder.analysis.wording import cell, known_mean, known_median, known_total, layer_label, model_of, sigma_text
-from beholder.shared.stimuli import read_stimuli
 from beholder.shared.stimulus import Stimulus
-from beholder.shared.study import to_toml
 
-Progress = Callable[[str, int, int], None]
-
-TEMPLATES = Path(__file__).resolve().parent / "templates"
 CSV_BYTES = 1_000_000  # of a table within the page; a larger one is a link to its file beside the page
+
+
 MOST_ROWS = 100  # of a table on the page that has no bound of its own
-
-
-@dataclass(frozen=True)
-class Plate:
-    """A figure of the page: its file's name, what it shows, and its finding in words for who cannot see it."""
-
-    name: str
-    caption: str
-    alt: str
-    svg: bytes
-    png: bytes
-
-    @property
-    def source(self) -> str:
-        """The figure as a data URI."""
-        return data_uri(self.svg, "image/svg+xml")
 
 
 @dataclass(frozen=True)
@@ -121,93 +92,6 @@ class Table:
     def link(self) -> str:
         """What the link to the CSV says."""
         return "CSV" if len(self.csv) <= CSV_BYTES else f"tables/{self.name}.csv, beside this page"
-
-
-def write_report(study_folder: Path, progress: Progress = lambda stage, done, total: None) -> Path:
-    """Write report.html, figures/ and tables/ into derivatives/beholder, and return the page's path.
-
-    Raises DataError where the study has not been analysed, or a picture is gone.
-    """
-    folder = results_folder(study_folder)
-    progress("report", 0, 3)
-    results, inference = read_results(study_folder), read_inference(folder)
-    claims = claims_files(study_folder, results.study.alignment.claims)
-    stimuli = [s for s in read_stimuli(study_folder / "stimuli")[0] if s.name in set(results.trials["stimulus"])]
-    tables = make_tables(results, inference, stimuli)
-    against = []
-    for file in claims:
-        paper, table = against_paper(file, results, inference)
-        against.append(paper)
-        tables[table.name] = table
-    progress("report", 1, 3)
-    plates = make_plates(results, inference)
-    progress("report", 2, 3)
-    looks, chooser = make_looks(results, inference, stimuli)
-    page = render(results, inference, tables, plates, looks, chooser, against, _provenance(folder))
-    for plate in plates.values():
-        _write(plate.svg, folder / "figures" / f"{plate.name}.svg")
-        _write(plate.png, folder / "figures" / f"{plate.name}.png")
-    for table in tables.values():
-        _write(table.csv, folder / "tables" / f"{table.name}.csv")
-    _remove_others(folder / "figures", {f"{p.name}.{e}" for p in plates.values() for e in ("svg", "png")})
-    _remove_others(folder / "tables", {f"{t.name}.csv" for t in tables.values()})
-    path = folder / "report.html"
-    _write(page.encode("utf-8"), path)
-    progress("report", 3, 3)
-    return path
-
-
-def render(
-    results: Results, inference: Inference, tables: dict[str, Table], plates: dict[str, Plate], looks: Sequence[Look],
-    chooser: Chooser, against: Sequence[AgainstPaper], provenance: dict[str, Any],
-) -> str:  # fmt: skip
-    """The page as HTML; every word that comes from a study is escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
-    main = inference.main()
-    # "<" never stands in the script's data, so that no name can end it.
-    data = json.dumps(chooser.data, separators=(",", ":"))
-    return environment.get_template("report.html").render(
-        study=results.study,
-        summary=results.summary,
-        finding=wording.finding(results, inference),
-        thing=wording.thing(results),
-        main=main,
-        main_label=layer_label(results, main.model, main.layer),
-        measure=MEASURES[main.measure],
-        sigma=sigma_text(results.study, main.sigma),
-        counts=wording.counts(results),
-        remarks=[*results.summary.remarks, *inference.remarks],
-        tables=tables,
-        plates=plates,
-        looks=looks,
-        chooser=chooser,
-        data=data.replace("<", "\\u003c"),
-        colours=colour_bar(),
-        difference_colours=difference_bar(),
-        sigma_unit=figures.UNITS[results.study.maps.sigma_unit],
-        sigma_warning=SIGMA_WARNING,
-        sigma_reading=wording.sigma_reading(results.study, inference),
-        replication_warning=REPLICATION_WARNING,
-        replication=wording.replication_sentences(inference),
-        against=against,
-        sound_sentences=wording.sound_sentences(results, inference),
-        floor_sentences=wording.floor_sentences(results, inference),
-        model_sentences=wording.model_sentences(results, inference),
-        group_sentences=wording.group_sentences(results, inference),
-        drift_sentences=wording.drift_sentences(results, inference),
-        methods=wording.methods(results),
-        settings=to_toml(results.study),
-        provenance=provenance,
-        references=wording.references(results),
-        css=(TEMPLATES / "report.css").read_text("utf-8"),
-        script=(TEMPLATES / "report.js").read_text("utf-8"),
-    )
-
-
-# Tables.
 
 
 def make_tables(results: Results, inference: Inference, stimuli: Sequence[Stimulus]) -> dict[str, Table]:
@@ -266,7 +150,7 @@ def make_tables(results: Results, inference: Inference, stimuli: Sequence[Stimul
             "Gain is positive where the head is closer to people than its own attention on other pictures. Low and "
             "high: 95 % intervals, participants and pictures random; p (Holm): of the gain, over a layer's heads; p "
             "(permuted): pictures permuted, corrected over all heads and layers; way to others: the share of the way "
-            f"from the head's own chance to {wording.other_viewers(inference.main())}, so that heads do not compare by "
+            f"from the head's own chance to {other_viewers(inference.main())}, so that heads do not compare by "
             "it; from centre: the same from the fitted centre bias, one floor for all, negative where the head is "
             "farther from people than that. Why: what makes a share blank, or more than 100 %.",
         ),
@@ -339,8 +223,8 @@ def _ends(name: str, share: Share) -> dict[str, float | None]:
 
 def _why_of_shares(h: MapReading, s: Sound) -> str:
     """Why shares are blank or above 100 %; empty where there is nothing to explain."""
-    found = {"way to others": wording.why_of_share(h.share, s, "its own attention on other pictures")}
-    found["from centre"] = wording.why_of_share(h.share_over_centre, s, "the fitted centre bias")
+    found = {"way to others": why_of_share(h.share, s, "its own attention on other pictures")}
+    found["from centre"] = why_of_share(h.share_over_centre, s, "the fitted centre bias")
     if len(set(found.values())) == 1:
         return found["from centre"]
     return "; ".join(f"{name}: {why}" for name, why in found.items() if why)
@@ -350,7 +234,7 @@ def _reference_label(name: str, s: Sound) -> str:
     """A reference as tables name it; other viewers with how many they are, and whether they are a ceiling."""
     if name != OTHERS:
         return REFERENCE_LABELS[name]
-    label = wording.other_viewers(s).removeprefix("the ")
+    label = other_viewers(s).removeprefix("the ")
     return f"{label} (no ceiling)" if MEASURES[s.measure].no_best_map else label
 
 
@@ -725,82 +609,3 @@ def _trials_left_out(results: Results) -> Table:
 
 def _why(results: Results, why: pd.Series) -> list[str]:
     return [in_words(reason, results.study.exclusion) if reason else "" for reason in why.fillna("")]
-
-
-# Figures.
-
-
-def make_plates(results: Results, inference: Inference) -> dict[str, Plate]:
-    """Every figure of the page, drawn; of each model, the layer that is shown."""
-    main, study = inference.main(), results.study
-    plates = []
-    quality = figures.draw_quality(results.quality, results.trials, study.limits)
-    if quality is not None:
-        plates.append(_plate("quality", quality, wording.quality_words(results)))
-    tiles = figures.draw_trials(results.trials, study.limits, study.exclusion)
-    if tiles is not None:
-        plates.append(_plate("trials", tiles, wording.trials_words(results)))
-    for s in inference.shown():
-        suffix = "" if s.model == main.model else f"-{model_folder(s.model)}"
-        label = layer_label(results, s.model, s.layer)
-        at = f"{label}, σ = {sigma_text(study, s.sigma)}"
-        measures, lifts = inference.measures_of(s), inference.lifts_of(s)
-        curves = [r for r in inference.replications_of(s) if r.swept]
-        plates += [
-            _plate(f"heads{suffix}", figures.draw_heads(s), wording.heads_words(s, at)),
-            _plate(f"measures{suffix}", figures.draw_measures(measures), wording.measures_words(measures, at)),
-        ]
-        if curves:
-            drawn = figures.draw_sigma(curves, s.sigma)
-            plates.append(_plate(f"sigma{suffix}", drawn, wording.sigma_words(curves, label)))
-        if lifts:
-            plates.append(_plate(f"lift{suffix}", figures.draw_lift(lifts), wording.lift_words(lifts, label)))
-        windows = [w for w in inference.windows if (w.model, w.layer) == (s.model, s.layer)]
-        if len(windows) > 2:
-            drawn = figures.draw_windows(windows, s)
-            plates.append(_plate(f"time{suffix}", drawn, wording.time_words(windows, s, label)))
-        if len(set(results.areas["part"])) > 1:
-            drawn = figures.draw_areas(results.areas, s)
-            plates.append(_plate(f"areas{suffix}", drawn, wording.areas_words(results.areas, s, label)))
-    if len(inference.shown()) > 1:
-        side_by_side = [(layer_label(results, s.model, s.layer), s) for s in inference.shown()]
-        at = f"σ = {sigma_text(study, main.sigma)}"
-        words = wording.models_words(side_by_side, at)
-        plates.append(_plate("models", figures.draw_models(side_by_side), words))
-    models = [
-        (m.label, [s for s in inference.sound if s.primary and s.model == m.name]) for m in results.summary.models
-    ]
-    if any(len(layers) > 1 for _, layers in models):
-        at = f"{layer_label(results, main.model, main.layer)}, σ = {sigma_text(study, main.sigma)}"
-        readings = [(label, layers) for label, layers in models if layers]
-        plates.append(_plate("layers", figures.draw_layers(readings), wording.layers_words(readings, main, at)))
-    return {p.name: p for p in plates}
-
-
-def _plate(name: str, figure: Figure, words: tuple[str, str]) -> Plate:
-    return Plate(name, *words, svg=figures.to_svg(figure), png=figures.to_png(figure))
-
-
-# Files.
-
-
-def _write(content: bytes, path: Path) -> None:
-    part = part_of(path)
-    part.write_bytes(content)
-    part.replace(path)
-
-
-def _remove_others(folder: Path, keep: set[str]) -> None:
-    """What an earlier report left and this one does not have."""
-    for path in folder.glob("*"):
-        if path.name not in keep and path.suffix in (".svg", ".png", ".csv"):
-            path.unlink()
-
-
-def _provenance(folder: Path) -> dict[str, Any]:
-    """Versions, machine and seed; the time is left out, for the page is the same whenever it is made."""
-    try:
-        values = json.loads((folder / "provenance.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return {k: values[k] for k in ("versions", "machine", "stage_versions", "seed") if k in values}

@@ -1,0 +1,1 @@
+"""Findings in, a page out: its prose, tables and figures."""

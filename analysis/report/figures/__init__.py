@@ -1,0 +1,1 @@
+"""What the report draws, a file a kind of figure."""

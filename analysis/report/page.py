@@ -1,0 +1,160 @@
+"""The report of a study: one HTML page that needs no network, and beside it every figure (SVG, PNG) and table (CSV).
+
+The page is made from what the analysis left in derivatives/beholder and from the study's pictures; it holds no time and
+no path, so that the same results give the same bytes. Here the parts are put together and written; what was found is
+in findings/readings.py, sentences in prose/, figures in figures/, maps over pictures in explorer.py, the page itself in
+templates/.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from beholder.analysis.alignment.measures import MEASURES
+from beholder.analysis.findings.claims import claims_files
+from beholder.analysis.findings.readings import Inference, read_inference
+from beholder.analysis.report.explorer import Chooser, Look, make_looks
+from beholder.analysis.report.images import colour_bar, difference_bar
+from beholder.analysis.report.labels import UNITS, layer_label, sigma_text, thing
+from beholder.analysis.report.plates import Plate, make_plates
+from beholder.analysis.report.prose import methods
+from beholder.analysis.report.prose.finding import finding
+from beholder.analysis.report.prose.quality import counts, drift_sentences
+from beholder.analysis.report.prose.statistics import (
+    REPLICATION_WARNING,
+    SIGMA_WARNING,
+    floor_sentences,
+    group_sentences,
+    model_sentences,
+    replication_sentences,
+    sigma_reading,
+    sound_sentences,
+)
+from beholder.analysis.report.tables import AgainstPaper, Table, against_paper, make_tables
+from beholder.analysis.results.study_results import Results, part_of, read_results, results_folder
+from beholder.shared.stimuli import read_stimuli
+from beholder.shared.study import to_toml
+
+Progress = Callable[[str, int, int], None]
+
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+
+
+def write_report(study_folder: Path, progress: Progress = lambda stage, done, total: None) -> Path:
+    """Write report.html, figures/ and tables/ into derivatives/beholder, and return the page's path.
+
+    Raises DataError where the study has not been analysed, or a picture is gone.
+    """
+    folder = results_folder(study_folder)
+    progress("report", 0, 3)
+    results, inference = read_results(study_folder), read_inference(folder)
+    claims = claims_files(study_folder, results.study.alignment.claims)
+    stimuli = [s for s in read_stimuli(study_folder / "stimuli")[0] if s.name in set(results.trials["stimulus"])]
+    tables = make_tables(results, inference, stimuli)
+    against = []
+    for file in claims:
+        paper, table = against_paper(file, results, inference)
+        against.append(paper)
+        tables[table.name] = table
+    progress("report", 1, 3)
+    plates = make_plates(results, inference)
+    progress("report", 2, 3)
+    looks, chooser = make_looks(results, inference, stimuli)
+    page = render(results, inference, tables, plates, looks, chooser, against, _provenance(folder))
+    for plate in plates.values():
+        _write(plate.svg, folder / "figures" / f"{plate.name}.svg")
+        _write(plate.png, folder / "figures" / f"{plate.name}.png")
+    for table in tables.values():
+        _write(table.csv, folder / "tables" / f"{table.name}.csv")
+    _remove_others(folder / "figures", {f"{p.name}.{e}" for p in plates.values() for e in ("svg", "png")})
+    _remove_others(folder / "tables", {f"{t.name}.csv" for t in tables.values()})
+    path = folder / "report.html"
+    _write(page.encode("utf-8"), path)
+    progress("report", 3, 3)
+    return path
+
+
+def render(
+    results: Results, inference: Inference, tables: dict[str, Table], plates: dict[str, Plate], looks: Sequence[Look],
+    chooser: Chooser, against: Sequence[AgainstPaper], provenance: dict[str, Any],
+) -> str:  # fmt: skip
+    """The page as HTML; every word that comes from a study is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    main = inference.main()
+    # "<" never stands in the script's data, so that no name can end it.
+    data = json.dumps(chooser.data, separators=(",", ":"))
+    return environment.get_template("report.html").render(
+        study=results.study,
+        summary=results.summary,
+        finding=finding(results, inference),
+        thing=thing(results),
+        main=main,
+        main_label=layer_label(results, main.model, main.layer),
+        measure=MEASURES[main.measure],
+        sigma=sigma_text(results.study, main.sigma),
+        counts=counts(results),
+        remarks=[*results.summary.remarks, *inference.remarks],
+        tables=tables,
+        plates=plates,
+        looks=looks,
+        chooser=chooser,
+        data=data.replace("<", "\\u003c"),
+        colours=colour_bar(),
+        difference_colours=difference_bar(),
+        sigma_unit=UNITS[results.study.maps.sigma_unit],
+        sigma_warning=SIGMA_WARNING,
+        sigma_reading=sigma_reading(results.study, inference),
+        replication_warning=REPLICATION_WARNING,
+        replication=replication_sentences(inference),
+        against=against,
+        sound_sentences=sound_sentences(results, inference),
+        floor_sentences=floor_sentences(results, inference),
+        model_sentences=model_sentences(results, inference),
+        group_sentences=group_sentences(results, inference),
+        drift_sentences=drift_sentences(results, inference),
+        methods=methods.methods(results),
+        settings=to_toml(results.study),
+        provenance=provenance,
+        references=methods.references(results),
+        css=(TEMPLATES / "report.css").read_text("utf-8"),
+        script=(TEMPLATES / "report.js").read_text("utf-8"),
+    )
+
+
+# Tables.
+
+
+# Figures.
+
+
+# Files.
+
+
+def _write(content: bytes, path: Path) -> None:
+    part = part_of(path)
+    part.write_bytes(content)
+    part.replace(path)
+
+
+def _remove_others(folder: Path, keep: set[str]) -> None:
+    """What an earlier report left and this one does not have."""
+    for path in folder.glob("*"):
+        if path.name not in keep and path.suffix in (".svg", ".png", ".csv"):
+            path.unlink()
+
+
+def _provenance(folder: Path) -> dict[str, Any]:
+    """Versions, machine and seed; the time is left out, for the page is the same whenever it is made."""
+    try:
+        values = json.loads((folder / "provenance.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {k: values[k] for k in ("versions", "machine", "stage_versions", "seed") if k in values}
