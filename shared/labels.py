@@ -29,7 +29,7 @@ def label(text: str, where: str = "") -> Label:
     ('07', 'P1')
     >>> label("../07")
     Traceback (most recent call last):
-    shared.errors.DataError: participant '../07': a label is made of letters and digits: choose another.
+    beholder.shared.errors.DataError: participant '../07': a label is made of letters and digits: choose another.
     """
     found = text.removeprefix("sub-")
     if why := not_a_label(found):

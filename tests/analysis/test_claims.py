@@ -158,7 +158,7 @@ def test_what_is_shipped_is_read_and_belongs_to_the_package() -> None:
     assert shipped()
     for name in shipped():
         read_claims(SHIPPED / f"{name}.toml")
-        assert any(fnmatch(f"papers/{name}.toml", pattern) for pattern in patterns["analysis"])
+        assert any(fnmatch(f"papers/{name}.toml", pattern) for pattern in patterns["beholder.analysis.findings"])
 
 
 def test_the_guides_example_is_read(tmp_path: Path) -> None:

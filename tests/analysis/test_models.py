@@ -352,7 +352,7 @@ def test_without_a_network_one_sentence_names_the_three_ways_out_and_comes_soon(
     """The hub is a closed port of this computer, its cache an empty folder; no retries, nothing else printed."""
     code = f"""
 import time
-from beholder.analysis import models
+from beholder.analysis.attention import models
 models.import_timm()
 start = time.perf_counter()
 try:
@@ -375,7 +375,7 @@ def test_weights_in_the_hubs_cache_need_no_network(tmp_path: Path, tiny: dict[st
     snapshot.mkdir(parents=True)
     file = save(tiny | {"head.weight": torch.ones(1000, 192)}, snapshot / "model.safetensors")
     code = f"""
-from beholder.analysis import models
+from beholder.analysis.attention import models
 model = models.load({TINY!r})
 print(model.label, model.weights, model.stand_in, float(model.module.state_dict()["norm.weight"].sum()), sep="\\n")
 """
@@ -395,7 +395,7 @@ print(model.label, model.weights, model.stand_in, float(model.module.state_dict(
 
 def test_a_digest_needs_no_torch() -> None:
     done = python(
-        f"import sys; from beholder.analysis import models; print(models.digest({TINY!r}));"
+        f"import sys; from beholder.analysis.attention import models; print(models.digest({TINY!r}));"
         "assert not {'torch', 'timm', 'onnx'} & sys.modules.keys()"
     )
     assert done.returncode == 0, done.stderr

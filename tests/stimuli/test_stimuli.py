@@ -14,7 +14,7 @@ from scipy import ndimage
 from beholder.shared.errors import StudyError
 from beholder.stimuli import render, scene
 
-FOLDER = Path(render.__file__).parent
+FOLDER = Path(render.__file__).resolve().parent
 with (FOLDER / "stimuli.tsv").open(encoding="utf-8", newline="") as lines:
     ROWS = list(csv.DictReader(lines, delimiter="\t"))
 every_row = pytest.mark.parametrize("row", ROWS, ids=[row["file"] for row in ROWS])
