@@ -16,7 +16,7 @@ from beholder.analysis.report.prose.quality import limits_sentence
 from beholder.analysis.results.study_results import ModelSummary, Results
 from beholder.shared.study import Study
 
-REFERENCES_FILE = Path(__file__).resolve().parent / "templates" / "references.bib"
+REFERENCES_FILE = Path(__file__).resolve().parents[1] / "templates" / "references.bib"
 
 
 # Numbers and lists.
