@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.analysis.import_mutations import (
+from tests.analysis.importing.import_mutations import (
     FILES,
     Kind,
     Mutation,

@@ -22,7 +22,7 @@ PX_PER_DEG = SIDE / 20
 @pytest.fixture(scope="module")
 def bench() -> ModuleType:
     """tests/benchmarks/bench_primary.py, which is a program."""
-    path = Path(__file__).parents[1] / "benchmarks" / "bench_primary.py"
+    path = Path(__file__).parents[2] / "benchmarks" / "bench_primary.py"
     spec = importlib.util.spec_from_file_location("bench_primary", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -173,7 +173,7 @@ def test_the_page_says_what_was_chosen_on_which_pictures(quick: None, halved_fol
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    path = Path(__file__).parents[1] / "benchmarks" / "bench_inference.py"
+    path = Path(__file__).parents[2] / "benchmarks" / "bench_inference.py"
     spec = importlib.util.spec_from_file_location("bench_inference", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -121,7 +121,7 @@ def test_the_page_loads_nothing_from_a_network_or_a_disk(page: Page, made_up_fol
                     attributes[name][:80],
                 )
     assert not page.of("link") and not page.of("iframe")
-    css = (Path(__file__).parents[2] / "analysis" / "report" / "templates" / "report.css").read_text("utf-8")
+    css = (Path(__file__).parents[3] / "analysis" / "report" / "templates" / "report.css").read_text("utf-8")
     assert "url(" not in css and "@import" not in css
     script = page.scripts[-1]
     assert not re.search(r"fetch\(|XMLHttpRequest|import\(|https?:", script)

