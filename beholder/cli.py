@@ -76,8 +76,8 @@ def demo(
 
     Example: beholder demo --out my-demo --participants 10
     """
-    from beholder.shared.dataset import create_study
-    from beholder.shared.stimuli import bundled_folder
+    from beholder.shared.dataset.making import create_study
+    from beholder.shared.stimuli.folder import bundled_folder
     from beholder.shared.study import ModelSettings, new_study
 
     study = new_study("Beholder's demonstration", bundled_folder())
@@ -107,8 +107,8 @@ def new(
 
     Examples: beholder new my-study   |   beholder new my-study --stimuli photographs/
     """
-    from beholder.shared.dataset import create_study
-    from beholder.shared.stimuli import bundled_folder
+    from beholder.shared.dataset.making import create_study
+    from beholder.shared.stimuli.folder import bundled_folder
     from beholder.shared.study import new_study
 
     pictures = stimuli or bundled_folder()
@@ -355,8 +355,8 @@ def withdraw(
 
     Examples: beholder withdraw my-study 07   |   beholder withdraw my-study 07 --called "Anna S"
     """
-    from beholder.shared.withdrawal import withdraw as take_out
-    from beholder.shared.withdrawal import withdrawal
+    from beholder.shared.dataset.withdrawal import withdraw as take_out
+    from beholder.shared.dataset.withdrawal import withdrawal
 
     if held := withdrawal(study_folder, participant):
         _say(f"All of participant {participant} in {study_folder}:")

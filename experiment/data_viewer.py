@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from beholder.shared.screen import Rect
-from beholder.shared.stimuli import read_labels
-from beholder.shared.stimulus import Stimulus
+from beholder.shared.stimuli.label_maps import read_labels
+from beholder.shared.stimuli.stimulus import Stimulus
 
 # How a trial ended, as SR Research's `TRIAL_RESULT` counts it.
 TRIAL_RESULTS = {"complete": 0, "repeated": 1, "skipped": 2, "aborted": 3, "late": 4}

@@ -15,8 +15,8 @@ import numpy as np
 
 from beholder.experiment.devices import Clock, Notice, Tracker
 from beholder.experiment.recorder import Recorder
-from beholder.shared.clocks import SYSTEM_STEP_S, SteadyScale
 from beholder.shared.gaze import Samples, no_samples, position
+from beholder.shared.recording.clocks import SYSTEM_STEP_S, SteadyScale
 
 SILENT_AFTER_S = 2.0
 # The share of gaze that is tracked is that of a second; the last samples of it may still be on their way.

@@ -28,7 +28,7 @@ from beholder.experiment.devices import (
 )
 from beholder.experiment.session import Command, Status
 from beholder.shared.screen import Screen
-from beholder.shared.stimuli import open_picture
+from beholder.shared.stimuli.pictures import open_picture
 
 Watcher = Callable[[float, Sequence[Shape]], None]
 # How long a simulated participant reads a text before answering.

@@ -31,13 +31,15 @@ from beholder.experiment.trackers.mouse import MouseTracker
 from beholder.experiment.trackers.synthetic import SyntheticTracker
 from beholder.experiment.trackers.tobii import TobiiTracker
 from beholder.experiment.window import Window
-from beholder.shared.dataset import read_participants, recover, runs
+from beholder.shared.dataset.participants import read_participants
+from beholder.shared.dataset.publishing import recover
+from beholder.shared.dataset.reading import runs
 from beholder.shared.errors import BeholderError, DataError, DisplayError, StudyError, TrackerError
 from beholder.shared.inside import inside
-from beholder.shared.journal import journals
 from beholder.shared.labels import label
-from beholder.shared.publishing import change, link
-from beholder.shared.run_files import HOST_FILE, host_file_of
+from beholder.shared.recording.journal import journals
+from beholder.shared.recording.run_files import HOST_FILE, host_file_of
+from beholder.shared.recording.transaction import change, link
 from beholder.shared.study import ScreenSettings, Study, TrackerName, read_study
 
 # Lines of the preflight that concern the analysis; it may be done elsewhere, so they never stop a session.

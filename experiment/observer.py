@@ -23,8 +23,8 @@ from beholder.experiment.devices import Dot, Picture, Shape, Text
 from beholder.shared.arrays import FloatArray
 from beholder.shared.errors import UNREADABLE, StudyError
 from beholder.shared.screen import Rect, Screen
-from beholder.shared.stimuli import read_object
-from beholder.shared.stimulus import Stimulus
+from beholder.shared.stimuli.label_maps import read_object
+from beholder.shared.stimuli.stimulus import Stimulus
 from beholder.shared.study import ObserverSettings, Study
 
 Purpose = Literal["order", "gaze", "measurement", "answers"]

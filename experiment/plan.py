@@ -14,14 +14,15 @@ from typing import Literal
 import pandas as pd
 
 from beholder.experiment.observer import generator
-from beholder.shared.dataset import read_events, runs
+from beholder.shared.dataset.reading import runs
 from beholder.shared.errors import StudyError
-from beholder.shared.journal import journals
 from beholder.shared.labels import label
+from beholder.shared.recording.journal import journals
 from beholder.shared.screen import Rect, Screen
-from beholder.shared.stimuli import read_stimuli
-from beholder.shared.stimulus import Stimulus
+from beholder.shared.stimuli.folder import read_stimuli
+from beholder.shared.stimuli.stimulus import Stimulus
 from beholder.shared.study import PictureSettings, Study, read_study
+from beholder.shared.tables import read_events
 
 # How a picture ended that was seen to its end, late or not: shown again it would be a repeat.
 SEEN = ("complete", "late")

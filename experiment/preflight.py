@@ -27,8 +27,8 @@ import numpy as np
 from beholder.shared.arrays import FloatArray
 from beholder.shared.errors import BeholderError, DisplayError
 from beholder.shared.screen import Screen
-from beholder.shared.stimuli import read_stimuli
-from beholder.shared.stimulus import Stimulus
+from beholder.shared.stimuli.folder import read_stimuli
+from beholder.shared.stimuli.stimulus import Stimulus
 from beholder.shared.study import ScreenSettings, Study, read_study
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _packages() -> list[Check]:
 
 
 def _study(study_folder: Path) -> list[Check]:
-    from beholder.shared.dataset import journals
+    from beholder.shared.recording.journal import journals
 
     try:
         study = read_study(study_folder)

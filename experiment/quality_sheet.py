@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 
 from beholder.experiment.plan import SEEN, plan_session
-from beholder.shared.dataset import Recording, read_events, read_recording, runs
+from beholder.shared.dataset.reading import Recording, read_recording, runs
 from beholder.shared.errors import DataError
 from beholder.shared.gaze import position
 from beholder.shared.labels import label
-from beholder.shared.stimuli import read_stimuli
+from beholder.shared.stimuli.folder import read_stimuli
 from beholder.shared.study import Study, read_study
+from beholder.shared.tables import read_events
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy as np
 
 from beholder.shared.errors import DataError
 from beholder.shared.gaze import Samples
-from beholder.shared.journal import JournalWriter, Record
+from beholder.shared.recording.journal import JournalWriter, Record
 
 # Formatting holds the interpreter's lock; a flip that waits for it must not wait long.
 LONGEST_BATCH_S = 0.05

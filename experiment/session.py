@@ -78,11 +78,13 @@ from beholder.experiment.screens import (
     typed_screen,
     validation_picture,
 )
-from beholder.shared.dataset import beholder_version, publish, read_participants
+from beholder.shared.dataset.making import beholder_version
+from beholder.shared.dataset.participants import read_participants
+from beholder.shared.dataset.publishing import publish
 from beholder.shared.errors import BeholderError, StudyError, TrackerError
 from beholder.shared.gaze import Eye
 from beholder.shared.inside import inside
-from beholder.shared.journal import JournalWriter, Record
+from beholder.shared.recording.journal import JournalWriter, Record
 from beholder.shared.screen import Screen
 from beholder.shared.study import Study, settings_of_sessions
 

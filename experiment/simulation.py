@@ -25,14 +25,14 @@ from beholder.experiment.plan import Plan, plan_session
 from beholder.experiment.screens import choices, read_texts
 from beholder.experiment.session import Outcome, run_session
 from beholder.experiment.trackers.synthetic import SyntheticTracker
-from beholder.shared.dataset import beh_runs, runs
+from beholder.shared.dataset.reading import beh_runs, runs
 from beholder.shared.errors import StudyError
 from beholder.shared.inside import inside
-from beholder.shared.journal import exclusive, journals, read_journal
 from beholder.shared.processes import deaf_to_interrupts
 from beholder.shared.provenance import digest
-from beholder.shared.publishing import finish_changes
-from beholder.shared.stimuli import read_stimuli
+from beholder.shared.recording.journal import exclusive, journals, read_journal
+from beholder.shared.recording.transaction import finish_changes
+from beholder.shared.stimuli.folder import read_stimuli
 from beholder.shared.study import ScreenSettings, Study, read_study
 
 # Nothing has to be answered in time here: gaze is fetched in larger pieces than in a lab.

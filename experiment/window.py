@@ -45,7 +45,7 @@ from beholder.experiment.devices import (
 from beholder.shared.arrays import FloatArray
 from beholder.shared.errors import DisplayError
 from beholder.shared.screen import Screen
-from beholder.shared.stimuli import open_picture
+from beholder.shared.stimuli.pictures import open_picture
 from beholder.shared.study import ScreenSettings
 
 # The system wakes a sleeper late by so much at most; the rest is waited in short naps.

@@ -18,9 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from beholder.shared.errors import DataError, StudyError
 from beholder.shared.gaze import Eyes
 from beholder.shared.parsing import shortened
-from beholder.shared.regions import drawn_regions
 from beholder.shared.screen import Screen
-from beholder.shared.stimuli import LEFT_OUT, common_background, read_stimuli
+from beholder.shared.stimuli.folder import LEFT_OUT, read_stimuli
+from beholder.shared.stimuli.pictures import common_background
+from beholder.shared.stimuli.regions import drawn_regions
 
 if sys.version_info >= (3, 11):
     import tomllib

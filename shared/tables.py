@@ -17,7 +17,7 @@ import pandas as pd
 
 from beholder.shared.errors import DataError
 from beholder.shared.parsing import from_spreadsheets
-from beholder.shared.run_files import EVENT_COLUMNS
+from beholder.shared.recording.run_files import EVENT_COLUMNS
 from beholder.shared.study import FILE_NAME, Meant
 
 FIXATION_COLUMNS: dict[str, dict[str, Any]] = {

@@ -21,15 +21,16 @@ import pytest
 from PIL import Image
 
 from beholder.experiment.simulation import simulate
-from beholder.shared import dataset
+from beholder.shared.dataset import publishing
+from beholder.shared.dataset.making import create_study
+from beholder.shared.dataset.withdrawal import withdraw, withdrawal
 from beholder.shared.errors import BeholderError, DataError
 from beholder.shared.gaze import SAMPLE
 from beholder.shared.inside import inside
-from beholder.shared.journal import JournalWriter, Record, journals_folder
 from beholder.shared.labels import label
-from beholder.shared.publishing import finish_changes
+from beholder.shared.recording.journal import JournalWriter, Record, journals_folder
+from beholder.shared.recording.transaction import finish_changes
 from beholder.shared.study import ObserverSettings, ProtocolSettings, Study
-from beholder.shared.withdrawal import withdraw, withdrawal
 from tests.watching import outside, watched
 
 TRACKER: dict[str, Any] = {
@@ -44,7 +45,7 @@ def make_study(folder: Path) -> Path:
     pictures.mkdir(parents=True)
     Image.new("RGB", (64, 48), "#aa8855").save(pictures / "bag-01.png")
     quick, centre = ProtocolSettings(picture_s=0.5), ObserverSettings(map="centre")
-    dataset.create_study(folder / "study", Study(protocol=quick, observer=centre), pictures)
+    create_study(folder / "study", Study(protocol=quick, observer=centre), pictures)
     return folder / "study"
 
 
@@ -87,8 +88,8 @@ class Victim:
 @pytest.fixture
 def victim(tmp_path: Path) -> Victim:
     study = make_study(tmp_path)
-    dataset.publish(leave_journal(study, "01"))
-    dataset.publish(leave_journal(study, "02"))
+    publishing.publish(leave_journal(study, "01"))
+    publishing.publish(leave_journal(study, "02"))
     other = tmp_path / "other"
     (other / "sub-01").mkdir(parents=True)
     (other / "thesis.txt").write_text("three years of work")
@@ -98,9 +99,9 @@ def victim(tmp_path: Path) -> Victim:
 
 COMMANDS: dict[str, Callable[[Path], object]] = {
     "finish": finish_changes,
-    "import": lambda study: dataset.write_fixations(study, "07", fixations()),
+    "import": lambda study: publishing.write_fixations(study, "07", fixations()),
     "withdraw": lambda study: withdraw(study, "01"),
-    "publish": lambda study: dataset.publish(leave_journal(study, "09")),
+    "publish": lambda study: publishing.publish(leave_journal(study, "09")),
 }
 
 
@@ -184,7 +185,7 @@ def test_only_letters_and_digits_are_withdrawn_imported_or_recorded(victim: Vict
     before, mine = content(victim.folder), content(victim.study)
     acts: list[Callable[[], object]] = [
         lambda: withdrawal(victim.study, name), lambda: withdraw(victim.study, name), lambda: label(name),
-        lambda: dataset.write_fixations(victim.study, name, fixations()),
+        lambda: publishing.write_fixations(victim.study, name, fixations()),
     ]  # fmt: skip
     for act in acts:
         with pytest.raises(DataError, match=r"a label (is made|has at most)|several participants"):
@@ -222,12 +223,12 @@ def nothing(study: Path) -> None:
 
 def _two_published(study: Path) -> None:
     for name in ("01", "02"):
-        dataset.publish(leave_journal(study, name))
+        publishing.publish(leave_journal(study, name))
 
 
 def _everything_of_one(study: Path) -> None:
     _two_published(study)
-    dataset.write_fixations(study, "07", fixations())
+    publishing.write_fixations(study, "07", fixations())
     leave_journal(study, "01", 2)
     (study / "derivatives" / "beholder").mkdir(parents=True)
     (study / "derivatives" / "beholder" / "report.html").write_text("pooled")
@@ -247,16 +248,16 @@ def _a_change_in_its_midst(study: Path) -> None:
             raise Killed
 
     with suppress(Killed):
-        dataset.publish(leave_journal(study, "03"), die)
+        publishing.publish(leave_journal(study, "03"), die)
 
 
 # What a study holds beforehand, and what is then done with it; together they reach every function that writes into one.
 WALKED: dict[str, tuple[Callable[[Path], None], Callable[[Path], object]]] = {
     "record": (nothing, lambda study: leave_journal(study, "01")),
-    "publish": (lambda study: leave_journal(study, "01") and None, dataset.recover),
-    "a second run": (_two_published, lambda study: dataset.publish(leave_journal(study, "01", 2))),
-    "recover a change": (_a_change_in_its_midst, dataset.recover),
-    "import": (_two_published, lambda study: dataset.write_fixations(study, "07", fixations())),
+    "publish": (lambda study: leave_journal(study, "01") and None, publishing.recover),
+    "a second run": (_two_published, lambda study: publishing.publish(leave_journal(study, "01", 2))),
+    "recover a change": (_a_change_in_its_midst, publishing.recover),
+    "import": (_two_published, lambda study: publishing.write_fixations(study, "07", fixations())),
     "withdraw": (_everything_of_one, lambda study: withdraw(study, "01")),
     "simulate": (nothing, lambda study: simulate(study, 1, 1, workers=1)),
 }

@@ -11,7 +11,7 @@ from beholder.analysis.alignment.baselines import PictureGaze
 from beholder.analysis.findings.readings import SigmaReading, Sound
 from beholder.analysis.gaze.maps import area_resample, grid_for, sigma_in_map_px, to_map_px
 from beholder.analysis.results.study_results import Results, named_maps
-from beholder.shared.stimuli import read_stimuli
+from beholder.shared.stimuli.folder import read_stimuli
 
 
 def estimate_sigmas(results: Results, shown: Sequence[Sound]) -> tuple[SigmaReading, ...]:

@@ -17,7 +17,7 @@ from beholder.analysis.findings.score_arrays import Equal, with_equal_counts
 from beholder.analysis.results.study_results import Results
 from beholder.analysis.statistics.crossed import complete, groups_interval
 from beholder.analysis.statistics.multiplicity import holm
-from beholder.shared.dataset import read_participants
+from beholder.shared.dataset.participants import read_participants
 
 
 def compare_groups(results: Results, shown: Sequence[tuple[str, int]], primary: str) -> tuple[Groups | None, str]:

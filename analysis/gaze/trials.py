@@ -20,12 +20,12 @@ from scipy.signal import savgol_filter
 
 from beholder.analysis.results.study_results import FIXATION_COLUMNS, QUALITY_COLUMNS, TRIAL_COLUMNS
 from beholder.shared.arrays import FloatArray
-from beholder.shared.dataset import Recording, Run
+from beholder.shared.dataset.reading import Recording, Run
 from beholder.shared.errors import DataError, Remark
 from beholder.shared.gaze import Eye, position
 from beholder.shared.screen import Screen
 from beholder.shared.sidecars import EyeValidation
-from beholder.shared.stimulus import Stimulus
+from beholder.shared.stimuli.stimulus import Stimulus
 from beholder.shared.study import FixationSettings
 
 Method = Literal["ivt", "idt", "i2mc"]

@@ -20,13 +20,14 @@ import pandas as pd
 from beholder.analysis.importing.one_change import ALL_THERE, add, alone, make
 from beholder.analysis.importing.plausibility import check_fixations, meant_of
 from beholder.shared.arrays import FloatArray
-from beholder.shared.dataset import write_fixation_table
+from beholder.shared.dataset.publishing import write_fixation_table
 from beholder.shared.errors import DataError, Remark, StudyError
 from beholder.shared.labels import Label, not_a_label
 from beholder.shared.parsing import listed, parse_number, shortened
 from beholder.shared.screen import FARTHEST_PX
-from beholder.shared.stimuli import PICTURE_ENDINGS, read_stimuli
-from beholder.shared.stimulus import Stimulus
+from beholder.shared.stimuli.folder import read_stimuli
+from beholder.shared.stimuli.pictures import PICTURE_ENDINGS
+from beholder.shared.stimuli.stimulus import Stimulus
 from beholder.shared.study import (
     NEW_PRIMARY,
     AlignmentSettings,

@@ -16,11 +16,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from beholder.shared.dataset import add_imported, create_study
+from beholder.shared.dataset.making import create_study
+from beholder.shared.dataset.publishing import add_imported
 from beholder.shared.errors import DataError, Remark, StudyError
 from beholder.shared.inside import inside
 from beholder.shared.labels import Label
-from beholder.shared.publishing import finish_changes, told_in_a_sentence
+from beholder.shared.recording.transaction import finish_changes, told_in_a_sentence
 from beholder.shared.study import Study
 
 # Builds the files of all participants below a folder, and nothing elsewhere.

@@ -22,16 +22,16 @@ from beholder.analysis.importing.fixation_table import participant_labels, setti
 from beholder.analysis.importing.one_change import ALL_THERE, add, alone, make
 from beholder.analysis.importing.plausibility import check_gaze, check_recording, meant_of
 from beholder.analysis.importing.vendor_recording import Message, VendorRecording
-from beholder.shared.dataset import beholder_version
+from beholder.shared.dataset.making import beholder_version
 from beholder.shared.errors import DataError, Remark, StudyError
 from beholder.shared.gaze import Samples
-from beholder.shared.journal import JournalWriter, Record, journals_folder, read_journal
 from beholder.shared.labels import Label
 from beholder.shared.parsing import parse_number, shortened
-from beholder.shared.run_files import link_sourcedata, write_run
+from beholder.shared.recording.journal import JournalWriter, Record, journals_folder, read_journal
+from beholder.shared.recording.run_files import link_sourcedata, write_run
 from beholder.shared.screen import FARTHEST_PX, Rect
-from beholder.shared.stimuli import read_stimuli
-from beholder.shared.stimulus import Stimulus
+from beholder.shared.stimuli.folder import read_stimuli
+from beholder.shared.stimuli.stimulus import Stimulus
 from beholder.shared.study import (
     NEW_PRIMARY,
     AlignmentSettings,

@@ -35,8 +35,8 @@ from beholder.analysis.results.study_results import (
 from beholder.shared.arrays import FloatArray
 from beholder.shared.errors import Remark, StudyError
 from beholder.shared.provenance import versions
-from beholder.shared.stimuli import read_object
-from beholder.shared.stimulus import Stimulus
+from beholder.shared.stimuli.label_maps import read_object
+from beholder.shared.stimuli.stimulus import Stimulus
 from beholder.shared.study import Study
 
 

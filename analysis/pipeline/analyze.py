@@ -36,7 +36,7 @@ from beholder.analysis.results.sums import (
 )
 from beholder.shared.errors import DataError, Remark, StudyError
 from beholder.shared.provenance import digest, file_digest, versions
-from beholder.shared.publishing import no_analysis
+from beholder.shared.recording.transaction import no_analysis
 from beholder.shared.study import Study, read_study, write_study
 
 TABLES = ("fixations.parquet", "trials.csv", "quality.csv", "attention.csv", "areas.parquet")

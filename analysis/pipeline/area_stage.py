@@ -13,8 +13,8 @@ from beholder.analysis.pipeline.fixation_stage import ViewedTrials
 from beholder.analysis.pipeline.versions import VERSION
 from beholder.analysis.results.study_results import key_of, named_maps, results_folder, write_table
 from beholder.shared.provenance import digest, file_digest, versions
-from beholder.shared.stimuli import read_labels
-from beholder.shared.stimulus import Stimulus
+from beholder.shared.stimuli.label_maps import read_labels
+from beholder.shared.stimuli.stimulus import Stimulus
 from beholder.shared.study import Study
 
 

@@ -23,8 +23,8 @@ from beholder.analysis.results.sums import reading
 from beholder.shared.arrays import FloatArray
 from beholder.shared.errors import StudyError
 from beholder.shared.provenance import digest, file_digest, versions
-from beholder.shared.stimuli import open_picture
-from beholder.shared.stimulus import Stimulus
+from beholder.shared.stimuli.pictures import open_picture
+from beholder.shared.stimuli.stimulus import Stimulus
 from beholder.shared.study import Study
 
 Item = TypeVar("Item")

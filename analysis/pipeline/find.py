@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from beholder.analysis.results.study_results import EVERYBODY, POOLED
-from beholder.shared.dataset import Run, beh_runs, read_participants, runs, unread_gaze
+from beholder.shared.dataset.participants import read_participants
+from beholder.shared.dataset.reading import Run, beh_runs, runs, unread_gaze
 from beholder.shared.errors import DataError, Remark
-from beholder.shared.journal import journals
-from beholder.shared.publishing import finish_changes
-from beholder.shared.stimuli import read_stimuli
-from beholder.shared.stimulus import Stimulus
+from beholder.shared.recording.journal import journals
+from beholder.shared.recording.transaction import finish_changes
+from beholder.shared.stimuli.folder import read_stimuli
+from beholder.shared.stimuli.stimulus import Stimulus
 from beholder.shared.study import read_study
 
 

@@ -31,19 +31,15 @@ from beholder.analysis.results.study_results import (
     write_table,
 )
 from beholder.analysis.results.sums import reading
-from beholder.shared.dataset import (
-    IMPORT_REMARKS,
-    Run,
-    fixations_file,
-    read_fixations,
-    read_participants,
-    read_recording,
-)
+from beholder.shared.dataset.participants import read_participants
+from beholder.shared.dataset.publishing import IMPORT_REMARKS
+from beholder.shared.dataset.reading import Run, fixations_file, read_recording
 from beholder.shared.errors import DataError, Remark
 from beholder.shared.provenance import digest, file_digest, versions
 from beholder.shared.sidecars import events_sidecar
-from beholder.shared.stimulus import Stimulus
+from beholder.shared.stimuli.stimulus import Stimulus
 from beholder.shared.study import Study, settings_of_sessions
+from beholder.shared.tables import read_fixations
 
 MOUSE = "mouse"  # the name that the recording of a mouse gives as its tracker
 

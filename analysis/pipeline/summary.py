@@ -14,7 +14,7 @@ from beholder.analysis.pipeline.find import Found
 from beholder.analysis.pipeline.fixation_stage import MOUSE, ViewedTrials, files_of
 from beholder.analysis.pipeline.versions import PACKAGES, VERSION
 from beholder.analysis.results.study_results import Summary
-from beholder.shared.dataset import read_participants
+from beholder.shared.dataset.participants import read_participants
 from beholder.shared.errors import Remark
 from beholder.shared.provenance import file_digest, machine, versions
 from beholder.shared.study import Study

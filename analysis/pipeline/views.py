@@ -15,8 +15,8 @@ from beholder.analysis.pipeline.fixation_stage import ViewedTrials
 from beholder.analysis.results.study_results import POOLED
 from beholder.shared.arrays import FloatArray
 from beholder.shared.errors import Remark
-from beholder.shared.stimuli import read_object
-from beholder.shared.stimulus import Stimulus
+from beholder.shared.stimuli.label_maps import read_object
+from beholder.shared.stimuli.stimulus import Stimulus
 from beholder.shared.study import Study
 
 

@@ -27,8 +27,8 @@ from beholder.analysis.report.images import colour_bytes, data_uri, difference_p
 from beholder.analysis.report.labels import head_label, layer_label, number, sigma_text
 from beholder.analysis.results.study_results import Results
 from beholder.shared.arrays import FloatArray
-from beholder.shared.stimuli import open_picture
-from beholder.shared.stimulus import Stimulus
+from beholder.shared.stimuli.pictures import open_picture
+from beholder.shared.stimuli.stimulus import Stimulus
 
 MAP_BYTES = 6_000_000  # of attention in the page, before base64; layers beyond it are left out of the chooser, and said
 MOST_SCORES = 600_000  # in the page; beyond it those of other sigmas than the fixed one are left out

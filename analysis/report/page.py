@@ -37,7 +37,7 @@ from beholder.analysis.report.prose.statistics import (
 )
 from beholder.analysis.report.tables import AgainstPaper, Table, against_paper, make_tables
 from beholder.analysis.results.study_results import Results, part_of, read_results, results_folder
-from beholder.shared.stimuli import read_stimuli
+from beholder.shared.stimuli.folder import read_stimuli
 from beholder.shared.study import to_toml
 
 Progress = Callable[[str, int, int], None]

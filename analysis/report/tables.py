@@ -31,7 +31,7 @@ from beholder.analysis.report.prose.claims import claim_columns, claims_sentence
 from beholder.analysis.report.prose.finding import other_viewers, why_of_share
 from beholder.analysis.results.study_results import Results, safe_texts
 from beholder.analysis.statistics.crossed import Estimate, Share
-from beholder.shared.stimulus import Stimulus
+from beholder.shared.stimuli.stimulus import Stimulus
 
 CSV_BYTES = 1_000_000  # of a table within the page; a larger one is a link to its file beside the page
 

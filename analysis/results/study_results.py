@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from beholder.analysis.results.sums import DamagedError, reading
-from beholder.shared.dataset import BIDS_VERSION, beholder_version
+from beholder.shared.dataset.making import BIDS_VERSION, beholder_version
 from beholder.shared.errors import DataError, Remark, WeightsError
 from beholder.shared.parsing import for_spreadsheets, from_spreadsheets
 from beholder.shared.study import Study, read_study

@@ -43,7 +43,7 @@ from beholder.experiment.devices import (
 from beholder.experiment.trackers.eyelink_display import SetupScreen, custom_display
 from beholder.shared.errors import TrackerError
 from beholder.shared.gaze import SAMPLE, Eye, eyes_of, no_samples
-from beholder.shared.journal import PART
+from beholder.shared.recording.journal import PART
 from beholder.shared.screen import Screen
 from beholder.shared.study import EyeLinkSettings, TrackerSettings
 

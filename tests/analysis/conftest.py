@@ -54,7 +54,8 @@ from beholder.analysis.results.study_results import (
     write_table,
 )
 from beholder.shared.errors import Remark
-from beholder.shared.stimuli import read_labels, read_stimuli
+from beholder.shared.stimuli.folder import read_stimuli
+from beholder.shared.stimuli.label_maps import read_labels
 from beholder.shared.study import Measure, Study, write_study
 from tests.analysis.quick import run_here
 

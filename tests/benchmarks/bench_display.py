@@ -40,8 +40,9 @@ from beholder.experiment.plan import picture_rect, plan_session
 from beholder.experiment.session import run_session
 from beholder.experiment.simulation import simulation_facts
 from beholder.experiment.trackers.synthetic import SyntheticTracker
-from beholder.shared.dataset import create_study, runs
-from beholder.shared.stimuli import bundled_folder, read_stimuli
+from beholder.shared.dataset.making import create_study
+from beholder.shared.dataset.reading import runs
+from beholder.shared.stimuli.folder import bundled_folder, read_stimuli
 from beholder.shared.study import ProtocolSettings, ScreenSettings, Study, TrackerSettings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -34,7 +34,8 @@ from rich.table import Table
 from safetensors.torch import save_file
 
 from beholder.analysis.attention.models import with_random_weights
-from beholder.shared.dataset import create_study, write_fixations
+from beholder.shared.dataset.making import create_study
+from beholder.shared.dataset.publishing import write_fixations
 from beholder.shared.study import AlignmentSettings, MapSettings, ModelSettings, PictureSettings, Study, StudySettings
 
 MODEL, LAYERS, HEADS = "vit_base_patch16_224", 12, 12

@@ -82,7 +82,9 @@ from beholder.analysis.statistics.crossed import crossed_interval
 from beholder.experiment.observer import durations_s, map_points
 from beholder.shared.arrays import FloatArray
 from beholder.shared.provenance import digest, versions
-from beholder.shared.stimuli import bundled_folder, open_picture, read_object, read_stimuli
+from beholder.shared.stimuli.folder import bundled_folder, read_stimuli
+from beholder.shared.stimuli.label_maps import read_object
+from beholder.shared.stimuli.pictures import open_picture
 from beholder.shared.study import NEW_PRIMARY, Measure
 
 SEED, TRUTH_SEED = 20263, 20264

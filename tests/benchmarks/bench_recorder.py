@@ -22,7 +22,7 @@ from beholder.experiment import recorder as recording
 from beholder.experiment.recorder import Recorder
 from beholder.shared.errors import DataError
 from beholder.shared.gaze import SAMPLE, Samples
-from beholder.shared.journal import JournalWriter, Record, _GrowingFile, read_journal
+from beholder.shared.recording.journal import JournalWriter, Record, _GrowingFile, read_journal
 
 RATE_HZ, FRAME_HZ = 2000.0, 60.0
 BLOCKED_S = 10.0

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from beholder.shared import dataset
+from beholder.shared.dataset.making import create_study
 from beholder.shared.gaze import SAMPLE
-from beholder.shared.journal import JournalWriter, Record
+from beholder.shared.recording.journal import JournalWriter, Record
 from beholder.shared.study import Study
 
 VALIDATOR = Path(sys.executable).with_name("bids-validator-deno")
@@ -32,7 +32,7 @@ def study(tmp_path: Path) -> Path:
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     Image.new("RGB", (64, 48), "#aa8855").save(pictures / "bag-01.png")
-    dataset.create_study(tmp_path / "study", Study(), pictures)
+    create_study(tmp_path / "study", Study(), pictures)
     return tmp_path / "study"
 
 

@@ -29,7 +29,8 @@ from beholder.analysis.pipeline.analyze import analyze, conclude
 from beholder.analysis.pipeline.workers import THREAD_VARIABLES
 from beholder.analysis.results.study_results import results_folder
 from beholder.experiment.simulation import simulate
-from beholder.shared.dataset import create_study
+from beholder.shared.dataset.making import create_study
+from beholder.shared.dataset.withdrawal import withdraw
 from beholder.shared.errors import StudyError
 from beholder.shared.study import (
     AlignmentSettings,
@@ -39,7 +40,6 @@ from beholder.shared.study import (
     Study,
     TrackerSettings,
 )
-from beholder.shared.withdrawal import withdraw
 from tests.analysis.quick import run_here
 from tests.analysis.scenes import three_scenes, two_pictures
 from tests.watching import written

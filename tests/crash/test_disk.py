@@ -29,11 +29,14 @@ from beholder.experiment.plan import plan_from_disk
 from beholder.experiment.recorder import Recorder
 from beholder.experiment.session import run_session
 from beholder.experiment.simulation import SimulatedSession, simulated_session, simulation_facts
-from beholder.shared import dataset
+from beholder.shared.dataset import publishing
+from beholder.shared.dataset.making import create_study
+from beholder.shared.dataset.reading import read_recording, runs
 from beholder.shared.errors import DataError
-from beholder.shared.journal import RESERVE, JournalWriter, _GrowingFile, journals
-from beholder.shared.publishing import finish_changes
+from beholder.shared.recording.journal import RESERVE, JournalWriter, _GrowingFile, journals
+from beholder.shared.recording.transaction import finish_changes
 from beholder.shared.study import ObserverSettings, PictureSettings, ProtocolSettings, ScreenSettings, Study, read_study
+from beholder.shared.tables import read_events
 
 pytestmark = [
     pytest.mark.slow,
@@ -106,7 +109,7 @@ def make_study(tmp_path: Path) -> Callable[[Path], Path]:
             protocol=ProtocolSettings(dot_s=2.0, picture_s=4.0, form=[]),
             observer=ObserverSettings(map="centre"),
         )
-        dataset.create_study(parent / "study", study, tmp_path / "pictures")
+        create_study(parent / "study", study, tmp_path / "pictures")
         return parent / "study"
 
     return make
@@ -157,8 +160,8 @@ class Lab:
 
 
 def assert_all_there(folder: Path, times_s: np.ndarray) -> None:
-    (run,) = dataset.runs(folder)
-    np.testing.assert_allclose(dataset.read_recording(run).samples["time_s"], times_s, rtol=0, atol=1e-6)
+    (run,) = runs(folder)
+    np.testing.assert_allclose(read_recording(run).samples["time_s"], times_s, rtol=0, atol=1e-6)
 
 
 @pytest.fixture(autouse=True)
@@ -181,7 +184,7 @@ def test_a_disk_that_fills_up_ends_the_session_and_everything_is_published_by_th
     assert any("no room left on its disk" in text for text in lab.told), lab.told
     assert_valid(folder)
     assert_all_there(folder, lab.times_s())
-    status = dataset.read_events(dataset.runs(folder)[0].events_file).query("trial_type == 'picture'")["status"]
+    status = read_events(runs(folder)[0].events_file).query("trial_type == 'picture'")["status"]
     assert status.tolist() == ["complete", "aborted"]
     assert journals(folder) == ()
     make_room(small_disk)
@@ -199,7 +202,7 @@ def test_what_cannot_be_published_on_a_full_disk_stays_whole_in_its_journal_unti
 
     def publish_when_full(journal: Path) -> Any:
         fill(small_disk)
-        return dataset.publish(journal)
+        return publishing.publish(journal)
 
     monkeypatch.setattr(session, "publish", publish_when_full)
     lab = Lab(folder, lambda: fill(small_disk))
@@ -210,11 +213,11 @@ def test_what_cannot_be_published_on_a_full_disk_stays_whole_in_its_journal_unti
     assert visible(folder) == before
     assert_valid(folder)
     # Started again on the full disk, it says so and changes nothing.
-    (remark,) = dataset.recover(folder)
+    (remark,) = publishing.recover(folder)
     assert "could not be recovered, and is kept as it is" in str(remark)
     assert visible(folder) == before
     make_room(small_disk)
-    dataset.recover(folder)
+    publishing.recover(folder)
     assert_valid(folder)
     assert_all_there(folder, lab.times_s())
     assert journals(folder) == ()
@@ -239,14 +242,14 @@ def test_with_any_little_room_a_change_happens_whole_or_not_at_all(
         fill(small_disk)
         (small_disk / "room").unlink()
         try:
-            dataset.publish(journal)
+            publishing.publish(journal)
             break
         except DataError as error:
             assert "nothing is lost" in str(error)
         assert visible(folder) == before
         assert journal.exists()
     assert pages > 10
-    assert len(dataset.runs(folder)) == 2
+    assert len(runs(folder)) == 2
     assert_valid(folder)
     assert not (folder / ".beholder" / "publish").exists()
 
@@ -290,16 +293,16 @@ def test_a_read_only_folder_is_told_before_anybody_sits_down_and_leaves_journals
     folder = make_study(small_disk)
     journal = leave_journal_in(folder)
     remount(small_disk, "ro")
-    (remark,) = dataset.recover(folder)
+    (remark,) = publishing.recover(folder)
     assert "could not be recovered, and is kept as it is" in str(remark)
     with pytest.raises(DataError, match=r"Read-only file system.*writable"):
         JournalWriter(folder, {"participant": "02", "run": 1})
     with pytest.raises(DataError, match=r"Read-only file system.*writable"):
-        dataset.publish(journal)
+        publishing.publish(journal)
     remount(small_disk, "rw")
-    dataset.recover(folder)
+    publishing.recover(folder)
     assert_valid(folder)
-    assert len(dataset.runs(folder)) == 1
+    assert len(runs(folder)) == 1
 
 
 def test_a_folder_that_becomes_read_only_in_mid_session_costs_nothing_of_what_was_seen(
@@ -375,11 +378,11 @@ def test_a_session_goes_on_while_its_disk_does_not_answer_and_loses_nothing_when
     assert "has not answered" in (folder.parent / "told").read_text()
     (state,) = journals(folder)
     assert not state.running
-    told = [str(remark) for remark in dataset.recover(folder)]
+    told = [str(remark) for remark in publishing.recover(folder)]
     assert any("that its disk refused have been joined" in text for text in told), told
     assert_valid(folder)
     assert_all_there(folder, np.load(result))
-    events = dataset.read_events(dataset.runs(folder)[0].events_file).query("trial_type == 'picture'")
+    events = read_events(runs(folder)[0].events_file).query("trial_type == 'picture'")
     # All pictures were shown to the end, each for its time, though the disk was silent from the second on.
     assert events["status"].tolist() == ["complete"] * 3
     assert list(Path(tempfile.gettempdir()).iterdir()) == []

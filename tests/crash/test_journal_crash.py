@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from beholder.shared import dataset
-from beholder.shared.journal import journals, read_journal
+from beholder.shared.dataset import publishing
+from beholder.shared.dataset.reading import read_recording, runs
+from beholder.shared.recording.journal import journals, read_journal
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from beholder.experiment.recorder import Recorder
 from beholder.shared.gaze import SAMPLE
-from beholder.shared.journal import SAMPLES, JournalWriter, Record, _GrowingFile
+from beholder.shared.recording.journal import SAMPLES, JournalWriter, Record, _GrowingFile
 
 dies_at, writes, rows = int(sys.argv[2]), 0, 0
 flush, sync = _GrowingFile.flush, JournalWriter.sync
@@ -81,11 +82,11 @@ def test_all_synced_rows_survive_a_kill_in_the_midst_of_a_write(
     assert len(samples) == written >= synced
     assert synced or dies_at < 20
     np.testing.assert_array_equal(samples["left_x_px"], np.arange(len(samples)))
-    dataset.recover(study)
+    publishing.recover(study)
     assert_valid(study)
-    recovered = dataset.runs(study)
+    recovered = runs(study)
     assert len(recovered) == (1 if len(samples) else 0)
     if len(samples):
-        recording = dataset.read_recording(recovered[0])
+        recording = read_recording(recovered[0])
         assert len(recording.samples) == len(samples)
         assert recording.events["status"].tolist() == ["aborted"]

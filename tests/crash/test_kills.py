@@ -51,10 +51,12 @@ from beholder.experiment.devices import (
 from beholder.experiment.headless import HeadlessDisplay, ScriptedOperator, ScriptedParticipant, VirtualClock
 from beholder.experiment.plan import Plan, plan_from_disk
 from beholder.experiment.session import Command, run_session
-from beholder.shared import dataset
+from beholder.shared.dataset import publishing
+from beholder.shared.dataset.making import create_study
+from beholder.shared.dataset.reading import read_recording, runs
 from beholder.shared.errors import StudyError
 from beholder.shared.gaze import no_samples
-from beholder.shared.journal import LOG, SAMPLES, JournalWriter, Record, _GrowingFile, journals
+from beholder.shared.recording.journal import LOG, SAMPLES, JournalWriter, Record, _GrowingFile, journals
 from beholder.shared.screen import Screen
 from beholder.shared.study import (
     LimitSettings,
@@ -65,6 +67,7 @@ from beholder.shared.study import (
     TrackerSettings,
     read_study,
 )
+from beholder.shared.tables import read_events
 
 RATE_HZ, TRIALS, SEED = 250.0, 4, 20260801
 DOT_S = PICTURE_S = 0.6
@@ -228,7 +231,7 @@ def die_before_step(number: int) -> None:
         if len(steps) > number:
             die()
 
-    session.publish = lambda folder: dataset.publish(folder, hook)  # type: ignore[attr-defined]
+    session.publish = lambda folder: publishing.publish(folder, hook)  # type: ignore[attr-defined]
 
 
 def shorten() -> None:
@@ -335,13 +338,13 @@ def kill_all(jobs: Sequence[Killed], display_of: Callable[[Study], Display], at_
 
 def recorded_numbers(folder: Path) -> np.ndarray:
     """The numbers of the samples of the first run, as they are in the data set."""
-    found = [run for run in dataset.runs(folder) if run.run == 1]
-    return dataset.read_recording(found[0]).samples["left_pupil"] if found else np.zeros(0)
+    found = [run for run in runs(folder) if run.run == 1]
+    return read_recording(found[0]).samples["left_pupil"] if found else np.zeros(0)
 
 
 def pictures(folder: Path) -> pd.DataFrame:
     """What was shown of the pictures, over all runs, in order."""
-    tables = [dataset.read_events(run.events_file).assign(run=run.run) for run in dataset.runs(folder, with_gaze=False)]
+    tables = [read_events(run.events_file).assign(run=run.run) for run in runs(folder, with_gaze=False)]
     table = pd.concat(tables).query("trial_type == 'picture'")
     return table.sort_values(["run", "onset"])
 
@@ -352,7 +355,7 @@ def check(job: Killed, assert_valid: Callable[[Path], None]) -> tuple[int, int, 
     assert job.status == -signal.SIGKILL, (job.kill, job.folder.with_suffix(".log").read_text())
     assert_valid(folder)
     assert [state.running for state in journals(folder)] in ([], [False]), job.kill
-    dataset.recover(folder)
+    publishing.recover(folder)
     assert_valid(folder)
     assert journals(folder) == ()
     assert not (folder / ".beholder" / "publish").exists()
@@ -376,7 +379,7 @@ def check(job: Killed, assert_valid: Callable[[Path], None]) -> tuple[int, int, 
 
 def resume(folder: Path) -> bool:
     """Go on with the session, on a virtual clock; False where it was complete."""
-    began = bool(dataset.runs(folder, with_gaze=False))
+    began = bool(runs(folder, with_gaze=False))
     try:
         plan = plan_from_disk(folder, "01", resume=began)
     except StudyError as refused:
@@ -405,7 +408,7 @@ def make_studies(tmp_path: Path) -> Callable[[Sequence[Kill]], list[Killed]]:
             # So many sessions at once hold each other up.
             limits=LimitSettings(late_ms=60000.0),
         )
-        dataset.create_study(tmp_path / "study", study, tmp_path / "pictures")
+        create_study(tmp_path / "study", study, tmp_path / "pictures")
         jobs = []
         for number, kill in enumerate(kills):
             folder = tmp_path / f"kill-{number}"
@@ -542,13 +545,13 @@ def test_recovery_leaves_a_running_session_alone_and_sees_to_the_others(
         while job.will.read()[1] < RATE_HZ:
             assert time.monotonic() < give_up_s
             time.sleep(0.05)
-        told = [str(remark) for remark in dataset.recover(job.folder)]
+        told = [str(remark) for remark in publishing.recover(job.folder)]
         assert any("is being recorded now" in text and "sub-01" in text for text in told)
         assert any("recovered into" in text and "sub-02" in text for text in told)
         assert [(state.participant, state.running) for state in journals(job.folder)] == [("01", True)]
         with pytest.raises(StudyError, match="is being recorded now"):
             plan_from_disk(job.folder, "01", resume=True)
-        assert [run.participant for run in dataset.runs(job.folder)] == ["02"]
+        assert [run.participant for run in runs(job.folder)] == ["02"]
         # It goes on and publishes as if nothing had been.
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, job.folder.with_suffix(".log").read_text()
         child = 0

@@ -28,9 +28,11 @@ import numpy as np
 import pytest
 from numpy.lib.recfunctions import structured_to_unstructured
 
-from beholder.shared import dataset, withdrawal
+from beholder.shared.dataset import publishing, withdrawal
+from beholder.shared.dataset.participants import read_participants
+from beholder.shared.dataset.reading import read_recording, runs
 from beholder.shared.gaze import SAMPLE
-from beholder.shared.journal import SAMPLES, JournalWriter, Record, read_journal
+from beholder.shared.recording.journal import SAMPLES, JournalWriter, Record, journals, read_journal
 
 DISKS = ("kind", "harsh", "hardest")
 # By relative path: a file's bytes, or None for a folder.
@@ -229,7 +231,7 @@ def test_what_a_journal_synced_is_recovered_after_a_power_cut(
     visible: Callable[[Path], dict[str, bytes]],
     built: Callable[[State], Path],
 ) -> None:
-    dataset.publish(leave_journal("02"))
+    publishing.publish(leave_journal("02"))
     earlier = {name: data for name, data in visible(study).items() if "sub-02" in name}
 
     def record(study: Path, promise: Callable[[Any], None]) -> None:
@@ -251,16 +253,16 @@ def test_what_a_journal_synced_is_recovered_after_a_power_cut(
     for state, promised in power_cuts(study, record):
         folder = built(state)
         assert_valid(folder)
-        dataset.recover(folder)
+        publishing.recover(folder)
         assert_valid(folder)
-        assert dataset.journals(folder) == ()
+        assert journals(folder) == ()
         assert {name: data for name, data in visible(folder).items() if "sub-02" in name} == earlier
-        found = [run for run in dataset.runs(folder) if run.participant == "01"]
-        samples = dataset.read_recording(found[0]).samples if found else numbered(0, 0)
+        found = [run for run in runs(folder) if run.participant == "01"]
+        samples = read_recording(found[0]).samples if found else numbered(0, 0)
         assert len(samples) >= (promised or 0)
         np.testing.assert_array_equal(samples["left_pupil"], np.arange(len(samples)))
         if found and promised and promised >= 200:
-            assert dataset.read_recording(found[0]).events["status"].tolist() == ["aborted"]
+            assert read_recording(found[0]).events["status"].tolist() == ["aborted"]
         counts.append(len(samples))
     assert {0, 100, 200, 300, 400, 450} <= set(counts)
 
@@ -278,7 +280,7 @@ def test_a_power_cut_while_publishing_loses_nothing(
     began: bool,
 ) -> None:
     for label in earlier:
-        dataset.publish(leave_journal(label))
+        publishing.publish(leave_journal(label))
     before = {name: data for name, data in visible(study).items() if not name.startswith("participants")}
     run = 2 if "01" in earlier else 1
     journal = leave_journal("01", run)
@@ -288,7 +290,7 @@ def test_a_power_cut_while_publishing_loses_nothing(
     vendors = f"sourcedata/sub-01/sub-01_task-viewing_run-{run}_host.edf"
 
     def act(study: Path, promise: Callable[[Any], None]) -> None:
-        dataset.recover(study) if began else dataset.publish(journal)
+        publishing.recover(study) if began else publishing.publish(journal)
         promise("published")
 
     states = list(power_cuts(study, act))
@@ -298,17 +300,17 @@ def test_a_power_cut_while_publishing_loses_nothing(
         assert_valid(folder)
         if promised:
             assert (folder / vendors).read_bytes() == f"01 {run}".encode()
-        dataset.recover(folder)
+        publishing.recover(folder)
         assert_valid(folder)
         after = visible(folder)
         assert {name: after.get(name) for name in before} == before
         assert after.get(vendors) == f"01 {run}".encode()
-        assert list(dataset.read_participants(folder).index) == sorted({"01", *earlier})
-        (found,) = (r for r in dataset.runs(folder) if (r.participant, r.run) == ("01", run))
+        assert list(read_participants(folder).index) == sorted({"01", *earlier})
+        (found,) = (r for r in runs(folder) if (r.participant, r.run) == ("01", run))
         np.testing.assert_array_equal(
-            structured_to_unstructured(dataset.read_recording(found).samples), structured_to_unstructured(recorded)
+            structured_to_unstructured(read_recording(found).samples), structured_to_unstructured(recorded)
         )
-        assert dataset.journals(folder) == ()
+        assert journals(folder) == ()
         assert not (folder / ".beholder" / "publish").exists()
 
 
@@ -323,7 +325,7 @@ def cut_short_at_step(journal: Path, number: int) -> None:
             if len(steps) > number:
                 os._exit(9)
 
-        dataset.publish(journal, die)
+        publishing.publish(journal, die)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
 
@@ -339,7 +341,7 @@ def test_a_power_cut_while_withdrawing_takes_all_or_nothing(
     participants: tuple[str, ...],
 ) -> None:
     for label in participants:
-        dataset.publish(leave_journal(label))
+        publishing.publish(leave_journal(label))
     before = visible(study)
 
     def act(study: Path, promise: Callable[[Any], None]) -> None:
@@ -350,12 +352,12 @@ def test_a_power_cut_while_withdrawing_takes_all_or_nothing(
     for state, promised in power_cuts(study, act):
         folder = built(state)
         assert_valid(folder)
-        dataset.recover(folder)
+        publishing.recover(folder)
         assert_valid(folder)
         after = visible(folder)
         own = {name for name in after if "sub-01" in name}
         assert own in (set(), {name for name in before if "sub-01" in name})
-        assert ("01" in dataset.read_participants(folder).index) == bool(own)
+        assert ("01" in read_participants(folder).index) == bool(own)
         assert not (promised and own)
         assert {n: d for n, d in after.items() if "sub-02" in n} == {n: d for n, d in before.items() if "sub-02" in n}
         outcomes.add(bool(own))
@@ -371,13 +373,13 @@ def test_the_trackers_own_file_is_synced_before_its_journal_is_given_up(
     def act(study: Path, promise: Callable[[Any], None]) -> None:
         # Written by a vendor's library, which syncs nothing.
         (journal / "files" / "late.edf").write_bytes(b"of the vendor")
-        dataset.publish(journal)
+        publishing.publish(journal)
 
     decided = 0
     for state, _ in power_cuts(study, act):
         if ".beholder/publish/redo.json" in state or f".beholder/journal/{journal.name}/{SAMPLES}" not in state:
             folder = built(state)
-            dataset.recover(folder)
+            publishing.recover(folder)
             vendors = folder / "sourcedata" / "sub-01" / "sub-01_task-viewing_run-1_late.edf"
             assert vendors.read_bytes() == b"of the vendor"
             decided += 1

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from beholder.shared import dataset, withdrawal
+from beholder.shared.dataset.publishing import publishing, withdrawal
+from beholder.shared.dataset.participants import read_participants
+from beholder.shared.dataset.reading import runs
+from beholder.shared.recording.journal import journals
 
 ROOT = Path(__file__).parents[2]
 Visible = Callable[[Path], dict[str, bytes]]
@@ -54,15 +57,15 @@ def test_publishing_killed_between_any_two_steps_loses_nothing_and_stays_valid(
     earlier: tuple[str, ...],
 ) -> None:
     for label in earlier:
-        dataset.publish(leave_journal(label))
+        publishing.publish(leave_journal(label))
     before = visible(study)
     run = 2 if "01" in earlier else 1
     journal = leave_journal("01", run).relative_to(study)
     killed = 0
-    for copy, _ in killed_at_every_step(study, lambda copy, hook: dataset.publish(copy / journal, hook)):
+    for copy, _ in killed_at_every_step(study, lambda copy, hook: publishing.publish(copy / journal, hook)):
         killed += 1
         assert_valid(copy)
-        dataset.recover(copy)
+        publishing.recover(copy)
         assert_valid(copy)
         after = visible(copy)
         tables = {"participants.tsv", "participants.json"}
@@ -71,8 +74,8 @@ def test_publishing_killed_between_any_two_steps_loses_nothing_and_stays_valid(
         }
         assert f"sub-01/beh/sub-01_task-viewing_run-{run}_recording-eye1_physio.tsv.gz" in after
         assert after[f"sourcedata/sub-01/sub-01_task-viewing_run-{run}_host.edf"] == f"01 {run}".encode()
-        assert list(dataset.read_participants(copy).index) == sorted({"01", *earlier})
-        assert dataset.journals(copy) == ()
+        assert list(read_participants(copy).index) == sorted({"01", *earlier})
+        assert journals(copy) == ()
         assert not (copy / ".beholder" / "publish").exists()
     # The log, renames of tables and folder, the tracker's file, the journal, each with its striking off; the end.
     assert killed == 18
@@ -87,7 +90,7 @@ def test_withdrawing_killed_between_any_two_steps_is_completed_by_recovery(
     participants: tuple[str, ...],
 ) -> None:
     for label in participants:
-        dataset.publish(leave_journal(label))
+        publishing.publish(leave_journal(label))
     pooled = study / "derivatives" / "beholder"
     pooled.mkdir(parents=True)
     (pooled / "dataset_description.json").write_text(
@@ -97,7 +100,7 @@ def test_withdrawing_killed_between_any_two_steps_is_completed_by_recovery(
     for copy, step in killed_at_every_step(study, lambda copy, hook: withdrawal.withdraw(copy, "01", before_step=hook)):
         killed += 1
         assert_valid(copy)
-        dataset.recover(copy)
+        publishing.recover(copy)
         assert_valid(copy)
         # Before the log is written nothing has happened; from then on the withdrawal is completed.
         left = [path for path in copy.rglob("*") if "sub-01" in path.name]
@@ -114,14 +117,14 @@ def test_a_real_kill_leaves_no_lock_behind(
 ) -> None:
     folder = leave_journal("01")
     program = (
-        "import os, sys\nfrom pathlib import Path\nfrom shared.dataset import publish\nsteps = []\n"
+        "import os, sys\nfrom pathlib import Path\nfrom beholder.shared.dataset.publishing import publish\nsteps = []\n"
         "def hook(step):\n    steps.append(step)\n    len(steps) > int(sys.argv[2]) and os._exit(9)\n"
         "publish(Path(sys.argv[1]), hook)\n"
     )
     command = [sys.executable, "-c", program, str(folder), str(step_number)]
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == 9
     assert_valid(study)
-    dataset.recover(study)
+    publishing.recover(study)
     assert_valid(study)
-    assert len(dataset.runs(study)) == 1
-    assert dataset.journals(study) == ()
+    assert len(runs(study)) == 1
+    assert journals(study) == ()

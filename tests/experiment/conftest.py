@@ -16,8 +16,8 @@ from PIL import Image
 from beholder.experiment.headless import ScriptedOperator
 from beholder.experiment.plan import plan_from_disk, plan_session
 from beholder.experiment.simulation import SimulatedSession, simulated_session, simulation_facts
-from beholder.shared import dataset
-from beholder.shared.stimuli import read_stimuli
+from beholder.shared.dataset.making import create_study
+from beholder.shared.stimuli.folder import read_stimuli
 from beholder.shared.study import (
     LimitSettings,
     MouseSettings,
@@ -54,7 +54,7 @@ def make_study(tmp_path: Path) -> Callable[..., Path]:
             Image.fromarray(mask).save(source / "masks" / f"bag-{number:02d}.png")
         merged = {section: {**SHORT.get(section, {}), **settings.get(section, {})} for section in {*SHORT, *settings}}
         study = Study(**{section: SECTIONS[section](**values) for section, values in merged.items()})
-        dataset.create_study(tmp_path / name, study, source)
+        create_study(tmp_path / name, study, source)
         return tmp_path / name
 
     return make

@@ -16,7 +16,7 @@ from beholder.experiment.headless import ScriptedOperator
 from beholder.experiment.session import Command
 from beholder.experiment.simulation import SimulatedSession
 from beholder.shared.screen import Rect
-from beholder.shared.stimulus import Stimulus
+from beholder.shared.stimuli.stimulus import Stimulus
 
 MakeStudy = Callable[..., Path]
 Prepare = Callable[..., SimulatedSession]

@@ -40,12 +40,13 @@ from beholder.experiment.trackers.eyelink import (
     new_host_file,
 )
 from beholder.experiment.trackers.eyelink_display import SetupScreen
-from beholder.shared import dataset
+from beholder.shared.dataset.reading import read_recording, runs
 from beholder.shared.errors import BeholderError, DataError, TrackerError
-from beholder.shared.journal import journals
+from beholder.shared.recording.journal import journals
 from beholder.shared.screen import Screen
-from beholder.shared.stimuli import read_stimuli
+from beholder.shared.stimuli.folder import read_stimuli
 from beholder.shared.study import EyeLinkSettings, TrackerSettings, read_study
+from beholder.shared.tables import read_events
 
 FAKES = Path(__file__).parent / "fakes"
 sys.path.insert(0, str(FAKES))
@@ -133,12 +134,12 @@ class Session:
         return list(getattr(self.error, "__notes__", ()))
 
     def recording(self) -> Any:
-        (run,) = dataset.runs(self.folder)
-        return dataset.read_recording(run)
+        (run,) = runs(self.folder)
+        return read_recording(run)
 
     def events(self) -> pd.DataFrame:
-        (run,) = dataset.runs(self.folder, with_gaze=False)
-        return dataset.read_events(run.events_file)
+        (run,) = runs(self.folder, with_gaze=False)
+        return read_events(run.events_file)
 
     def host_files(self) -> bytes:
         """The only file that its host holds."""
@@ -1090,8 +1091,8 @@ def test_twenty_trials_in_a_real_window_are_recorded_and_analysed(
     code, said = run_in_the_room(virtual_screen, folder, report, set_up=["keys"])
     assert code == 0, said[-3000:]
     assert_valid(folder)
-    (found,) = dataset.runs(folder)
-    recording = dataset.read_recording(found)
+    (found,) = runs(folder)
+    recording = read_recording(found)
     host = host_on(VirtualClock())
     host.delivered = [tuple(row) for row in np.load(report)]
     given = as_recorded(host)
@@ -1134,8 +1135,8 @@ def test_a_cable_pulled_in_a_real_window_ends_the_session_in_a_sentence(
     assert code == 1 and "Traceback" not in said
     assert "the connection to the EyeLink at 100.1.1.1 was lost" in words and "--resume" in words
     assert_valid(folder)
-    (found,) = dataset.runs(folder)
-    assert len(dataset.read_recording(found).samples) == len(np.load(report))
+    (found,) = runs(folder)
+    assert len(read_recording(found).samples) == len(np.load(report))
 
 
 # ------------------------------------------------------------------------------------------ the file that did not come

@@ -24,6 +24,8 @@ from typing import Any
 
 import pytest
 
+from beholder.shared.dataset.reading import read_recording, runs
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 for _folder in (str(HERE / "fakes"), str(ROOT)):
@@ -155,10 +157,9 @@ def test_a_whole_session_on_the_real_library(tmp_path: Path, make_study: Callabl
     found = in_a_child("session", folder)
     assert found["status"] == "complete" and found["failures"] == []
     assert found["set_ups"] >= 1 and found["handed_over"] > 1000
-    from beholder.shared import dataset
 
-    (run,) = dataset.runs(folder)
-    recording = dataset.read_recording(run)
+    (run,) = runs(folder)
+    recording = read_recording(run)
     assert len(recording.samples) == found["handed_over"]
     assert set(recording.samples["left_x_px"][:50].round()) <= {960.0} and recording.samples["right_pupil"][0] == 1200
     assert (folder / "sourcedata" / "sub-01" / "sub-01_task-viewing_run-1_eyelink.edf").read_bytes() == b"EDF"
@@ -318,7 +319,7 @@ def session_on(folder: Path, leaves: str = "") -> None:
     from beholder.experiment.plan import plan_session
     from beholder.experiment.session import Command, Status, run_session
     from beholder.experiment.trackers.eyelink import EyeLinkTracker
-    from beholder.shared.stimuli import read_stimuli
+    from beholder.shared.stimuli.folder import read_stimuli
     from beholder.shared.study import EyeLinkSettings, read_study
 
     study = read_study(folder)

@@ -19,10 +19,12 @@ from beholder.experiment.devices import CloseReport, Shape, TrackerInfo
 from beholder.experiment.headless import HeadlessDisplay, ScriptedOperator, ScriptedParticipant
 from beholder.experiment.preflight import Check
 from beholder.experiment.session import Command, Outcome
-from beholder.shared import dataset
+from beholder.shared.dataset.participants import read_participants
+from beholder.shared.dataset.reading import runs
 from beholder.shared.errors import BeholderError, DisplayError, StudyError, TrackerError
 from beholder.shared.screen import Screen
 from beholder.shared.study import ScreenSettings, TrackerSettings
+from beholder.shared.tables import read_events
 
 MakeStudy = Callable[..., Path]
 FIT = Check("fit", "refresh rate", "60.0 a second")
@@ -166,7 +168,7 @@ def test_a_participant_goes_on_with_resume_and_once_more_with_the_next_run(
     with pytest.raises(StudyError, match="--run 3"):
         run(folder, resume=True)
     assert run(folder, another_run=3).status == "complete"
-    shown = [dataset.read_events(r.events_file).query("trial_type == 'picture'") for r in dataset.runs(folder)]
+    shown = [read_events(r.events_file).query("trial_type == 'picture'") for r in runs(folder)]
     assert shown[2]["trial"].tolist() == [1, 2] and set(shown[2]["exposure"]) == {"repeat"}
 
 
@@ -305,7 +307,7 @@ def test_the_group_comes_from_the_command_line(run: Callable[..., Outcome], make
     with pytest.raises(StudyError, match='group "beginner" is unknown: say --group expert or --group novice'):
         run(folder, group="beginner")
     assert run(folder, group="novice").status == "complete"
-    assert dataset.read_participants(folder).loc["01", "group"] == "novice"
+    assert read_participants(folder).loc["01", "group"] == "novice"
     with pytest.raises(StudyError, match="01 has a group already"):
         run(folder, group="expert", another_run=2)
     without = make_study(2, name="without", protocol={"form": []})

@@ -31,8 +31,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageGrab
 
-from beholder.shared import dataset
+from beholder.shared.dataset.participants import read_participants
+from beholder.shared.dataset.reading import read_recording, runs
 from beholder.shared.study import read_study
+from beholder.shared.tables import read_events
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = [sys.executable, "-m", "beholder"]
@@ -383,11 +385,11 @@ def test_a_whole_session_records_where_the_pointer_was_and_is_analysed(
     assert robot.operator.end() == 0, robot.operator.shown[-3000:]
     assert f'next: "beholder analyze {study_folder}"' in " ".join(robot.operator.shown.split())
     assert_valid(study_folder)
-    row = dataset.read_participants(study_folder).loc["01"]
+    row = read_participants(study_folder).loc["01"]
     assert row[["consent", "age", "sex", "vision", "group"]].tolist() == ["yes", "24", "F", "none", "a"]
 
-    (run,) = dataset.runs(study_folder)
-    recording = dataset.read_recording(run)
+    (run,) = runs(study_folder)
+    recording = read_recording(run)
     events = recording.events
     of_trial = ["dot", "picture", "rating"]
     assert events["trial_type"].tolist() == ["calibration", "validation", *of_trial, "pause", *of_trial]
@@ -448,8 +450,8 @@ def test_a_closed_window_keeps_what_was_recorded_and_resume_completes_it(
     assert go_on in " ".join(robot.operator.shown.replace("\r\n", "").split())
     assert "Traceback" not in robot.operator.shown
     assert_valid(study_folder)
-    (first,) = dataset.runs(study_folder)
-    shown = dataset.read_events(first.events_file).query("trial_type == 'picture'")
+    (first,) = runs(study_folder)
+    shown = read_events(first.events_file).query("trial_type == 'picture'")
     assert shown["status"].tolist() == ["aborted"]
 
     # Without the word for it, nothing is done: nobody is measured twice by a slip.
@@ -463,8 +465,8 @@ def test_a_closed_window_keeps_what_was_recorded_and_resume_completes_it(
     robot.look(until=lambda: robot.operator.process.poll() is not None)
     assert robot.operator.end() == 0, robot.operator.shown[-3000:]
     assert_valid(study_folder)
-    _, second = dataset.runs(study_folder)
-    shown = dataset.read_events(second.events_file).query("trial_type == 'picture'")
+    _, second = runs(study_folder)
+    shown = read_events(second.events_file).query("trial_type == 'picture'")
     assert shown["trial"].tolist() == [1, 2] and set(shown["status"]) == {"complete"}
     assert shown["exposure"].tolist() == ["repeat", "first"]
 
@@ -482,7 +484,7 @@ def test_a_screen_that_is_unplugged_ends_the_session_in_a_sentence_and_loses_not
     assert robot.operator.end() == 1
     assert "Traceback" not in robot.operator.shown and "--resume" in robot.operator.shown
     assert_valid(study_folder)
-    recording = dataset.read_recording(dataset.runs(study_folder)[0])
+    recording = read_recording(runs(study_folder)[0])
     assert recording.samples["time_s"][-1] > pulled_s - 0.5
     assert recording.events["status"].tolist()[-1] == "aborted"
 
@@ -510,8 +512,8 @@ def test_a_computer_that_stands_still_for_20_s_in_mid_picture_is_told_and_the_pi
     sheet = said[said.rindex("Quality of") :]
     assert "2 of 2 seen, 0 left, 1 late" in sheet, sheet
     assert_valid(study_folder)
-    (run,) = dataset.runs(study_folder)
-    shown = dataset.read_events(run.events_file).query("trial_type == 'picture'")
+    (run,) = runs(study_folder)
+    shown = read_events(run.events_file).query("trial_type == 'picture'")
     assert shown["status"].tolist() == ["late", "complete"] and shown["duration"].iloc[0] > 20
     assert shown["dropped_frames"].iloc[0] > 15 * 60
     if sys.version_info < (3, 11):

@@ -25,7 +25,7 @@ from beholder.experiment.observer import (
 )
 from beholder.shared.errors import StudyError
 from beholder.shared.screen import Rect, Screen
-from beholder.shared.stimulus import Stimulus
+from beholder.shared.stimuli.stimulus import Stimulus
 from beholder.shared.study import ObserverSettings, Study
 
 SCREEN = Screen(1920, 1080, 53.0, 29.8125, 60.0)

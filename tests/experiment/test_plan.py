@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from beholder.experiment.plan import picture_order, picture_rect, plan_from_disk, plan_session
 from beholder.experiment.session import Command
 from beholder.shared.errors import DataError, StudyError
-from beholder.shared.journal import JournalWriter
+from beholder.shared.recording.journal import JournalWriter
 from beholder.shared.screen import Screen
-from beholder.shared.stimulus import Stimulus
+from beholder.shared.stimuli.stimulus import Stimulus
 from beholder.shared.study import PictureSettings, Study, StudySettings
 
 STIMULI = tuple(Stimulus(f"bag-{n:02d}", Path(f"bag-{n:02d}.png"), 80, 60) for n in range(1, 21))

@@ -14,7 +14,8 @@ from beholder.experiment.plan import plan_from_disk
 from beholder.experiment.quality_sheet import quality_sheet, sheet_lines
 from beholder.experiment.session import Command, run_session
 from beholder.experiment.simulation import SimulatedSession
-from beholder.shared.dataset import read_events, runs
+from beholder.shared.dataset.reading import runs
+from beholder.shared.tables import read_events
 
 MakeStudy = Callable[..., Path]
 Prepare = Callable[..., SimulatedSession]

@@ -19,7 +19,7 @@ from beholder.experiment import recorder as recording
 from beholder.experiment.recorder import Recorder
 from beholder.shared.errors import DataError
 from beholder.shared.gaze import SAMPLE, Samples, no_samples
-from beholder.shared.journal import (
+from beholder.shared.recording.journal import (
     LOG,
     SAMPLES,
     JournalWriter,

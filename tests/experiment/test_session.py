@@ -53,10 +53,13 @@ from beholder.experiment.screens import (
 )
 from beholder.experiment.session import OF_AN_OUTCOME, CalibrationOutcome, Command, Outcome, Status, run_session
 from beholder.experiment.simulation import SimulatedSession
-from beholder.shared import dataset
+from beholder.shared.dataset.participants import read_participants
+from beholder.shared.dataset.reading import Recording, read_recording, runs
 from beholder.shared.errors import DataError, StudyError, TrackerError
 from beholder.shared.gaze import no_samples
+from beholder.shared.recording.journal import journals
 from beholder.shared.screen import Screen
+from beholder.shared.tables import read_events
 
 MakeStudy = Callable[..., Path]
 Prepare = Callable[..., SimulatedSession]
@@ -64,8 +67,8 @@ Valid = Callable[[Path], None]
 
 
 def events_of(folder: Path, run: int = 1) -> pd.DataFrame:
-    (found,) = (r for r in dataset.runs(folder, with_gaze=False) if r.run == run)
-    return dataset.read_events(found.events_file)
+    (found,) = (r for r in runs(folder, with_gaze=False) if r.run == run)
+    return read_events(found.events_file)
 
 
 def pictures_of(folder: Path, run: int = 1) -> list[tuple[int, str, str]]:
@@ -188,7 +191,7 @@ def test_gaze_is_recorded_from_validation_to_the_end_at_the_studys_rate(
 ) -> None:
     folder = make_study(tracker={"rate_hz": 120.0, "eyes": "right"})
     prepare(folder).run()
-    recording = dataset.read_recording(dataset.runs(folder)[0])
+    recording = read_recording(runs(folder)[0])
     np.testing.assert_allclose(np.diff(recording.samples["time_s"]), 1 / 120, atol=2e-6)
     assert recording.eyes == ("right",)
     assert np.isnan(recording.samples["left_x_px"]).all()
@@ -204,7 +207,7 @@ def test_gaze_on_the_screen_changes_when_the_events_table_says_so(make_study: Ma
                      "drift_deg_per_min": 0.0},
     )  # fmt: skip
     prepare(folder).run()
-    recording = dataset.read_recording(dataset.runs(folder)[0])
+    recording = read_recording(runs(folder)[0])
     times = recording.samples["time_s"] - recording.samples["time_s"][0]
     away_deg = recording.screen.angle_deg(recording.samples["left_x_px"], recording.samples["left_y_px"], 960, 540)
     for _, picture in recording.events.query("trial_type == 'picture'").iterrows():
@@ -215,7 +218,7 @@ def test_gaze_on_the_screen_changes_when_the_events_table_says_so(make_study: Ma
 def test_the_form_is_asked_once_and_its_answers_are_the_participants(make_study: MakeStudy, prepare: Prepare) -> None:
     folder = make_study(protocol={"form": ["age", "sex", "handedness"], "rating": True})
     prepare(folder).run()
-    table = dataset.read_participants(folder)
+    table = read_participants(folder)
     assert list(table.columns) == ["participant_id", "age", "sex", "handedness"]
     assert 18 <= int(table.loc["01", "age"]) <= 40
     assert table.loc["01", ["sex", "handedness"]].isna().all()
@@ -242,11 +245,11 @@ def test_a_session_runs_by_keys_alone_and_by_clicks_on_buttons_alone(
     session = prepare(folder, operator=SilentOperator())
     sitter = sit(session, Sitter(how, {**QUESTIONS, "How much": ["3", "7"]}))
     assert live(session, group="novice").status == "complete"
-    table = dataset.read_participants(folder)
+    table = read_participants(folder)
     assert table.loc["01", form].tolist() == ["left", "23", "F", "glasses", "novice", "yes"]
     assert events_of(folder).query("trial_type == 'rating'")["rating"].tolist() == [3, 7]
     assert [text.split()[0] for text in sitter.seen if text != "check"][1] == "Have", "consent comes first"
-    recording = dataset.read_recording(dataset.runs(folder)[0])
+    recording = read_recording(runs(folder)[0])
     assert recording.sidecars["left"].validation is not None
     described = json.loads((folder / "participants.json").read_text())
     assert set(described["vision"]["Levels"]) == {"none", "glasses", "contact lenses", "other"}
@@ -258,7 +261,7 @@ def test_an_answer_is_typed_on_the_letters_of_the_screen(make_study: MakeStudy, 
     session = prepare(folder, operator=SilentOperator())
     sit(session, Sitter("click", {"hand:": [*"ab", "space", *"7-", "return"]}))
     session.run()
-    assert dataset.read_participants(folder).loc["01", "hand"] == "ab 7-"
+    assert read_participants(folder).loc["01", "hand"] == "ab 7-"
 
 
 def test_the_group_is_the_operators_and_an_age_takes_digits_alone(make_study: MakeStudy, prepare: Prepare) -> None:
@@ -266,7 +269,7 @@ def test_the_group_is_the_operators_and_an_age_takes_digits_alone(make_study: Ma
     session = prepare(folder)
     sitter = sit(session, Sitter("key", {"How old": ["x", "2", "space", "-", "4", "return"]}))
     live(session, group="novice")
-    assert dataset.read_participants(folder).loc["01", ["group", "age"]].tolist() == ["novice", "24"]
+    assert read_participants(folder).loc["01", ["group", "age"]].tolist() == ["novice", "24"]
     assert not any("group" in text for text in sitter.seen)
 
 
@@ -281,7 +284,7 @@ def test_an_answer_can_be_gone_back_to_and_left_out(make_study: MakeStudy, prepa
     }
     sitter = sit(session, Sitter("key", answers))
     session.run()
-    assert dataset.read_participants(folder).loc["01"].fillna("n/a").to_dict() == {
+    assert read_participants(folder).loc["01"].fillna("n/a").to_dict() == {
         "participant_id": "sub-01", "consent": "yes", "age": "40", "sex": "n/a", "vision": "none", "group": "n/a",
     }  # fmt: skip
     remarks = [
@@ -482,7 +485,7 @@ def box_of(shape: Shape) -> tuple[float, float, float, float]:
 def test_a_validation_that_fails_is_repeated_and_its_override_is_kept(make_study: MakeStudy, prepare: Prepare) -> None:
     folder = make_study(limits={"accuracy_mean_deg": 0.001, "accuracy_worst_deg": 0.001})
     prepare(folder).run()
-    recording = dataset.read_recording(dataset.runs(folder)[0])
+    recording = read_recording(runs(folder)[0])
     for eye in ("left", "right"):
         validation = recording.sidecars[eye].validation
         assert validation is not None
@@ -498,7 +501,7 @@ def test_a_validation_that_fails_is_repeated_and_its_override_is_kept(make_study
 def test_an_observer_without_eyes_fails_validation_with_no_figures(make_study: MakeStudy, prepare: Prepare) -> None:
     folder = make_study(observer={"loss_percent": 100.0})
     prepare(folder).run()
-    validation = dataset.read_recording(dataset.runs(folder)[0]).sidecars["left"].validation
+    validation = read_recording(runs(folder)[0]).sidecars["left"].validation
     assert validation is not None
     assert validation.passed is False
     assert (validation.accuracy_deg, validation.loss_percent) == (None, 100.0)
@@ -518,7 +521,7 @@ def test_single_points_can_be_redone_and_the_others_are_kept(make_study: MakeStu
 
     folder = make_study()
     prepare(folder, operator=RedoOnce()).run()
-    first, second = dataset.read_recording(dataset.runs(folder)[0]).sidecars["left"].validations
+    first, second = read_recording(runs(folder)[0]).sidecars["left"].validations
     same = [a == b for a, b in zip(first.points, second.points, strict=True)]
     assert same == [True, False, True, True]
 
@@ -540,7 +543,7 @@ def test_the_window_decides_where_the_operator_does_not_and_the_override_says_so
     initials = {"Initials of who": ["return", "k", "b", "return"]}
     sitter = sit(session, Deciding("click", {**QUESTIONS, **initials}))
     session.run()
-    sidecar = dataset.read_recording(dataset.runs(folder)[0]).sidecars["left"]
+    sidecar = read_recording(runs(folder)[0]).sidecars["left"]
     first, redone, last = sidecar.validations
     assert [a == b for a, b in zip(first.points, redone.points, strict=True)] == [True, True, True, False]
     assert [v.accepted for v in (first, redone, last)] == [False, False, True]
@@ -584,10 +587,10 @@ def test_the_operator_is_asked_first_come_first_served(make_study: MakeStudy, pr
 
     session = replace(session, operator=Once())
     session.run()
-    validation = dataset.read_recording(dataset.runs(folder)[0]).sidecars["left"].validation
+    validation = read_recording(runs(folder)[0]).sidecars["left"].validation
     assert validation is not None
     assert validation.overridden_by == "A. B."
-    assert len(dataset.read_recording(dataset.runs(folder)[0]).sidecars["left"].validations) == 1
+    assert len(read_recording(runs(folder)[0]).sidecars["left"].validations) == 1
 
 
 def test_the_drift_is_missing_where_the_observer_looks_away(make_study: MakeStudy, prepare: Prepare) -> None:
@@ -595,7 +598,7 @@ def test_the_drift_is_missing_where_the_observer_looks_away(make_study: MakeStud
     prepare(folder).run()
     dots = events_of(folder).query("trial_type == 'dot'")
     assert dots[["drift_x_deg", "drift_y_deg", "drift_deg"]].isna().all(axis=None)
-    text = dataset.runs(folder)[0].events_file.read_text()
+    text = runs(folder)[0].events_file.read_text()
     assert "\tn/a\tn/a\tn/a\t" in text
 
 
@@ -632,7 +635,7 @@ def test_a_calibration_that_fails_is_made_again_at_the_points_that_the_operator_
     assert session.run().status == "complete"
     assert asked == [([1, 2, 3, 4, 5], False), ([2, 5], True)]
     assert events_of(folder)["status"].tolist()[:2] == ["aborted", "complete"]
-    assert len(dataset.read_recording(dataset.runs(folder)[0]).sidecars["left"].CalibrationPosition) == 5
+    assert len(read_recording(runs(folder)[0]).sidecars["left"].CalibrationPosition) == 5
 
 
 # The operator.
@@ -782,13 +785,13 @@ def test_every_way_out_closes_the_tracker_and_publishes_what_was_recorded(
         assert outcome.failures == ()
         assert all(file.is_file() for file in outcome.files)
     assert session.display.closed
-    assert dataset.journals(folder) == ()
+    assert journals(folder) == ()
     # The tracker's own file was fetched on the way out.
     assert (folder / "sourcedata" / "sub-01" / "sub-01_task-viewing_run-1_truth.json").exists()
     assert pictures_of(folder) == [(1, "complete", "first"), (2, "aborted", "first")]
     aborted = events_of(folder).iloc[-1]
     assert 0.9 < aborted["duration"] < 1.6
-    recording = dataset.read_recording(dataset.runs(folder)[0])
+    recording = read_recording(runs(folder)[0])
     end_s = recording.samples["time_s"][-1] - recording.samples["time_s"][0]
     assert end_s == pytest.approx(aborted["onset"] + aborted["duration"], abs=0.01)
     assert_valid(folder)
@@ -807,7 +810,7 @@ def test_a_fatal_notice_of_the_tracker_ends_the_session_with_its_text(make_study
     session.tracker.read = lost  # type: ignore[method-assign]
     with pytest.raises(TrackerError, match="the connection was lost"):
         session.run()
-    assert len(dataset.runs(folder)) == 1
+    assert len(runs(folder)) == 1
 
 
 def test_samples_whose_time_does_not_advance_are_left_out_and_the_notice_is_kept(
@@ -823,7 +826,7 @@ def test_samples_whose_time_does_not_advance_are_left_out_and_the_notice_is_kept
 
     session.tracker.read = stammering  # type: ignore[method-assign]
     session.run()
-    recording = dataset.read_recording(dataset.runs(folder)[0])
+    recording = read_recording(runs(folder)[0])
     assert (np.diff(recording.samples["time_s"]) > 0).all()
     events = gzip.decompress(next((folder / "sub-01" / "beh").glob("*eye1_physioevents.tsv.gz")).read_bytes()).decode()
     assert "\tnotice\tthe time of" in events
@@ -854,7 +857,7 @@ def test_a_tracker_that_fails_to_close_does_not_cost_the_recording(make_study: M
     outcome = session.run()
     assert outcome.status == "complete"
     assert outcome.failures == ("the host does not answer",)
-    assert len(dataset.runs(folder)) == 1
+    assert len(runs(folder)) == 1
 
 
 def test_a_picture_larger_than_the_screen_is_told_before_anybody_sits_down(
@@ -886,7 +889,7 @@ def test_a_resumed_session_is_the_next_run_and_repeats_are_flagged(
     assert pictures_of(folder, 1) == [(1, "complete", "first"), (2, "aborted", "first")]
     assert pictures_of(folder, 2) == [(2, "complete", "repeat"), (3, "complete", "first")]
     assert events_of(folder, 2)["trial_type"].tolist()[:2] == ["calibration", "validation"]
-    assert list(dataset.read_participants(folder).index) == ["01"]
+    assert list(read_participants(folder).index) == ["01"]
     with pytest.raises(StudyError, match="nothing is left to do"):
         plan_from_disk(folder, "01", resume=True)
     with pytest.raises(StudyError, match="no session to resume"):
@@ -1008,7 +1011,7 @@ def test_a_tracker_that_falls_silent_is_told_at_once_and_again_when_it_is_back(
 def test_a_trackers_clock_that_steps_is_told_and_no_sample_is_lost_or_moved(
     make_study: MakeStudy, prepare: Prepare, picture_onsets_s: list[float], assert_valid: Valid
 ) -> None:
-    def recorded(name: str, step_s: float) -> tuple[dataset.Recording, Path]:
+    def recorded(name: str, step_s: float) -> tuple[Recording, Path]:
         folder = make_study(name=name)
         session = prepare(folder)
         at_s = 1000.0 + picture_onsets_s[1] + 1.0
@@ -1027,7 +1030,7 @@ def test_a_trackers_clock_that_steps_is_told_and_no_sample_is_lost_or_moved(
 
         session.tracker.read, session.tracker.clocks = stepping, stepped  # type: ignore[method-assign]
         assert live(session).status == "complete"
-        return dataset.read_recording(dataset.runs(folder)[0]), folder
+        return read_recording(runs(folder)[0]), folder
 
     whole, _ = recorded("steady", 0.0)
     for step_s in (-700.0, 0.4, 3600.0):
@@ -1059,7 +1062,7 @@ def test_a_system_clock_that_steps_is_told_and_harms_nothing(
     assert live(session, system_time=system_time).status == "complete"
     ((_, told),) = notices_of(folder)
     assert "the system's clock stepped by -3600.000 s" in told
-    sidecar = dataset.read_recording(dataset.runs(folder)[0]).sidecars["left"]
+    sidecar = read_recording(runs(folder)[0]).sidecars["left"]
     found = sidecar.SystemClock
     # Steps are noticed within a second, during which the clock drifted by 30 microseconds.
     assert found["drift_ppm"] == pytest.approx(30, abs=2)
@@ -1070,7 +1073,7 @@ def test_a_system_clock_that_steps_is_told_and_harms_nothing(
     assert "17000" not in sidecar.model_dump_json()
     bare = prepare(make_study(name="bare"))
     live(bare)
-    assert not hasattr(dataset.read_recording(dataset.runs(bare.study_folder)[0]).sidecars["left"], "SystemClock")
+    assert not hasattr(read_recording(runs(bare.study_folder)[0]).sidecars["left"], "SystemClock")
 
 
 def test_frames_that_were_missed_are_counted_where_they_were(make_study: MakeStudy, prepare: Prepare) -> None:
@@ -1252,6 +1255,6 @@ def test_whatever_ends_a_session_from_outside_ends_it_once_and_is_only_noted_whi
     assert (outcome.status, outcome.failures, outcome.interrupted) == ("aborted", (), True)
     assert reason in outcome.reason
     assert pictures_of(folder) == [(1, "complete", "first"), (2, "aborted", "first")]
-    assert dataset.journals(folder) == ()
+    assert journals(folder) == ()
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
     assert_valid(folder)

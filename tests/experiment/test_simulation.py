@@ -18,9 +18,10 @@ import pytest
 from scipy import stats
 
 from beholder.experiment.simulation import simulate
-from beholder.shared import dataset, withdrawal
+from beholder.shared.dataset import withdrawal
+from beholder.shared.dataset.reading import Run, read_recording, runs
 from beholder.shared.errors import StudyError
-from beholder.shared.journal import JournalWriter
+from beholder.shared.recording.journal import JournalWriter, journals
 
 MakeStudy = Callable[..., Path]
 ROOT = Path(__file__).parents[2]
@@ -33,7 +34,7 @@ def data_set(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-def truth_of(folder: Path, run: dataset.Run) -> dict[str, Any]:
+def truth_of(folder: Path, run: Run) -> dict[str, Any]:
     path = folder / "sourcedata" / f"sub-{run.participant}" / f"{run.prefix}_truth.json"
     truth: dict[str, Any] = json.loads(path.read_text())
     return truth
@@ -51,7 +52,7 @@ def test_a_simulated_study_is_valid_with_two_participants_and_after_withdrawing_
     for label in ("01", "02"):
         withdrawal.withdraw(folder, label)
         assert_valid(folder)
-    assert dataset.runs(folder) == ()
+    assert runs(folder) == ()
 
 
 def test_the_same_seed_gives_the_same_bytes_for_one_process_and_two_and_another_seed_others(
@@ -83,15 +84,16 @@ def test_a_simulation_that_was_killed_is_completed_to_the_same_bytes(make_study:
     simulate(whole, 2, 1, workers=1)
     # Dies while the second participant is under way, with a journal half written.
     program = (
-        "import os, sys\nfrom pathlib import Path\nfrom experiment import simulation\n"
-        "from beholder.shared.journal import JournalWriter\nappend, seen = JournalWriter.append_samples, [0]\n"
+        "import os, sys\nfrom pathlib import Path\nfrom beholder.experiment import simulation\n"
+        "from beholder.shared.recording.journal import JournalWriter\n"
+        "append, seen = JournalWriter.append_samples, [0]\n"
         "def dying(self, samples):\n    append(self, samples)\n    seen[0] += '02' in self.folder.name\n"
         "    seen[0] > 100 and os._exit(9)\n"
         "JournalWriter.append_samples = dying\nsimulation.simulate(Path(sys.argv[1]), 2, 1, workers=1)\n"
     )
     run = subprocess.run([sys.executable, "-c", program, str(killed)], cwd=ROOT, capture_output=True, check=False)
     assert run.returncode == 9, run.stderr.decode()
-    assert [state.participant for state in dataset.journals(killed)] == ["02"]
+    assert [state.participant for state in journals(killed)] == ["02"]
     report = simulate(killed, 2, 1, workers=1)
     assert (report.simulated, report.already_there) == (("02",), ("01",))
     assert data_set(killed) == data_set(whole)
@@ -103,7 +105,7 @@ def test_ctrl_c_ends_a_simulation_that_can_be_taken_up_again(make_study: MakeStu
     whole, stopped = make_study(2, name="whole"), make_study(2, name="stopped")
     simulate(whole, 8, 1, workers=2)
     program = (
-        "import sys\nfrom pathlib import Path\nfrom experiment.simulation import simulate\n"
+        "import sys\nfrom pathlib import Path\nfrom beholder.experiment.simulation import simulate\n"
         "if __name__ == '__main__':\n"
         "    simulate(Path(sys.argv[1]), 8, 1, workers=int(sys.argv[2]), progress=lambda *a: print(*a, flush=True))\n"
     )
@@ -115,7 +117,7 @@ def test_ctrl_c_ends_a_simulation_that_can_be_taken_up_again(make_study: MakeStu
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
         assert process.wait() != 0
-    assert 1 <= len(dataset.runs(stopped)) < 8
+    assert 1 <= len(runs(stopped)) < 8
     report = simulate(stopped, 8, 1, workers=2)
     assert len(report.already_there) >= 1
     assert data_set(stopped) == data_set(whole)
@@ -149,7 +151,7 @@ def test_wherever_ctrl_c_comes_the_simulation_taken_up_again_is_the_same_to_the_
         folder = whole.parent / f"interrupted-{number}"
         simulate(folder, 2, 1, workers=1)
         assert data_set(folder) == data_set(whole), f"Ctrl-C at call {at} of {calls}"
-        assert dataset.journals(folder) == ()
+        assert journals(folder) == ()
 
 
 def test_validation_gives_back_the_planted_bias_noise_and_loss(make_study: MakeStudy) -> None:
@@ -159,10 +161,10 @@ def test_validation_gives_back_the_planted_bias_noise_and_loss(make_study: MakeS
     )  # fmt: skip
     simulate(folder, 12, 5, workers=1)
     biases = []
-    for run in dataset.runs(folder):
+    for run in runs(folder):
         truth = truth_of(folder, run)
         biases.append((truth["bias_x_deg"], truth["bias_y_deg"]))
-        for eye, sidecar in dataset.read_recording(run).sidecars.items():
+        for eye, sidecar in read_recording(run).sidecars.items():
             validation = sidecar.validation
             assert validation is not None, eye
             seen = sum(point["samples"] for point in validation.points)
@@ -187,9 +189,9 @@ def test_the_drift_check_follows_the_planted_drift_over_the_session(make_study: 
         observer={"drift_deg_per_min": 0.5, "bias_deg": 0.2, "look_away": 0.1},
     )  # fmt: skip
     simulate(folder, 2, 3, workers=1)
-    for run in dataset.runs(folder):
+    for run in runs(folder):
         truth = truth_of(folder, run)
-        dots = dataset.read_recording(run).events.query("trial_type == 'dot'").dropna(subset=["drift_deg"])
+        dots = read_recording(run).events.query("trial_type == 'dot'").dropna(subset=["drift_deg"])
         assert len(dots) >= 10
         for axis in ("x", "y"):
             fit = stats.linregress((dots["onset"] + 2.5) / 60, dots[f"drift_{axis}_deg"])
@@ -199,8 +201,8 @@ def test_the_drift_check_follows_the_planted_drift_over_the_session(make_study: 
 def test_the_two_clocks_are_told_apart_and_fitted(make_study: MakeStudy) -> None:
     folder = make_study(6)
     simulate(folder, 1, 1, workers=1)
-    (run,) = dataset.runs(folder)
-    truth, fit = truth_of(folder, run), dataset.read_recording(run).sidecars["left"].ClockFit
+    (run,) = runs(folder)
+    truth, fit = truth_of(folder, run), read_recording(run).sidecars["left"].ClockFit
     assert fit["offset_s"] == pytest.approx(truth["clock_offset_s"], abs=0.01)
     # Readings jitter by 20 microseconds over some 30 s: about 1 ppm.
     assert fit["drift_ppm"] == pytest.approx(truth["clock_drift_ppm"], abs=5)
@@ -211,8 +213,8 @@ def test_true_fixations_lie_where_the_gaze_was_recorded(make_study: MakeStudy) -
     quiet = {"noise_deg": 0.0, "bias_deg": 0.0, "loss_percent": 0.0, "blinks_per_min": 0.0, "drift_deg_per_min": 0.0}
     folder = make_study(3, observer={**quiet, "follow": 1.0})
     simulate(folder, 1, 1, workers=1)
-    (run,) = dataset.runs(folder)
-    recording = dataset.read_recording(run)
+    (run,) = runs(folder)
+    recording = read_recording(run)
     truth = pd.read_csv(folder / "sourcedata" / "sub-01" / f"{run.prefix}_truth-fixations.tsv", sep="\t")
     pictures = recording.events.query("trial_type == 'picture'").set_index("trial")
     times = recording.samples["time_s"] - recording.samples["time_s"][0]
@@ -268,7 +270,7 @@ def test_a_persons_session_that_a_crash_left_is_never_dropped_by_a_simulation(ma
 def test_simulated_data_say_that_they_are(make_study: MakeStudy) -> None:
     folder = make_study(1)
     simulate(folder, 1, 1, workers=1)
-    recording = dataset.read_recording(dataset.runs(folder)[0])
+    recording = read_recording(runs(folder)[0])
     assert recording.simulated
     assert recording.sidecars["right"].model == "synthetic observer"
 
@@ -288,5 +290,5 @@ def test_a_study_of_the_published_size_is_simulated_within_a_minute_and_a_half_o
     simulate(folder, 30, 1, workers=2)
     # Of all processors together, so that a machine which does other things besides does not count; half is the aim.
     assert computed_s() - start_s < 90
-    assert len(dataset.runs(folder)) == 30
+    assert len(runs(folder)) == 30
     assert_valid(folder)

@@ -36,10 +36,10 @@ from beholder.experiment.trackers.tobii import (
     position_scene,
 )
 from beholder.experiment.trackers.tobii_sdk import DisplayArea, EyePositions, Trouble
-from beholder.shared import dataset
+from beholder.shared.dataset.reading import read_recording, runs
 from beholder.shared.errors import BeholderError, TrackerError
 from beholder.shared.screen import Screen
-from beholder.shared.stimuli import read_stimuli
+from beholder.shared.stimuli.folder import read_stimuli
 from beholder.shared.study import TobiiSettings, TrackerSettings, read_study
 
 FAKES = Path(__file__).parent / "fakes"
@@ -782,8 +782,8 @@ class Ran:
         return " | ".join([str(self.error or ""), self.outcome.reason if self.outcome else "", *told])
 
     def samples(self) -> np.ndarray:
-        (run,) = dataset.runs(self.folder)
-        return dataset.read_recording(run).samples
+        (run,) = runs(self.folder)
+        return read_recording(run).samples
 
 
 def run(
@@ -832,8 +832,8 @@ def test_a_session_of_20_trials_keeps_every_sample_and_is_read_by_the_analysis(
     assert (ran.outcome.status, ran.outcome.failures) == ("complete", ())
     assert_valid(folder)
     assert_all_there(ran.lab, ran.samples())
-    (recorded,) = dataset.runs(folder)
-    recording = dataset.read_recording(recorded)
+    (recorded,) = runs(folder)
+    recording = read_recording(recorded)
     pictures = recording.events[recording.events["trial_type"] == "picture"]
     assert pictures["status"].tolist() == ["complete"] * 20
     # Calibrated gaze is where they looked: on the dot, then on the picture's two places.

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 from beholder.experiment.trackers import tobii_sdk
-from beholder.shared import dataset
+from beholder.shared.dataset.reading import read_recording, runs
 
 FAKES = Path(__file__).parent / "fakes"
 ROOT = Path(__file__).resolve().parents[2]
@@ -246,8 +246,8 @@ def session(python: Path, *words: object) -> dict[str, Any]:
 
 def assert_all_kept(folder: Path, delivered: list[Any]) -> Any:
     """What the library handed over is what was recorded; returns the recording."""
-    (run,) = dataset.runs(folder)
-    recording = dataset.read_recording(run)
+    (run,) = runs(folder)
+    recording = read_recording(run)
     for i, eye in enumerate(recording.sidecars, start=1):
         places = np.array([row[i] if row[i] is not None else (np.nan, np.nan) for row in delivered], float)
         np.testing.assert_allclose(recording.samples["time_s"], [row[0] / 1e6 for row in delivered], atol=1.1e-6)

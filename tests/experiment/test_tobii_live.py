@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from beholder.shared import dataset
+from beholder.shared.dataset.reading import read_recording, runs
 from beholder.shared.study import read_study
 
 HERE = Path(__file__).parent
@@ -110,8 +110,8 @@ def test_twenty_trials_from_beholder_run_to_beholder_analyze(study_folder: Path,
         operator.close()
         screen.close()
 
-    (run,) = dataset.runs(study_folder)
-    recording = dataset.read_recording(run)
+    (run,) = runs(study_folder)
+    recording = read_recording(run)
     handed_over = [json.loads(line) for line in log.read_text().splitlines()]
     samples = recording.samples
     # What came after the recording's end was nobody's: the tracker had been told to stop.

@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from beholder.analysis.results.study_results import TRIAL_COLUMNS, read_table, safe_texts, write_table
-from beholder.shared import dataset
+from beholder.shared.dataset import publishing
+from beholder.shared.dataset.making import create_study
+from beholder.shared.dataset.participants import read_participants
 from beholder.shared.parsing import for_spreadsheets, from_spreadsheets, parse_number
 from beholder.shared.study import Study
+from beholder.shared.tables import read_fixations
 
 FORMULAS = [
     "=1+1", "+cmd|' /C calc'!A0", "-2+3+cmd|' /C calc'!A0", "@SUM(1+1)", '=HYPERLINK("http://x","y")', "'=1", "''-x",
@@ -42,7 +45,7 @@ def test_any_text_comes_back_and_never_runs(text: str) -> None:
 def study(tmp_path: Path) -> Path:
     (tmp_path / "pictures").mkdir()
     Image.new("RGB", (64, 48), "#aa8855").save(tmp_path / "pictures" / "bag-01.png")
-    dataset.create_study(tmp_path / "study", Study(), tmp_path / "pictures")
+    create_study(tmp_path / "study", Study(), tmp_path / "pictures")
     return tmp_path / "study"
 
 
@@ -55,14 +58,14 @@ def cells(path: Path, delimiter: str) -> list[str]:
 def test_answers_and_imported_columns_come_back_and_do_not_run(study: Path, text: str) -> None:
     row = {"trial": 1, "stim_file": "images/bag-01.png", "fixation": 1, "onset": 0.2, "duration": 0.25, "x_px": -3.5}
     table = pd.DataFrame([row | {"y_px": 1.0, "remark": text}])
-    path = dataset.write_fixations(study, "07", table, {"group": text})
+    path = publishing.write_fixations(study, "07", table, {"group": text})
     # Written again when somebody else comes in: an apostrophe is not put before an apostrophe each time.
-    dataset.write_fixations(study, "08", table)
+    publishing.write_fixations(study, "08", table)
     for file in (path, study / "participants.tsv"):
         assert not [cell for cell in cells(file, "\t") if runs(cell)]
-    assert dataset.read_participants(study).loc["07", "group"] == text
-    assert dataset.read_fixations(path)["remark"].tolist() == [text]
-    assert dataset.read_fixations(path)["x_px"].tolist() == [-3.5]
+    assert read_participants(study).loc["07", "group"] == text
+    assert read_fixations(path)["remark"].tolist() == [text]
+    assert read_fixations(path)["x_px"].tolist() == [-3.5]
 
 
 @settings(max_examples=30, deadline=None)

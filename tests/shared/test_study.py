@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beholder.shared.errors import StudyError
-from beholder.shared.stimuli import bundled_folder
+from beholder.shared.stimuli.folder import bundled_folder
 from beholder.shared.study import (
     NEW_PRIMARY,
     MapSettings,

@@ -19,8 +19,10 @@ from beholder.analysis.attention import models
 from beholder.analysis.attention.extraction import attend
 from beholder.analysis.gaze.maps import centre_gaussian, coverage, grid_for
 from beholder.shared.arrays import FloatArray
-from beholder.shared.stimuli import bundled_folder, open_picture, read_labels, read_stimuli
-from beholder.shared.stimulus import Stimulus
+from beholder.shared.stimuli.folder import bundled_folder, read_stimuli
+from beholder.shared.stimuli.label_maps import read_labels
+from beholder.shared.stimuli.pictures import open_picture
+from beholder.shared.stimuli.stimulus import Stimulus
 
 CENTRE_SHARE = 1 / 4.5  # the centre bias of the analysis: SD as a share of the picture's sides
 needs_offline = pytest.mark.skipif(

@@ -55,7 +55,7 @@ from beholder.analysis.report.tables import against_paper, make_tables
 from beholder.analysis.results.study_results import Results, head_name, read_results, results_folder, write_json
 from beholder.analysis.statistics.crossed import Estimate
 from beholder.shared.errors import StudyError
-from beholder.shared.stimuli import read_stimuli
+from beholder.shared.stimuli.folder import read_stimuli
 from beholder.shared.study import read_study, write_study
 
 if sys.version_info >= (3, 11):

@@ -24,9 +24,10 @@ from scipy import special, stats
 from beholder.analysis.gaze.trials import fixations_of_run
 from beholder.experiment.observer import DOT_SCATTER_DEG
 from beholder.experiment.simulation import simulate
-from beholder.shared.dataset import Recording, Run, create_study, read_recording, runs
+from beholder.shared.dataset.making import create_study
+from beholder.shared.dataset.reading import Recording, Run, read_recording, runs
 from beholder.shared.screen import Screen
-from beholder.shared.stimuli import read_stimuli
+from beholder.shared.stimuli.folder import read_stimuli
 from beholder.shared.study import FixationSettings, Study
 
 RATES_HZ = (30.0, 60.0, 250.0, 600.0, 1200.0, 2000.0)

@@ -17,12 +17,12 @@ from beholder.analysis.gaze.trials import (
     method_for,
     with_other_correction,
 )
-from beholder.shared.dataset import Recording, Run
+from beholder.shared.dataset.reading import Recording, Run
 from beholder.shared.errors import DataError
 from beholder.shared.gaze import no_samples
 from beholder.shared.screen import Screen
 from beholder.shared.sidecars import PhysioSidecar
-from beholder.shared.stimulus import Stimulus
+from beholder.shared.stimuli.stimulus import Stimulus
 from beholder.shared.study import FixationSettings
 
 SCREEN = Screen(1920, 1080, 53.0, 29.8, 60.0)

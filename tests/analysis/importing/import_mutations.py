@@ -27,9 +27,11 @@ from PIL import Image, ImageDraw
 
 from beholder.analysis.importing.fixation_table import import_fixations
 from beholder.analysis.importing.recordings import NewStudy, import_asc, import_tobii
-from beholder.shared.dataset import beh_runs, fixations_file, read_fixations, read_recording, runs
+from beholder.shared.dataset.reading import beh_runs, fixations_file, read_recording, runs
 from beholder.shared.errors import BeholderError
-from beholder.shared.stimuli import copy_stimuli, read_labels
+from beholder.shared.stimuli.folder import copy_stimuli
+from beholder.shared.stimuli.label_maps import read_labels
+from beholder.shared.tables import read_fixations
 
 Kind = Literal["fixations", "asc", "sdk", "pro lab", "coco", "mask"]
 Expected = Literal["refused", "unchanged", "refused or unchanged", "any valid"]

@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from beholder.analysis.importing.fixation_table import import_fixations, participant_labels, read_fixation_csv
-from beholder.shared.dataset import beh_runs, fixations_file, read_fixations
+from beholder.shared.dataset.reading import beh_runs, fixations_file
 from beholder.shared.errors import DataError, StudyError
 from beholder.shared.study import NEW_PRIMARY, read_study
+from beholder.shared.tables import read_fixations
 
 GOOD = "participant,stimulus,x_px,y_px,duration_ms\n01,a.png,5.5,4,200\n01,a.png,6,5,150\n02,b,1,1,300\n"
 

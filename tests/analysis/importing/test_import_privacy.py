@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from beholder.analysis.importing.fixation_table import import_fixations
 from beholder.analysis.importing.recordings import NewStudy, import_asc, import_tobii, without_dates, without_folders
-from beholder.shared.dataset import read_recording, runs
+from beholder.shared.dataset.reading import read_recording, runs
 from tests.analysis.scenes import two_pictures
 
 PLACES = [

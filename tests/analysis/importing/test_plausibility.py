@@ -21,9 +21,10 @@ from beholder.analysis.importing.plausibility import check_fixations
 from beholder.analysis.importing.recordings import ImportedGaze, NewStudy, import_asc, import_tobii
 from beholder.analysis.importing.tobii import read_tobii
 from beholder.cli import app
-from beholder.shared.dataset import beh_runs, fixations_file, read_fixations
+from beholder.shared.dataset.reading import beh_runs, fixations_file
 from beholder.shared.errors import DataError, StudyError
 from beholder.shared.study import CheckSettings, Meant, read_study, write_study
+from beholder.shared.tables import read_fixations
 
 DATA = os.environ.get("BEHOLDER_TEST_DATA")
 needs_data = pytest.mark.skipif(DATA is None, reason="set BEHOLDER_TEST_DATA to the folder of real recordings")

@@ -33,12 +33,13 @@ from beholder.analysis.importing.recordings import ImportedGaze, NewStudy, impor
 from beholder.analysis.importing.tobii import read_tobii
 from beholder.experiment.calibration import point_quality
 from beholder.experiment.devices import Point
-from beholder.shared import dataset, withdrawal
-from beholder.shared.dataset import Recording, read_recording, runs
+from beholder.shared.dataset import withdrawal
+from beholder.shared.dataset.making import create_study
+from beholder.shared.dataset.reading import Recording, read_recording, runs
 from beholder.shared.errors import DataError, StudyError
 from beholder.shared.gaze import Eye, Samples, no_samples
 from beholder.shared.screen import Screen
-from beholder.shared.stimuli import read_stimuli
+from beholder.shared.stimuli.folder import read_stimuli
 from beholder.shared.study import NEW_PRIMARY, MessageSettings, Study, read_study, write_study
 
 SCREEN = Screen(1024, 768, 40.0, 30.0, 60.0)
@@ -553,7 +554,7 @@ def with_messages(folder: Path, **messages: Any) -> None:
 
 
 def test_a_geometry_that_contradicts_the_study_is_refused(tmp_path: Path, images: Path) -> None:
-    dataset.create_study(tmp_path / "study", Study(), images)
+    create_study(tmp_path / "study", Study(), images)
     with pytest.raises(DataError, match=r"1024 x 768 px, and \[screen\] in study\.toml says 1920 x 1080"):
         import_asc(asc_file(tmp_path), tmp_path / "study")
     with pytest.raises(DataError, match=r"1024 x 768 px, and --screen-px says 800 x 600"):
@@ -1021,7 +1022,7 @@ def test_an_edf_file_becomes_a_study(tmp_path: Path, edf_files: list[Path]) -> N
     for trial in (1, 2):
         Image.new("RGB", (40, 30), (trial * 90, 9, 9)).save(tmp_path / "images" / f"{trial}.png")
     study = tmp_path / "study"
-    dataset.create_study(study, Study(), tmp_path / "images")
+    create_study(study, Study(), tmp_path / "images")
     with_messages(study, onset=[r"^TRIALID (?P<stim_file>\d+)"], trial=[], place="filled")
     result = import_edf(path, study, participant="01")
     recording = the_recording(study)
@@ -1090,7 +1091,7 @@ def test_the_way_through_the_data_set_changes_no_fixation(tmp_path: Path, name: 
     for number in (1, 2, 3, 4):
         Image.new("RGB", (1024, 768), (60 * number, 0, 0)).save(tmp_path / "images" / f"VC_{number}.png")
     study = tmp_path / "study"
-    dataset.create_study(study, Study(), tmp_path / "images")
+    create_study(study, Study(), tmp_path / "images")
     settings = read_study(study)
     screen = settings.screen.model_copy(
         update={"width_px": 1024, "height_px": 768, "width_cm": 40.0, "height_cm": 30.0}

@@ -24,10 +24,11 @@ from beholder.analysis.gaze.exclusion import exclude
 from beholder.analysis.gaze.exclusion import remarks as exclusion_remarks
 from beholder.analysis.pipeline.find import find
 from beholder.analysis.pipeline.fixation_stage import _missing_trials, _run_fixations, _RunJob
-from beholder.shared import dataset
+from beholder.shared.dataset import publishing
+from beholder.shared.dataset.making import create_study
 from beholder.shared.errors import BeholderError, DataError
 from beholder.shared.gaze import no_samples
-from beholder.shared.journal import JournalWriter, Record
+from beholder.shared.recording.journal import JournalWriter, Record
 from beholder.shared.study import CheckSettings, Study, read_study, write_study
 from tests.watching import outside, watched
 
@@ -62,7 +63,7 @@ def make_data_set(folder: Path) -> Path:
     for name in PICTURES:
         Image.new("RGB", (400, 300), "#aa8855").save(pictures / f"{name}.png")
     study = folder / "study"
-    dataset.create_study(study, Study(), pictures)
+    create_study(study, Study(), pictures)
     record(study, "01", ("left", "right"), validated=True)
     record(study, "02", ("right",), validated=False)
     rows = [
@@ -70,7 +71,7 @@ def make_data_set(folder: Path) -> Path:
          "duration": 0.15 + 0.03 * order, "x_px": 40.0 * order + trial, "y_px": 35.0 * order + trial}
         for trial, name in enumerate(PICTURES, start=1) for order in (1, 2, 3)
     ]  # fmt: skip
-    dataset.write_fixations(study, "03", pd.DataFrame(rows), {"age": "30"})
+    publishing.write_fixations(study, "03", pd.DataFrame(rows), {"age": "30"})
     return study
 
 
@@ -117,7 +118,7 @@ def record(study: Path, participant: str, eyes: tuple[str, ...], *, validated: b
     writer.append_samples(samples)
     writer.append_records(records)
     writer.close()
-    dataset.publish(writer.folder)
+    publishing.publish(writer.folder)
 
 
 # The mutations. What must come of each stands beside it.

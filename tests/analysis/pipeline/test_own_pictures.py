@@ -14,8 +14,10 @@ from PIL import Image
 from beholder.analysis.pipeline.analyze import analyze
 from beholder.analysis.results.study_results import read_results
 from beholder.experiment.simulation import simulate
-from beholder.shared.dataset import create_study
-from beholder.shared.stimuli import bundled_folder, open_picture, read_labels, read_stimuli
+from beholder.shared.dataset.making import create_study
+from beholder.shared.stimuli.folder import bundled_folder, read_stimuli
+from beholder.shared.stimuli.label_maps import read_labels
+from beholder.shared.stimuli.pictures import open_picture
 from beholder.shared.study import MapSettings, ModelSettings, ObserverSettings, ProtocolSettings, Study, TrackerSettings
 
 pytestmark = [

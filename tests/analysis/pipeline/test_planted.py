@@ -15,8 +15,9 @@ from beholder.analysis.pipeline.analyze import analyze
 from beholder.analysis.results.study_results import named_maps
 from beholder.experiment.observer import durations_s, map_points
 from beholder.experiment.simulation import simulate
-from beholder.shared.dataset import create_study
-from beholder.shared.stimuli import bundled_folder, open_picture, read_stimuli
+from beholder.shared.dataset.making import create_study
+from beholder.shared.stimuli.folder import bundled_folder, read_stimuli
+from beholder.shared.stimuli.pictures import open_picture
 from beholder.shared.study import MapSettings, ModelSettings, ObserverSettings, ProtocolSettings, Study, TrackerSettings
 
 N_PICTURES, N_PEOPLE, N_FIXATIONS, LONGER_SIDE = 6, 8, 30, 112

@@ -25,7 +25,8 @@ from beholder.analysis.pipeline.find import find
 from beholder.analysis.pipeline.versions import VERSION
 from beholder.analysis.results.study_results import HALF, POOLED, REFERENCES, read_results, results_folder
 from beholder.experiment.simulation import simulate
-from beholder.shared.dataset import create_study, write_fixations
+from beholder.shared.dataset.making import create_study
+from beholder.shared.dataset.publishing import write_fixations
 from beholder.shared.errors import DataError, StudyError, WeightsError
 from beholder.shared.study import (
     AlignmentSettings,

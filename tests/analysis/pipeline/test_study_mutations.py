@@ -23,11 +23,15 @@ from beholder.analysis.pipeline.find import find
 from beholder.analysis.results.study_results import results_folder
 from beholder.experiment.observer import read_densities
 from beholder.experiment.simulation import simulate
-from beholder.shared import dataset
+from beholder.shared.dataset import publishing
+from beholder.shared.dataset.making import create_study
+from beholder.shared.dataset.reading import read_recording, runs
 from beholder.shared.errors import BeholderError
 from beholder.shared.gaze import SAMPLE
-from beholder.shared.journal import JournalWriter, Record
-from beholder.shared.stimuli import open_picture, read_object, read_stimuli
+from beholder.shared.recording.journal import JournalWriter, Record
+from beholder.shared.stimuli.folder import read_stimuli
+from beholder.shared.stimuli.label_maps import read_object
+from beholder.shared.stimuli.pictures import open_picture
 from beholder.shared.study import (
     AlignmentSettings,
     MapSettings,
@@ -186,12 +190,12 @@ def journal(study: Path) -> object:
     """The rows that were recovered, as bytes, and whether something was said of those that were not, and kept."""
     folder = study / JOURNAL
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    told = "\n".join(map(str, dataset.recover(study)))
+    told = "\n".join(map(str, publishing.recover(study)))
     if folder.exists():
         assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name in before} == before
         raise BeholderError(told)
-    recovered = [run for run in dataset.runs(study) if (run.participant, run.run) == ("01", 2)]
-    rows = [row.tobytes() for run in recovered for row in dataset.read_recording(run).samples]
+    recovered = [run for run in runs(study) if (run.participant, run.run) == ("01", 2)]
+    rows = [row.tobytes() for run in recovered for row in read_recording(run).samples]
     return rows, any(study.glob("sourcedata/sub-*/*_damaged-*")) and "could not be read" in told
 
 
@@ -260,7 +264,7 @@ def whole(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An analysed study with maps of its observer and the journal of a session that was cut short; never changed."""
     folder = tmp_path_factory.mktemp("whole")
     study = folder / "study"
-    dataset.create_study(study, SMALL, three_scenes(folder / "pictures"))
+    create_study(study, SMALL, three_scenes(folder / "pictures"))
     y, x = np.mgrid[:90, :120]
     bumps = {f"scene-{n}": np.exp(-((x - 40 - 15 * n) ** 2 + (y - 40) ** 2) / 800) for n in range(3)}
     np.savez(study / "maps.npz", **bumps)

@@ -41,7 +41,7 @@ from beholder.analysis.results.study_results import (
 )
 from beholder.analysis.statistics.crossed import Estimate, Ratio, Share
 from beholder.shared.errors import DataError
-from beholder.shared.stimuli import read_stimuli
+from beholder.shared.stimuli.folder import read_stimuli
 from beholder.shared.study import write_study
 from tests.analysis.quick import drawn_plate
 

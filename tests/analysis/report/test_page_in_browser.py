@@ -23,7 +23,7 @@ from beholder.analysis.report.explorer import people_map, picture_gaze
 from beholder.analysis.report.images import diverging_palette, palette
 from beholder.analysis.report.page import write_report
 from beholder.analysis.results.study_results import Results, results_folder
-from beholder.shared.stimuli import read_stimuli
+from beholder.shared.stimuli.folder import read_stimuli
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -13,7 +13,7 @@ from beholder.analysis.pipeline.analyze import analyze, conclude
 from beholder.analysis.results.study_results import results_folder
 from beholder.analysis.results.sums import SUMS, DamagedError
 from beholder.experiment.simulation import simulate
-from beholder.shared.dataset import create_study
+from beholder.shared.dataset.making import create_study
 from beholder.shared.errors import DataError
 from beholder.shared.study import (
     AlignmentSettings,

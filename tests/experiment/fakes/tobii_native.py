@@ -166,7 +166,7 @@ def session(folder: Path, eyes: str, blind_eye: str, fault: str) -> dict[str, An
     from beholder.experiment.session import run_session
     from beholder.experiment.trackers.tobii import TobiiTracker
     from beholder.shared.errors import BeholderError
-    from beholder.shared.stimuli import read_stimuli
+    from beholder.shared.stimuli.folder import read_stimuli
     from beholder.shared.study import read_study
 
     study = read_study(folder)

@@ -22,11 +22,15 @@ from hypothesis import strategies as st
 from numpy.lib.recfunctions import structured_to_unstructured
 from PIL import Image
 
-from beholder.shared import dataset, withdrawal
+from beholder.shared.dataset import publishing, withdrawal
+from beholder.shared.dataset.making import create_study
+from beholder.shared.dataset.participants import read_participants
+from beholder.shared.dataset.reading import Run, beh_runs, fixations_file, read_recording, runs, unread_gaze
 from beholder.shared.errors import DataError, StudyError
 from beholder.shared.gaze import SAMPLE, Samples
-from beholder.shared.journal import JournalWriter, Record
+from beholder.shared.recording.journal import JournalWriter, Record, journals
 from beholder.shared.study import Study
+from beholder.shared.tables import read_fixations
 
 VALIDATOR = Path(sys.executable).with_name("bids-validator-deno")
 TRACKER: dict[str, Any] = {
@@ -56,7 +60,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def study(tmp_path: Path, pictures: Path) -> Path:
     folder = tmp_path / "study"
-    dataset.create_study(folder, Study(), pictures)
+    create_study(folder, Study(), pictures)
     return folder
 
 
@@ -106,7 +110,7 @@ def journal_of(
 def published(study: Path, participant: str = "01", run: int = 1, **what: Any) -> tuple[Path, ...]:
     writer = journal_of(study, participant, run, **what)
     writer.close()
-    return dataset.publish(writer.folder)
+    return publishing.publish(writer.folder)
 
 
 # Making a study.
@@ -119,7 +123,7 @@ def test_a_new_study_is_a_valid_data_set(study: Path) -> None:
 def test_a_study_is_never_made_over_something(study: Path, pictures: Path) -> None:
     before = (study / "study.toml").read_bytes()
     with pytest.raises(StudyError, match="not empty"):
-        dataset.create_study(study, Study(), pictures)
+        create_study(study, Study(), pictures)
     assert (study / "study.toml").read_bytes() == before
 
 
@@ -127,7 +131,7 @@ def test_a_broken_picture_leaves_no_study_behind(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "a.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"a\.png"):
-        dataset.create_study(tmp_path / "study", Study(), tmp_path / "source")
+        create_study(tmp_path / "study", Study(), tmp_path / "source")
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
@@ -140,14 +144,14 @@ def test_published_runs_are_valid_and_the_journal_is_gone(study: Path) -> None:
     published(study, "02", eyes=("right",))
     assert errors_of(study) == []
     assert all(file.is_file() for file in files)
-    assert dataset.journals(study) == ()
-    assert [(run.participant, run.run) for run in dataset.runs(study)] == [("01", 1), ("01", 2), ("02", 1)]
-    assert dataset.read_recording(dataset.runs(study)[2]).eyes == ("right",)
+    assert journals(study) == ()
+    assert [(run.participant, run.run) for run in runs(study)] == [("01", 1), ("01", 2), ("02", 1)]
+    assert read_recording(runs(study)[2]).eyes == ("right",)
 
 
 def test_answers_that_could_identify_are_coarsened_and_rows_stay_rows(study: Path) -> None:
     published(study)
-    participants = dataset.read_participants(study)
+    participants = read_participants(study)
     assert participants.loc["01", ["age", "group"]].tolist() == ["89", "a b"]
     assert list(participants.columns) == ["participant_id", "age", "group"]
 
@@ -171,7 +175,7 @@ _labels = itertools.count(1)
 @pytest.fixture(scope="module")
 def shared_study(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
     folder = tmp_path_factory.mktemp("shared") / "study"
-    dataset.create_study(folder, Study(), pictures)
+    create_study(folder, Study(), pictures)
     return folder
 
 
@@ -180,14 +184,14 @@ def shared_study(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Pa
 def test_a_recording_is_read_as_it_was_recorded(shared_study: Path, samples: Samples) -> None:
     label = f"{next(_labels):04d}"
     published(shared_study, label, samples=samples)
-    (run,) = (run for run in dataset.runs(shared_study) if run.participant == label)
-    assert_same(dataset.read_recording(run).samples, samples)
+    (run,) = (run for run in runs(shared_study) if run.participant == label)
+    assert_same(read_recording(run).samples, samples)
 
 
 def test_the_same_journal_gives_the_same_bytes(tmp_path: Path, pictures: Path) -> None:
     contents = []
     for name in ("a", "b"):
-        dataset.create_study(tmp_path / name, Study(), pictures)
+        create_study(tmp_path / name, Study(), pictures)
         contents.append({file.name: file.read_bytes() for file in published(tmp_path / name)})
         time.sleep(1.1)  # a gzip header holds whole seconds
     assert contents[0] == contents[1]
@@ -195,7 +199,7 @@ def test_the_same_journal_gives_the_same_bytes(tmp_path: Path, pictures: Path) -
 
 def test_a_picture_under_way_at_a_crash_is_aborted_and_keeps_its_seconds(study: Path) -> None:
     published(study)
-    events = dataset.read_recording(dataset.runs(study)[0]).events
+    events = read_recording(runs(study)[0]).events
     assert events["status"].tolist() == ["complete", "aborted"]
     # 500 samples at 250 Hz end at 1.996 s; the clocks differ by exactly 10 s and so does the first sample.
     np.testing.assert_allclose(events["onset"], [0.1, 0.5], atol=1e-9)
@@ -210,7 +214,7 @@ def test_events_are_mapped_by_the_clock_readings_and_their_residual_is_told(stud
     ]
     records.append(Record(100.0, "begin", {"id": 1, "trial_type": "dot", "trial": 1}))
     published(study, samples=some_samples(30000), records=records)
-    recording = dataset.read_recording(dataset.runs(study)[0])
+    recording = read_recording(runs(study)[0])
     assert recording.events["onset"][0] == pytest.approx(100.01, abs=1e-6)
     fit = recording.sidecars["left"].ClockFit
     assert fit["drift_ppm"] == pytest.approx(100, abs=1e-3)
@@ -224,7 +228,7 @@ def test_a_data_set_without_a_table_of_participants_gets_one_of_all_who_are_ther
     (study / "participants.tsv").unlink()
     (study / "participants.json").unlink()
     published(study, "03")
-    assert list(dataset.read_participants(study).index) == ["01", "02", "03"]
+    assert list(read_participants(study).index) == ["01", "02", "03"]
     assert errors_of(study) == []
 
 
@@ -232,11 +236,11 @@ def test_a_journal_that_cannot_be_recovered_is_kept_and_does_not_keep_others_fro
     published(study, "01")
     for label in ("01", "02"):
         journal_of(study, label).close()
-    broken, fine = dataset.recover(study)
+    broken, fine = publishing.recover(study)
     assert "nothing recorded is overwritten" in broken.text
     assert "recovered into" in fine.text
-    assert [state.participant for state in dataset.journals(study)] == ["01"]
-    assert [run.participant for run in dataset.runs(study)] == ["01", "02"]
+    assert [state.participant for state in journals(study)] == ["01"]
+    assert [run.participant for run in runs(study)] == ["01", "02"]
 
 
 def test_nothing_recorded_is_overwritten(study: Path) -> None:
@@ -245,7 +249,7 @@ def test_nothing_recorded_is_overwritten(study: Path) -> None:
     writer = journal_of(study, samples=some_samples(10))
     writer.close()
     with pytest.raises(DataError, match="nothing recorded is overwritten"):
-        dataset.publish(writer.folder)
+        publishing.publish(writer.folder)
     assert {file: file.read_bytes() for file in files} == before
     assert errors_of(study) == []
     assert writer.folder.exists()
@@ -254,27 +258,27 @@ def test_nothing_recorded_is_overwritten(study: Path) -> None:
 def test_a_running_session_is_neither_published_nor_recovered(study: Path) -> None:
     writer = journal_of(study)
     with pytest.raises(DataError, match="running"):
-        dataset.publish(writer.folder)
-    (remark,) = dataset.recover(study)
+        publishing.publish(writer.folder)
+    (remark,) = publishing.recover(study)
     assert "being recorded" in remark.text
     assert writer.folder.exists()
-    assert dataset.runs(study) == ()
+    assert runs(study) == ()
     writer.close()
-    assert len(dataset.recover(study)) == 1
-    assert len(dataset.runs(study)) == 1
+    assert len(publishing.recover(study)) == 1
+    assert len(runs(study)) == 1
 
 
 def test_two_publishers_at_once_publish_once(study: Path) -> None:
     for label in ("01", "02", "03", "04"):
         journal_of(study, label).close()
-    folders = [state.folder for state in dataset.journals(study)]
+    folders = [state.folder for state in journals(study)]
     published_files: list[tuple[Path, ...]] = []
     start = threading.Barrier(8)
 
     def publish(folder: Path) -> None:
         start.wait()
         try:
-            published_files.append(dataset.publish(folder))
+            published_files.append(publishing.publish(folder))
         except DataError as refused:
             assert "in use" in str(refused)
 
@@ -284,13 +288,13 @@ def test_two_publishers_at_once_publish_once(study: Path) -> None:
     for thread in threads:
         thread.join()
     assert sum(bool(files) for files in published_files) == 4
-    assert list(dataset.read_participants(study).index) == ["01", "02", "03", "04"]
+    assert list(read_participants(study).index) == ["01", "02", "03", "04"]
     assert errors_of(study) == []
 
 
 def test_a_session_that_died_before_anything_was_recorded_leaves_no_participant(study: Path) -> None:
     journal_of(study, samples=some_samples(0), records=[]).close()
-    assert dataset.recover(study)[0].text.endswith("its journal is removed")
+    assert publishing.recover(study)[0].text.endswith("its journal is removed")
     assert not (study / "sub-01").exists()
     assert errors_of(study) == []
 
@@ -298,8 +302,8 @@ def test_a_session_that_died_before_anything_was_recorded_leaves_no_participant(
 def test_a_session_without_gaze_keeps_its_events_and_its_run_number(study: Path) -> None:
     published(study, samples=some_samples(0))
     assert errors_of(study) == []
-    assert dataset.runs(study) == ()
-    assert [run.run for run in dataset.runs(study, with_gaze=False)] == [1]
+    assert runs(study) == ()
+    assert [run.run for run in runs(study, with_gaze=False)] == [1]
 
 
 # Withdrawing.
@@ -319,7 +323,7 @@ def test_withdrawing_removes_one_participant_everywhere_and_leaves_a_valid_data_
     withdrawal.withdraw(study, "sub-01")
     assert [path for path in study.rglob("*") if "sub-01" in path.name] == []
     assert not (study / "derivatives" / "beholder").exists()
-    assert list(dataset.read_participants(study).index) == ["02"]
+    assert list(read_participants(study).index) == ["02"]
     assert (study / "sourcedata" / "sub-02" / "a.edf").exists()
     assert errors_of(study) == []
 
@@ -353,13 +357,13 @@ def test_imported_fixations_are_valid_and_read_back(study: Path) -> None:
             "y_px": [1.0, 2.0, 47.0], "pupil": ["a", "b", "c"],
         }
     )  # fmt: skip
-    path = dataset.write_fixations(study, "07", table)
+    path = publishing.write_fixations(study, "07", table)
     assert errors_of(study) == []
-    (run,) = dataset.beh_runs(study)
-    assert dataset.fixations_file(run) == path
-    pd.testing.assert_frame_equal(dataset.read_fixations(path), table, check_dtype=False)
+    (run,) = beh_runs(study)
+    assert fixations_file(run) == path
+    pd.testing.assert_frame_equal(read_fixations(path), table, check_dtype=False)
     with pytest.raises(DataError, match="nothing recorded is overwritten"):
-        dataset.write_fixations(study, "07", table)
+        publishing.write_fixations(study, "07", table)
     withdrawal.withdraw(study, "07")
     assert errors_of(study) == []
 
@@ -374,12 +378,12 @@ def test_a_fixation_without_a_place_is_refused_by_its_line(study: Path) -> None:
         "x_px": 1,
         "y_px": 2,
     }
-    path = dataset.write_fixations(study, "07", pd.DataFrame([table]))
+    path = publishing.write_fixations(study, "07", pd.DataFrame([table]))
     path.write_text(path.read_text().replace("\t1\t2\n", "\tn/a\t2\n"))
     with pytest.raises(DataError, match="line 2 has no x_px"):
-        dataset.read_fixations(path)
+        read_fixations(path)
     with pytest.raises(DataError, match="no column y_px"):
-        dataset.write_fixations(study, "08", pd.DataFrame([table]).drop(columns="y_px"))
+        publishing.write_fixations(study, "08", pd.DataFrame([table]).drop(columns="y_px"))
 
 
 # Reading what others wrote.
@@ -412,8 +416,8 @@ def prefixed(beh: Path, ending: str) -> Path:
     return beh / f"sub-01_task-viewing_run-1_{ending}"
 
 
-def only_run(beh: Path) -> dataset.Run:
-    return dataset.runs(beh.parents[1])[0]
+def only_run(beh: Path) -> Run:
+    return runs(beh.parents[1])[0]
 
 
 def test_columns_that_bids_leaves_open_may_be_missing(beh: Path) -> None:
@@ -429,7 +433,7 @@ def test_columns_that_bids_leaves_open_may_be_missing(beh: Path) -> None:
     prefixed(beh, "events.tsv").write_text(
         "onset\tduration\tstim_file\n0\t1\timages/a.png\n1\t1\tn/a\n2\t1\timages/b.png\n"
     )
-    recording = dataset.read_recording(only_run(beh))
+    recording = read_recording(only_run(beh))
     assert np.isnan(recording.samples["left_pupil"]).all()
     assert [sidecar.validation for sidecar in recording.sidecars.values()] == [None, None]
     assert recording.simulated is False
@@ -447,14 +451,14 @@ def test_timestamps_in_milliseconds_are_read_as_seconds_with_or_without_their_un
     for eye, unit in (("eye1", {"Units": "ms"}), ("eye2", {"Description": "time"})):
         rewrite(prefixed(beh, f"recording-{eye}_physio.tsv.gz"), milliseconds)
         set_key(prefixed(beh, f"recording-{eye}_physio.json"), timestamp=unit)
-    np.testing.assert_allclose(dataset.read_recording(only_run(beh)).samples["time_s"], some_samples()["time_s"])
+    np.testing.assert_allclose(read_recording(only_run(beh)).samples["time_s"], some_samples()["time_s"])
 
 
 def test_eyes_sampled_at_different_times_are_joined_by_time(beh: Path) -> None:
     rewrite(
         prefixed(beh, "recording-eye2_physio.tsv.gz"), lambda text: "".join(text.splitlines(keepends=True)[100:300])
     )
-    samples = dataset.read_recording(only_run(beh)).samples
+    samples = read_recording(only_run(beh)).samples
     expected = some_samples()
     np.testing.assert_array_equal(samples["left_x_px"], expected["left_x_px"])
     np.testing.assert_array_equal(samples["right_x_px"][100:300], expected["right_x_px"][100:300])
@@ -463,9 +467,9 @@ def test_eyes_sampled_at_different_times_are_joined_by_time(beh: Path) -> None:
 
 def test_a_description_may_be_inherited_from_the_top_of_the_data_set(beh: Path) -> None:
     study = beh.parents[1]
-    before = dataset.read_recording(only_run(beh)).samples
+    before = read_recording(only_run(beh)).samples
     shutil.move(prefixed(beh, "recording-eye1_physio.json"), study / "task-viewing_recording-eye1_physio.json")
-    assert_same(dataset.read_recording(only_run(beh)).samples, before)
+    assert_same(read_recording(only_run(beh)).samples, before)
 
 
 def test_a_cyclopean_recording_is_read_as_one_eye(beh: Path) -> None:
@@ -473,7 +477,7 @@ def test_a_cyclopean_recording_is_read_as_one_eye(beh: Path) -> None:
         prefixed(beh, f"recording-eye1_{ending}").unlink()
         prefixed(beh, f"recording-eye2_{ending}").rename(prefixed(beh, f"recording-eye3_{ending}"))
     set_key(prefixed(beh, "recording-eye3_physio.json"), RecordedEye="cyclopean")
-    recording = dataset.read_recording(only_run(beh))
+    recording = read_recording(only_run(beh))
     assert recording.eyes == ("left",)
     assert recording.sidecars["left"].eye == "cyclopean"
 
@@ -538,7 +542,7 @@ def test_a_broken_file_is_refused_in_one_sentence_that_names_the_place(
 ) -> None:
     damage(beh)
     with pytest.raises(DataError, match=told) as refused:
-        dataset.read_recording(only_run(beh))
+        read_recording(only_run(beh))
     assert str(refused.value).endswith((".", "one."))
     assert "\n" not in str(refused.value)
 
@@ -556,12 +560,12 @@ def test_a_broken_file_is_refused_in_one_sentence_that_names_the_place(
 def test_a_broken_table_of_participants_is_refused_by_its_line(study: Path, text: str, told: str) -> None:
     (study / "participants.tsv").write_text(text)
     with pytest.raises(DataError, match=told):
-        dataset.read_participants(study)
+        read_participants(study)
 
 
 def test_a_file_of_one_row_is_read_also_beside_an_eye_with_more(beh: Path) -> None:
     rewrite(prefixed(beh, GAZE), lambda text: text.splitlines(keepends=True)[0])
-    samples = dataset.read_recording(only_run(beh)).samples
+    samples = read_recording(only_run(beh)).samples
     np.testing.assert_array_equal(samples["time_s"], some_samples()["time_s"])
     np.testing.assert_array_equal(samples["right_x_px"], some_samples()["right_x_px"])
     assert np.isnan(samples["left_x_px"][1:]).all()
@@ -577,16 +581,16 @@ def test_a_file_of_one_row_is_read_also_beside_an_eye_with_more(beh: Path) -> No
 def test_gaze_with_a_foreign_name_is_refused_by_it(beh: Path, name: str) -> None:
     shutil.copy(prefixed(beh, GAZE), beh / name)
     with pytest.raises(DataError, match=rf"/{name}: its name must begin with sub-01_ and have a task-: rename it"):
-        dataset.runs(beh.parents[1])
+        runs(beh.parents[1])
 
 
 def test_gaze_that_is_not_read_or_is_gone_is_told(beh: Path) -> None:
     study = beh.parents[1]
     shutil.move(prefixed(beh, "recording-eye2_physio.json"), beh / "sub-01_recording-eye2_physio.json")
-    assert dataset.unread_gaze(study) == (), "what is inherited describes gaze with a longer name"
+    assert unread_gaze(study) == (), "what is inherited describes gaze with a longer name"
     prefixed(beh, GAZE).rename(prefixed(beh, "recording-left_physio.tsv.gz"))
     shutil.copy(prefixed(beh, "recording-left_physio.tsv.gz"), prefixed(beh, "recording-right_physio.tsv.gz"))
-    unread, gone = dataset.unread_gaze(study)
+    unread, gone = unread_gaze(study)
     assert unread.about.endswith("recording-left_physio.tsv.gz") and unread.text.startswith("is not read")
     assert unread.text.endswith("(the first of 2 such files)")
     assert gone.about.endswith(GAZE) and gone.text.startswith("is not there")

@@ -11,56 +11,45 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import io
 import json
 import shutil
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from beholder.shared.errors import DataError, Remark
 from beholder.shared.parsing import parse_json
-from beholder.shared.regions import (
-    LARGEST_LABEL,
-    check_size,
-    composed,
-    drawn_regions,
-    folded,
-    number_parts,
-    paint,
-    visible,
+from beholder.shared.stimuli.label_maps import (
+    NOT_ARRAYS,
+    check_mask,
+    label_map_files,
+    read_labels,
+    refuse_nameless_labels,
+    refuse_soft_edges,
+    write_mask,
 )
-from beholder.shared.stimulus import Stimulus
+from beholder.shared.stimuli.pictures import PICTURE_ENDINGS, open_picture
+from beholder.shared.stimuli.regions import composed, drawn_regions, folded, number_parts, paint, visible
+from beholder.shared.stimuli.stimulus import Stimulus
 
 LEFT_OUT = " It is left out."
-PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
-PICTURE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")  # what such files may hold, whatever their ending says
 # Pictures too, but not of a kind that is read here: passed over in silence they would be missed.
 OTHER_ENDINGS = (
     ".gif", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".psd", ".xcf", ".eps", ".tga", ".exr", ".hdr",
     ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef",
 )  # fmt: skip
-MAX_16_BIT = 65535
-# A label map without names that holds more values than this has soft edges, whose px would all count as the object.
-MOST_NAMELESS_LABELS = 32
 # The analysis puts ".parquet" behind a picture's name and folders before it; Windows allows 260 characters in all.
 LONGEST_NAME_BYTES = 100
 UNUSABLE_CHARACTERS = '<>:"/\\|?*'
 DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}
-# What numpy.savez calls arguments of its own cannot be the name of an array in an .npz file.
-NOT_ARRAYS = {"file", "allow_pickle"}
 
 
 def bundled_folder() -> Path:
     """The folder of the 20 objects that come with Beholder."""
-    return Path(__file__).resolve().parent.parent / "stimuli"
+    return Path(__file__).resolve().parents[2] / "stimuli"
 
 
 def read_stimuli(folder: Path) -> tuple[tuple[Stimulus, ...], tuple[Remark, ...]]:
@@ -80,7 +69,7 @@ def read_stimuli(folder: Path) -> tuple[tuple[Stimulus, ...], tuple[Remark, ...]
         for name in rows
         if name not in there
     ]
-    maps = _label_map_files(folder, files)
+    maps = label_map_files(folder, files)
     stimuli: list[Stimulus] = []
     for file in files:
         try:
@@ -88,7 +77,7 @@ def read_stimuli(folder: Path) -> tuple[tuple[Stimulus, ...], tuple[Remark, ...]
             row = rows.get(composed(file.name), {})
             mask = _mask_of(folder, file, row, maps)
             if mask is not None:
-                _check_mask(mask, (width, height))
+                check_mask(mask, (width, height))
         except DataError as error:
             remarks.append(Remark(file.name, f"{error}{LEFT_OUT}"))
             continue
@@ -137,15 +126,15 @@ def copy_stimuli(source: Path, target: Path) -> tuple[tuple[Stimulus, ...], tupl
             shutil.copyfile(stimulus.file, part / "images" / composed(stimulus.file.name))
             labels = None if stimulus.mask is None else read_labels(stimulus.mask)
             if labels is not None and labelled:
-                _refuse_nameless_labels(stimulus, labels, names)
+                refuse_nameless_labels(stimulus, labels, names)
             elif labels is not None:
-                _refuse_soft_edges(stimulus, labels)
+                refuse_soft_edges(stimulus, labels)
             elif stimulus.name in drawn:
                 labels, hidden = paint(stimulus, drawn[stimulus.name], numbers)
                 remarks += hidden
             if labels is not None:
                 (part / "masks").mkdir(exist_ok=True)
-                _write_mask(stimulus, labels, part / "masks" / f"{composed(stimulus.name)}.png")
+                write_mask(stimulus, labels, part / "masks" / f"{composed(stimulus.name)}.png")
                 present[stimulus.name] = [labelled[n] for n in np.unique(labels).tolist() if n in labelled]
         _write_table(source, part, stimuli, present)
         _write_sidecar(source, part, labelled)
@@ -153,125 +142,6 @@ def copy_stimuli(source: Path, target: Path) -> tuple[tuple[Stimulus, ...], tupl
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return read_stimuli(target)[0], tuple(remarks)
-
-
-def common_background(stimuli: Sequence[Stimulus], tolerance: float = 2.0) -> str | None:
-    """The colour, #rrggbb, that all pictures have along their borders; None where they have no one colour.
-
-    A screen in that colour shows the object and not the picture's edge. tolerance: in levels of 255, of the mean
-    distance of border px from their median, and of the pictures' medians from each other.
-    """
-    medians = []
-    for stimulus in stimuli:
-        rgb = np.asarray(open_picture(stimulus.file), dtype=np.float64)
-        border = np.concatenate([rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1]])
-        median = np.median(border, axis=0)
-        if np.abs(border - median).mean() > tolerance:
-            return None
-        medians.append(median)
-    common = np.median(medians, axis=0)
-    if np.abs(np.array(medians) - common).max() > tolerance:
-        return None
-    return "#" + "".join(f"{round(level):02x}" for level in common)
-
-
-def open_picture(file: Path) -> Image.Image:
-    """The picture as a viewer shows it: upright, 8-bit sRGB by its colour profile, transparency on white.
-
-    Raises DataError where it cannot be decoded whole, is more than one picture, or has values of no known range.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a broken file's entries; what matters is raised
-            return _decoded(file)
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{file} does not exist.") from None
-    except Exception as error:  # decoders raise whatever they stumble over: also TypeError, struct.error, ...
-        reason = str(error).rstrip(".")
-        raise DataError(f"{file} cannot be read as a picture ({reason}): export it again as PNG.") from None
-
-
-def _verify(file: Path) -> None:
-    # Pillow decodes a PNG without a look at the sums of its pixels, and a bit that flipped would be another picture.
-    with Image.open(file, formats=PICTURE_FORMATS) as stored:
-        stored.verify()
-
-
-def _decoded(file: Path) -> Image.Image:
-    _verify(file)
-    with Image.open(file, formats=PICTURE_FORMATS) as stored:
-        # A phone's JPEG may carry a second view of the same scene (MPO), which no viewer shows.
-        n_pictures = 1 if stored.format == "MPO" else getattr(stored, "n_frames", 1)
-        if n_pictures > 1:
-            raise DataError(f"{file} holds {n_pictures} pictures: export the one that is to be shown as PNG.")
-        # A camera held upright stores a lying picture and a note to turn it.
-        picture = ImageOps.exif_transpose(stored)
-        picture.load()
-        profile = stored.info.get("icc_profile")
-    if picture.mode[0] in "IF":
-        picture = _eight_bits(picture, file)
-    if not picture.has_transparency_data:
-        return _in_srgb(picture, profile)
-    on_white = Image.new("RGB", picture.size, "white")
-    picture = picture.convert("LA" if picture.mode == "LA" else "RGBA")
-    on_white.paste(_in_srgb(picture.convert(picture.mode[:-1]), profile), mask=picture.getchannel("A"))
-    return on_white
-
-
-def _eight_bits(picture: Image.Image, file: Path) -> Image.Image:
-    levels = np.asarray(picture, dtype=np.float64)
-    # Pillow opens 16-bit grey as I or I;16; a float, or 32 bits in use, could mean any range.
-    if picture.mode == "F" or not 0 <= levels.min() <= levels.max() <= MAX_16_BIT:
-        raise DataError(f"{file} has values ({picture.mode}) of no known range: save it with 8 bits a channel.")
-    return Image.fromarray(np.round(levels * (255 / MAX_16_BIT)).astype(np.uint8))
-
-
-def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
-    """RGB, by the colour profile that came with the picture; taken for sRGB where there is none, or none that fits."""
-    if picture.mode == "P":
-        picture = picture.convert("RGB")
-    if profile:
-        from PIL import ImageCms
-
-        # A profile that cannot be read is passed over, as viewers do.
-        with contextlib.suppress(ImageCms.PyCMSError, OSError):
-            space = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}.get(space.profile.xcolor_space.strip())
-            if picture.mode == mode and "srgb" not in ImageCms.getProfileDescription(space).lower():
-                converted = ImageCms.profileToProfile(picture, space, ImageCms.createProfile("sRGB"), outputMode="RGB")
-                assert converted is not None  # only a conversion in place gives none
-                return converted
-    rgb: Image.Image = picture.convert("RGB")
-    return rgb
-
-
-def read_labels(mask: Path) -> NDArray[np.uint8]:
-    """A label map as (height, width) of small integers; 0 is background.
-
-    Grey or palette (the palette's index is the label), 16 bits where no value is above 255, and RGB where all px are
-    grey and opaque. Raises DataError where it cannot be read so.
-    """
-    try:
-        _verify(mask)
-        with Image.open(mask, formats=PICTURE_FORMATS) as image:
-            image.load()
-            mode, values = image.mode, np.asarray(image)
-    except Exception as error:  # see open_picture
-        raise DataError(f"{mask} cannot be read as a mask ({error}): save it as 8-bit greyscale PNG.") from None
-    if values.ndim == 3 and mode in ("RGB", "RGBA", "LA"):
-        colour, alpha = (values[..., :-1], values[..., -1]) if mode.endswith("A") else (values, None)
-        if (colour == colour[..., :1]).all() and (alpha is None or (alpha == LARGEST_LABEL).all()):
-            values = colour[..., 0]
-    if values.ndim != 2 or mode == "F" or not 0 <= values.min() <= values.max() <= LARGEST_LABEL:
-        raise DataError(f"{mask} is {mode}, not an 8-bit label map: save it as 8-bit greyscale PNG.")
-    return values.astype(np.uint8)
-
-
-def read_object(stimulus: Stimulus) -> NDArray[np.bool_] | None:
-    """Where the object is, (height, width) of the picture; None where the picture has no mask."""
-    return None if stimulus.mask is None else read_labels(stimulus.mask) > 0
 
 
 # ------------------------------------------------------------------------------------------------ names and tables
@@ -400,19 +270,6 @@ def _write_sidecar(source: Path, target: Path, labelled: Mapping[int, str]) -> N
 # ------------------------------------------------------------------------------------------------------ label maps
 
 
-def _label_map_files(folder: Path, pictures: Sequence[Path]) -> dict[str, Path]:
-    """Label maps by the folded name of their picture, where masks/NAME.png or masks/NAME_mask.png is there."""
-    masks = {folded(path.name): path for path in visible(folder / "masks") if path.is_file()}
-    names = {folded(picture.stem) for picture in pictures}
-    found = {}
-    for name in names:
-        other = None if f"{name}_mask" in names else masks.get(f"{name}_mask.png")
-        mask = masks.get(f"{name}.png") or other
-        if mask is not None:
-            found[name] = mask
-    return found
-
-
 def _mask_of(folder: Path, picture: Path, row: Mapping[str, str], maps: Mapping[str, Path]) -> Path | None:
     named = _cell(row, "mask")
     if not named:
@@ -421,39 +278,3 @@ def _mask_of(folder: Path, picture: Path, row: Mapping[str, str], maps: Mapping[
     if not mask.is_file():
         raise DataError(f"{folder / 'stimuli.tsv'} names the mask {named}, which is not in {folder / 'masks'}.")
     return mask
-
-
-def _check_mask(mask: Path, size: tuple[int, int]) -> None:
-    labels = read_labels(mask)
-    check_size(mask, (labels.shape[1], labels.shape[0]), size)
-    if not labels.any():
-        raise DataError(f"{mask} marks nothing: the object's px must not be 0.")
-
-
-def _refuse_nameless_labels(stimulus: Stimulus, labels: NDArray[np.uint8], names: Mapping[int, str]) -> None:
-    """Where parts have names, a label without one is a slip of the pen, or an edge that was smoothed."""
-    counts = np.bincount(labels.ravel(), minlength=LARGEST_LABEL + 1)
-    for label in np.nonzero(counts)[0]:
-        if label and int(label) not in names:
-            raise DataError(
-                f"{stimulus.mask} has {counts[label]} px of label {label}, which has no name: "
-                'name it under "labels" in stimuli.json, or mend the mask.'
-            )
-
-
-def _refuse_soft_edges(stimulus: Stimulus, labels: NDArray[np.uint8]) -> None:
-    n_labels = len(np.unique(labels[labels > 0]))
-    if n_labels > MOST_NAMELESS_LABELS:
-        raise DataError(
-            f"{stimulus.mask} has {n_labels} different values, as soft edges have: save it without smoothing, the "
-            'object in one value a part (or name them under "labels" in stimuli.json).'
-        )
-
-
-def _write_mask(stimulus: Stimulus, labels: NDArray[np.uint8], target: Path) -> None:
-    if stimulus.mask is not None:
-        with Image.open(stimulus.mask) as image:
-            if image.format == "PNG" and image.mode == "L":
-                shutil.copyfile(stimulus.mask, target)
-                return
-    Image.fromarray(labels).save(target, optimize=True)

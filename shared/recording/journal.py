@@ -42,7 +42,7 @@ from beholder.shared.gaze import SAMPLE, Samples
 from beholder.shared.inside import inside
 from beholder.shared.labels import not_a_label
 from beholder.shared.parsing import shortened
-from beholder.shared.publishing import NO_ROOM, have_folder, hold_room, sync_folder, write_synced
+from beholder.shared.recording.transaction import NO_ROOM, have_folder, hold_room, sync_folder, write_synced
 
 # Until 1 the rows of log.tsv had no checksum.
 FORMAT = 2

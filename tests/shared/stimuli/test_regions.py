@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from beholder.shared.errors import DataError
-from beholder.shared.regions import decode_runs, fill_polygon, number_parts
-from beholder.shared.stimuli import copy_stimuli, read_labels
-from beholder.shared.stimulus import Stimulus
+from beholder.shared.stimuli.folder import copy_stimuli
+from beholder.shared.stimuli.label_maps import read_labels
+from beholder.shared.stimuli.regions import decode_runs, fill_polygon, number_parts
+from beholder.shared.stimuli.stimulus import Stimulus
 
 W, H = 23, 17
 corner = st.tuples(st.floats(-5, W + 5), st.floats(-5, H + 5))

@@ -21,18 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from beholder.shared.dataset import (
-    IMPORT_REMARKS,
-    import_remarks_text,
-    participant_rows,
-    read_import_remarks,
-    replace_participants,
-)
+from beholder.shared.dataset.participants import participant_rows, replace_participants
+from beholder.shared.dataset.publishing import IMPORT_REMARKS, import_remarks_text, read_import_remarks
 from beholder.shared.errors import DataError
 from beholder.shared.inside import inside
-from beholder.shared.journal import journals, journals_folder, saved_elsewhere
 from beholder.shared.labels import Label, label
-from beholder.shared.publishing import change, finish_changes, no_analysis, told_in_a_sentence, write_synced
+from beholder.shared.recording.journal import journals, journals_folder, saved_elsewhere
+from beholder.shared.recording.transaction import change, finish_changes, no_analysis, told_in_a_sentence, write_synced
 
 # Shorter names are parts of too many words.
 SHORTEST_NAME = 3

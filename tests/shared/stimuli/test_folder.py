@@ -15,16 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from beholder.shared.errors import DataError
-from beholder.shared.run_files import safe_cell
-from beholder.shared.stimuli import (
-    bundled_folder,
-    common_background,
-    copy_stimuli,
-    open_picture,
-    read_labels,
-    read_object,
-    read_stimuli,
-)
+from beholder.shared.recording.run_files import safe_cell
+from beholder.shared.stimuli.folder import bundled_folder, copy_stimuli, read_stimuli
+from beholder.shared.stimuli.label_maps import read_labels, read_object
+from beholder.shared.stimuli.pictures import common_background, open_picture
 from beholder.shared.study import new_study
 
 

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from beholder.shared.clocks import ClockFit, SystemReading, fit_clocks, fit_system_clock
 from beholder.shared.errors import DataError
 from beholder.shared.gaze import Eye
-from beholder.shared.journal import FILES, PART, Journal, Record, format_rows
 from beholder.shared.parsing import for_spreadsheets
-from beholder.shared.publishing import link, write_synced
+from beholder.shared.recording.clocks import ClockFit, SystemReading, fit_clocks, fit_system_clock
+from beholder.shared.recording.journal import FILES, PART, Journal, Record, format_rows
+from beholder.shared.recording.transaction import link, write_synced
 
 # What says how the tracker's own file is called on the tracker's own computer; an EyeLink alone has one.
 HOST_FILE = "eyelink.json"

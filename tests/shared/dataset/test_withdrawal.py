@@ -12,10 +12,11 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from beholder.shared import dataset, withdrawal
+from beholder.shared.dataset import publishing, withdrawal
+from beholder.shared.dataset.making import create_study
 from beholder.shared.errors import DataError, StudyError
 from beholder.shared.gaze import SAMPLE
-from beholder.shared.journal import JournalWriter, Record
+from beholder.shared.recording.journal import JournalWriter, Record
 from beholder.shared.study import Study
 
 HEADER = {
@@ -55,11 +56,11 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("os.fsync", lambda file: None)
     Image.new("RGB", (64, 48), "#aa8855").save(tmp_path / "pictures" / "bag-01.png")
     folder = tmp_path / "study"
-    dataset.create_study(folder, Study(), tmp_path / "pictures")
+    create_study(folder, Study(), tmp_path / "pictures")
     for name in ("01", "02"):
         writer = record(folder, name)
         writer.close()
-        dataset.publish(writer.folder)
+        publishing.publish(writer.folder)
         writer = record(folder, name, 2)
         writer.save_elsewhere()
         writer.close()

@@ -13,11 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from beholder.shared import dataset
+from beholder.shared.dataset import publishing
+from beholder.shared.dataset.making import create_study
+from beholder.shared.dataset.reading import read_recording, runs
 from beholder.shared.errors import BeholderError, DataError
 from beholder.shared.gaze import SAMPLE
-from beholder.shared.journal import LOG, SAMPLES, JournalWriter, Record, read_journal
+from beholder.shared.recording.journal import LOG, SAMPLES, JournalWriter, Record, read_journal
 from beholder.shared.study import Study
+from beholder.shared.tables import read_events
 
 ROWS = 792
 TRACKER: dict[str, Any] = {
@@ -35,7 +38,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("left")
     (folder / "pictures").mkdir()
     Image.new("RGB", (64, 48), "#aa8855").save(folder / "pictures" / "bag-01.png")
-    dataset.create_study(folder / "study", Study(), folder / "pictures")
+    create_study(folder / "study", Study(), folder / "pictures")
     writer = JournalWriter(folder / "study", HEADER)
     samples = np.zeros(ROWS, SAMPLE)
     samples["time_s"] = 10 + np.arange(ROWS) / 250
@@ -85,10 +88,10 @@ BAD_ROWS = {
 @pytest.mark.parametrize("row", BAD_ROWS.values(), ids=BAD_ROWS)
 def test_a_bad_row_costs_that_row_and_the_file_is_kept(study: Path, row: bytes) -> None:
     original = change_row(journal_of(study) / SAMPLES, 38, row)
-    told = "\n".join(map(str, dataset.recover(study)))
+    told = "\n".join(map(str, publishing.recover(study)))
     assert f"1 of its {ROWS} rows could not be read" in told
-    (run,) = dataset.runs(study)
-    samples = dataset.read_recording(run).samples
+    (run,) = runs(study)
+    samples = read_recording(run).samples
     assert samples["left_x_px"].tolist() == [float(n) for n in range(ROWS) if n != 38]
     kept = study / "sourcedata" / "sub-01" / "sub-01_task-viewing_run-1_damaged-samples.tsv"
     assert kept.read_bytes() == original
@@ -97,10 +100,10 @@ def test_a_bad_row_costs_that_row_and_the_file_is_kept(study: Path, row: bytes) 
 
 def test_a_bad_record_costs_that_record_and_the_file_is_kept(study: Path) -> None:
     original = change_row(journal_of(study) / LOG, 3, b'10.200000\tbegin\t{"id": 2, "trial_type": "pict\xff')
-    told = "\n".join(map(str, dataset.recover(study)))
+    told = "\n".join(map(str, publishing.recover(study)))
     assert "1 of its 11 rows could not be read" in told
-    (run,) = dataset.runs(study)
-    assert dataset.read_events(run.events_file)["trial"].tolist() == [1, 3, 4, 5]
+    (run,) = runs(study)
+    assert read_events(run.events_file)["trial"].tolist() == [1, 3, 4, 5]
     kept = study / "sourcedata" / "sub-01" / "sub-01_task-viewing_run-1_damaged-log.tsv"
     assert kept.read_bytes() == original
 
@@ -108,7 +111,7 @@ def test_a_bad_record_costs_that_record_and_the_file_is_kept(study: Path) -> Non
 def test_a_journal_of_which_nothing_can_be_read_is_kept_whole(study: Path) -> None:
     for name in (SAMPLES, LOG):
         (journal_of(study) / name).write_bytes(b"\xfe garbage\n" * 40)
-    dataset.recover(study)
+    publishing.recover(study)
     kept = {path.name for path in (study / "sourcedata" / "sub-01").iterdir()}
     assert kept == {f"sub-01_task-viewing_run-1_damaged-{name}" for name in (SAMPLES, LOG)}
     assert not (study / "sub-01").exists()
@@ -118,9 +121,9 @@ def test_a_journal_of_which_nothing_can_be_read_is_kept_whole(study: Path) -> No
 def test_a_row_that_was_cut_short_by_the_crash_is_no_damage(study: Path) -> None:
     path = journal_of(study) / SAMPLES
     path.write_bytes(path.read_bytes()[:-9])
-    dataset.recover(study)
-    (run,) = dataset.runs(study)
-    assert len(dataset.read_recording(run).samples) == ROWS - 1
+    publishing.recover(study)
+    (run,) = runs(study)
+    assert len(read_recording(run).samples) == ROWS - 1
     assert not (study / "sourcedata" / "sub-01").exists()
 
 
@@ -138,13 +141,13 @@ def test_a_row_that_was_cut_short_by_the_crash_is_no_damage(study: Path) -> None
 def test_a_header_that_cannot_be_used_is_one_sentence_and_the_journal_stays(study: Path, header: str) -> None:
     (journal_of(study) / "session.json").write_text(header)
     before = {path: path.read_bytes() for path in journal_of(study).rglob("*") if path.is_file()}
-    (remark,) = dataset.recover(study)
+    (remark,) = publishing.recover(study)
     assert "could not be recovered, and is kept as it is" in remark.text
     assert {path: path.read_bytes() for path in journal_of(study).rglob("*") if path.is_file()} == before
     assert not (study / "sub-01").exists()
     assert sorted(path.name for path in study.parent.iterdir()) == ["study"]
     with pytest.raises(DataError):
-        dataset.publish(journal_of(study))
+        publishing.publish(journal_of(study))
 
 
 @settings(max_examples=25, deadline=None)
@@ -164,7 +167,7 @@ def test_any_bytes_damaged_cost_no_more_than_their_rows(
     damaged = {name: (journal_of(study) / name).read_bytes() for name in (SAMPLES, LOG)}
     try:
         found = read_journal(journal_of(study))
-        dataset.publish(journal_of(study))
+        publishing.publish(journal_of(study))
     except BeholderError:
         assert {name: (journal_of(study) / name).read_bytes() for name in damaged} == damaged
         return
@@ -176,5 +179,5 @@ def test_any_bytes_damaged_cost_no_more_than_their_rows(
     for name in found.damaged:
         kept = study / "sourcedata" / "sub-01" / f"sub-01_task-viewing_run-1_damaged-{name}"
         assert kept.read_bytes() == damaged[name]
-    for run in dataset.runs(study):
-        dataset.read_recording(run)
+    for run in runs(study):
+        read_recording(run)

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.recfunctions import structured_to_unstructured
 
-from beholder.shared import journal as shared_journal
 from beholder.shared.errors import DataError
 from beholder.shared.gaze import SAMPLE, Samples
-from beholder.shared.journal import (
+from beholder.shared.recording import journal as shared_journal
+from beholder.shared.recording.journal import (
     HEADER,
     LOG,
     MOST_UNSYNCED_BYTES,
@@ -34,7 +34,7 @@ from beholder.shared.journal import (
     read_journal,
 )
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 WHO: dict[str, Any] = {"participant": "01", "run": 1}
 
 
@@ -212,7 +212,7 @@ def test_what_was_saved_of_one_session_is_never_joined_to_another(
 
 def test_the_lock_goes_with_the_process_that_held_it(tmp_path: Path) -> None:
     program = (
-        "import os, sys\nfrom pathlib import Path\nfrom shared.journal import JournalWriter\n"
+        "import os, sys\nfrom pathlib import Path\nfrom beholder.shared.recording.journal import JournalWriter\n"
         "writer = JournalWriter(Path(sys.argv[1]), {'participant': '01', 'run': 1})\n"
         "print('locked', flush=True)\nsys.stdin.read()\nos._exit(9)\n"
     )

@@ -25,7 +25,7 @@ from beholder.shared.parsing import parse_json, shortened
 from beholder.shared.screen import FARTHEST_PX
 
 if TYPE_CHECKING:
-    from beholder.shared.stimulus import Stimulus
+    from beholder.shared.stimuli.stimulus import Stimulus
 
 LARGEST_LABEL = 255
 BESIDE_MASKS = (".json", ".txt", ".md", ".csv", ".tsv", ".db", ".ini")  # may lie in the folder masks, and are no mask

@@ -1,0 +1,1 @@
+"""The data set on disk, a BIDS one: making, publishing, reading, withdrawing."""

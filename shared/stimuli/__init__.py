@@ -1,0 +1,1 @@
+"""The pictures of a study: files, tables, label maps and regions."""
