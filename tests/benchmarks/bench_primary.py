@@ -73,9 +73,9 @@ from beholder.analysis.alignment.measures import auc_map, nss_map, values_at
 from beholder.analysis.alignment.sweep import Fixations, align
 from beholder.analysis.attention.extraction import attend
 from beholder.analysis.attention.models import load
-from beholder.analysis.findings.infer import Cells, Fixed
 from beholder.analysis.findings.layer import sound_reading
 from beholder.analysis.findings.readings import Sound
+from beholder.analysis.findings.score_arrays import Cells, Fixed
 from beholder.analysis.gaze.maps import area_resample, blur_matrix, grid_for, sigma_in_map_px, uniform
 from beholder.analysis.results.study_results import head_name
 from beholder.analysis.statistics.crossed import crossed_interval

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from beholder.shared.dataset.publishing import publishing, withdrawal
+from beholder.shared.dataset import publishing, withdrawal
 from beholder.shared.dataset.participants import read_participants
 from beholder.shared.dataset.reading import runs
 from beholder.shared.recording.journal import journals

@@ -11,9 +11,9 @@ from statsmodels.regression.mixed_linear_model import MixedLM, VCSpec
 from threadpoolctl import threadpool_limits
 
 from beholder.analysis.alignment.measures import sign_of
-from beholder.analysis.findings.infer import Cells, Fixed
 from beholder.analysis.findings.layer import mixed_reading, sound_reading
 from beholder.analysis.findings.readings import MixedReading
+from beholder.analysis.findings.score_arrays import Cells, Fixed
 from beholder.analysis.statistics import mixed_model
 from beholder.analysis.statistics.crossed import crossed_interval
 from beholder.analysis.statistics.mixed_model import between_heads, components, expected_s, fit_tables, wald_test
