@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from beholder.analysis.importing.recordings import ImportedGaze, NewStudy
     from beholder.experiment.preflight import Check
-    from beholder.experiment.session import Outcome
+    from beholder.experiment.session.ending import Outcome
     from beholder.shared.errors import Remark
 
 StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.", show_default=False)]

@@ -7,7 +7,7 @@ decisions then come from the participant's window.
 
     render      a snapshot as what rich draws; pure
     Keyboard    what a key means at this moment, and what is asked back; pure
-    Console     the thread, the terminal, and the two calls of `experiment.session.Operator`
+    Console     the thread, the terminal, and the two calls of `operator.Operator`
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from rich.table import Table
 from rich.text import Text
 
 from beholder.experiment.calibration import EyeQuality, PointQuality, Validation
-from beholder.experiment.session import CalibrationOutcome, Command, Kind, Status
+from beholder.experiment.session.operator import CalibrationOutcome, Command, Kind, Status
 from beholder.shared.gaze import Eye
 from beholder.shared.screen import Screen
 
@@ -341,7 +341,7 @@ def keys_of(text: str) -> list[str]:
 
 
 class Console:
-    """The operator at this terminal; a context manager. See `experiment.session.Operator`.
+    """The operator at this terminal; a context manager. See `operator.Operator`.
 
     `screen` is the participant's, for the plot of targets and gaze.
     """

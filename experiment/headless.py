@@ -26,7 +26,7 @@ from beholder.experiment.devices import (
     WindowEvent,
     standing_out_on,
 )
-from beholder.experiment.session import Command, Status
+from beholder.experiment.session.operator import Command, Status
 from beholder.shared.screen import Screen
 from beholder.shared.stimuli.pictures import open_picture
 

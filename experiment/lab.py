@@ -24,7 +24,9 @@ from beholder.experiment.devices import Display, Picture, Shape, Tracker
 from beholder.experiment.observer import Observer, generator, read_densities
 from beholder.experiment.plan import Plan, picture_rect, plan_from_disk
 from beholder.experiment.preflight import Check, checks, window_checks
-from beholder.experiment.session import Outcome, run_session
+from beholder.experiment.session.ending import Outcome
+from beholder.experiment.session.parts import Pace, SessionSetup
+from beholder.experiment.session.run_session import run_session
 from beholder.experiment.simulation import simulation_facts
 from beholder.experiment.trackers.eyelink import EyeLinkTracker, fetch
 from beholder.experiment.trackers.mouse import MouseTracker
@@ -95,8 +97,8 @@ def run_in_lab(
         with _undisturbed(), Console(window.screen) as console:
             try:
                 return run_session(
-                    study_folder, study, plan, window, made, console,
-                    system_time=time.time, preflight=_kept(found, reason, study_folder), group=group,
+                    SessionSetup(study_folder, study, plan, window, made, console), Pace(system_time=time.time),
+                    preflight=_kept(found, reason, study_folder), group=group,
                 )  # fmt: skip
             except BeholderError as error:
                 return _cut_short(study_folder, plan, error)

@@ -23,7 +23,9 @@ from beholder.experiment.headless import HeadlessDisplay, ScriptedOperator, Scri
 from beholder.experiment.observer import Observer, generator, read_densities
 from beholder.experiment.plan import Plan, plan_session
 from beholder.experiment.screens import choices, read_texts
-from beholder.experiment.session import Outcome, run_session
+from beholder.experiment.session.ending import Outcome
+from beholder.experiment.session.parts import Pace, SessionSetup
+from beholder.experiment.session.run_session import run_session
 from beholder.experiment.trackers.synthetic import SyntheticTracker
 from beholder.shared.dataset.reading import beh_runs, runs
 from beholder.shared.errors import StudyError
@@ -105,22 +107,16 @@ def simulate_participant(study_folder: Path, label: str, facts: Mapping[str, Any
 
 
 @dataclass(frozen=True)
-class SimulatedSession:
-    """All that stands in for a lab around one session."""
+class SimulatedSession(SessionSetup):
+    """A session whose display, tracker and people are simulated."""
 
-    study_folder: Path
-    study: Study
-    plan: Plan
     display: HeadlessDisplay
     tracker: SyntheticTracker
     operator: ScriptedOperator
 
     def run(self, *, keep_aborted: bool = True) -> Outcome:
-        """Run it through, as a lab would; see `experiment.session.run_session`."""
-        return run_session(
-            self.study_folder, self.study, self.plan, self.display, self.tracker, self.operator,
-            sync_every_s=None, pump_every_s=PUMP_EVERY_S, keep_aborted=keep_aborted,
-        )  # fmt: skip
+        """Run it through, as a lab would; see `run_session`."""
+        return run_session(self, Pace(sync_every_s=None, pump_every_s=PUMP_EVERY_S), keep_aborted=keep_aborted)
 
 
 def simulated_session(

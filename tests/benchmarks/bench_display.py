@@ -37,7 +37,8 @@ from beholder.experiment.headless import ScriptedOperator, ScriptedParticipant
 from beholder.experiment.lab import WatchedWindow
 from beholder.experiment.observer import Observer, generator, read_densities
 from beholder.experiment.plan import picture_rect, plan_session
-from beholder.experiment.session import run_session
+from beholder.experiment.session.parts import Pace, SessionSetup
+from beholder.experiment.session.run_session import run_session
 from beholder.experiment.simulation import simulation_facts
 from beholder.experiment.trackers.synthetic import SyntheticTracker
 from beholder.shared.dataset.making import create_study
@@ -158,7 +159,9 @@ def run_timed(folder: Path, rate_hz: float) -> tuple[list[Frame], dict[str, Any]
     window.preload(Picture(stimulus.file, rect) for stimulus, rect in rects)
     window.begin()
     with _undisturbed():
-        outcome = run_session(folder, study, plan, window, tracker, ScriptedOperator(), system_time=time.time)
+        outcome = run_session(
+            SessionSetup(folder, study, plan, window, tracker, ScriptedOperator()), Pace(system_time=time.time)
+        )
     (run,) = runs(folder)
     samples = sum(1 for _ in run.events_file.parent.glob("*_physio.tsv.gz"))
     facts = {"status": outcome.status, "reason": outcome.reason, "failures": outcome.failures, "eyes": samples}

@@ -22,12 +22,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from beholder.experiment import headless, session
+from beholder.experiment import headless
 from beholder.experiment import recorder as recording
 from beholder.experiment.devices import Picture, Shape
 from beholder.experiment.plan import plan_from_disk
 from beholder.experiment.recorder import Recorder
-from beholder.experiment.session import run_session
+from beholder.experiment.session import run_session as door
+from beholder.experiment.session.parts import Pace
+from beholder.experiment.session.run_session import run_session
 from beholder.experiment.simulation import SimulatedSession, simulated_session, simulation_facts
 from beholder.shared.dataset import publishing
 from beholder.shared.dataset.making import create_study
@@ -152,7 +154,7 @@ class Lab:
     def run(self) -> None:
         """As in a lab, with a sync each second."""
         s = self.session
-        run_session(s.study_folder, s.study, s.plan, s.display, s.tracker, s.operator, pump_every_s=0.2)
+        run_session(s, Pace(pump_every_s=0.2))
 
     def times_s(self) -> np.ndarray:
         """Of all samples that the session had from its tracker."""
@@ -204,7 +206,7 @@ def test_what_cannot_be_published_on_a_full_disk_stays_whole_in_its_journal_unti
         fill(small_disk)
         return publishing.publish(journal)
 
-    monkeypatch.setattr(session, "publish", publish_when_full)
+    monkeypatch.setattr(door, "publish", publish_when_full)
     lab = Lab(folder, lambda: fill(small_disk))
     with pytest.raises(DataError, match="no room left on its disk") as raised:
         lab.run()
@@ -261,11 +263,11 @@ def leave_journal_in() -> Callable[..., Path]:
     def leave(folder: Path, participant: str = "01") -> Path:
         lab = Lab(folder, lambda: None, participant)
         s = lab.session
-        publish, session.publish = session.publish, lambda journal: ()  # type: ignore[attr-defined]
+        publish, door.publish = door.publish, lambda journal: ()  # type: ignore[attr-defined]
         try:
             lab.run()
         finally:
-            session.publish = publish  # type: ignore[attr-defined]
+            door.publish = publish  # type: ignore[attr-defined]
         assert s.display.closed
         return journals(folder)[0].folder
 

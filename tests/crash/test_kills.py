@@ -33,7 +33,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from beholder.experiment import calibration, headless, session
+from beholder.experiment import calibration, headless
 from beholder.experiment.devices import (
     Batch,
     Calibration,
@@ -50,7 +50,11 @@ from beholder.experiment.devices import (
 )
 from beholder.experiment.headless import HeadlessDisplay, ScriptedOperator, ScriptedParticipant, VirtualClock
 from beholder.experiment.plan import Plan, plan_from_disk
-from beholder.experiment.session import Command, run_session
+from beholder.experiment.session import calibrating, course
+from beholder.experiment.session import run_session as door
+from beholder.experiment.session.operator import Command
+from beholder.experiment.session.parts import SessionSetup
+from beholder.experiment.session.run_session import run_session
 from beholder.shared.dataset import publishing
 from beholder.shared.dataset.making import create_study
 from beholder.shared.dataset.reading import read_recording, runs
@@ -231,15 +235,15 @@ def die_before_step(number: int) -> None:
         if len(steps) > number:
             die()
 
-    session.publish = lambda folder: publishing.publish(folder, hook)  # type: ignore[attr-defined]
+    door.publish = lambda folder: publishing.publish(folder, hook)  # type: ignore[attr-defined]
 
 
 def shorten() -> None:
     """Texts are answered at once, and targets stand for half a second: this is not a test of measuring."""
     headless.READING_S = 0.3
-    for module in (session, calibration):
-        module.SETTLED_AFTER_S, module.MEASURED_UNTIL_S = 0.2, TARGET_S  # type: ignore[attr-defined]
-    session.VALIDATION_SHRINKS_S = 0.1  # type: ignore[attr-defined]
+    for module in (course, calibrating, calibration):
+        module.SETTLED_AFTER_S, module.MEASURED_UNTIL_S = 0.2, TARGET_S
+    calibrating.VALIDATION_SHRINKS_S = 0.1
 
 
 def make_display(study: Study, clock: Clock) -> HeadlessDisplay:
@@ -254,7 +258,9 @@ def run(
     tracker = NumberedTracker(display.clock, will)
     display.watcher = tracker.watch  # type: ignore[attr-defined]
     commands = [] if stopped_after_s is None else [(display.clock.now_s() + stopped_after_s, Command("stop"))]
-    run_session(folder, read_study(folder), plan, display, tracker, ScriptedOperator(commands_at=commands))
+    run_session(
+        SessionSetup(folder, read_study(folder), plan, display, tracker, ScriptedOperator(commands_at=commands))
+    )
 
 
 def to_be_killed(folder: Path, kill: Kill, will: Will, display_of: Callable[[Study], Display]) -> None:

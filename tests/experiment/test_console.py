@@ -30,7 +30,7 @@ from beholder.experiment.console import (
     render,
 )
 from beholder.experiment.devices import Calibration, Point
-from beholder.experiment.session import IN_A_TRIAL, WHILE_WAITING, CalibrationOutcome, Command, Status
+from beholder.experiment.session.operator import IN_A_TRIAL, WHILE_WAITING, CalibrationOutcome, Command, Status
 from beholder.shared.screen import Screen
 from beholder.shared.study import LimitSettings
 

@@ -13,7 +13,7 @@ from PIL import Image
 from beholder.experiment.data_viewer import TRIAL_RESULTS, cleared, picture_stands, trial_begins, trial_ends
 from beholder.experiment.devices import Closed
 from beholder.experiment.headless import ScriptedOperator
-from beholder.experiment.session import Command
+from beholder.experiment.session.operator import Command
 from beholder.experiment.simulation import SimulatedSession
 from beholder.shared.screen import Rect
 from beholder.shared.stimuli.stimulus import Stimulus

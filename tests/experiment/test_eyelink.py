@@ -31,7 +31,10 @@ from beholder.experiment.devices import Bitmap, Closed, Dot, Key, Point, Shape, 
 from beholder.experiment.headless import HeadlessDisplay, ScriptedOperator, ScriptedParticipant, VirtualClock
 from beholder.experiment.lab import fetch_from_host
 from beholder.experiment.plan import plan_session
-from beholder.experiment.session import Command, Outcome, Status, run_session
+from beholder.experiment.session.ending import Outcome
+from beholder.experiment.session.operator import Command, Status
+from beholder.experiment.session.parts import Pace, SessionSetup
+from beholder.experiment.session.run_session import run_session
 from beholder.experiment.trackers.eyelink import (
     LONGEST_MESSAGE,
     EyeLinkTracker,
@@ -173,7 +176,9 @@ def run(
     made = EyeLinkTracker(display, study.eyelink, library(host), participant=plan.participant, run=plan.run)
     try:
         session.outcome = run_session(
-            folder, study, plan, display, made, session.operator, ask_form=False, sync_every_s=None, pump_every_s=0.02
+            SessionSetup(folder, study, plan, display, made, session.operator),
+            Pace(sync_every_s=None, pump_every_s=0.02),
+            ask_form=False,
         )
     except BeholderError as error:
         session.error = error

@@ -317,7 +317,9 @@ def session_on(folder: Path, leaves: str = "") -> None:
     from beholder.experiment.devices import Key, WindowEvent
     from beholder.experiment.headless import HeadlessDisplay, ScriptedOperator, ScriptedParticipant
     from beholder.experiment.plan import plan_session
-    from beholder.experiment.session import Command, Status, run_session
+    from beholder.experiment.session.operator import Command, Status
+    from beholder.experiment.session.parts import Pace, SessionSetup
+    from beholder.experiment.session.run_session import run_session
     from beholder.experiment.trackers.eyelink import EyeLinkTracker
     from beholder.shared.stimuli.folder import read_stimuli
     from beholder.shared.study import EyeLinkSettings, read_study
@@ -364,7 +366,9 @@ def session_on(folder: Path, leaves: str = "") -> None:
     plan = plan_session(study, read_stimuli(folder / "stimuli")[0], "01", [])
     try:
         outcome = run_session(
-            folder, study, plan, display, tracker, Boss(), ask_form=False, sync_every_s=None, pump_every_s=0.02
+            SessionSetup(folder, study, plan, display, tracker, Boss()),
+            Pace(sync_every_s=None, pump_every_s=0.02),
+            ask_form=False,
         )
     except OSError as error:
         end({"reason": str(error), "failures": list(getattr(error, "__notes__", ()))})

@@ -18,7 +18,8 @@ from beholder.experiment import lab
 from beholder.experiment.devices import CloseReport, Shape, TrackerInfo
 from beholder.experiment.headless import HeadlessDisplay, ScriptedOperator, ScriptedParticipant
 from beholder.experiment.preflight import Check
-from beholder.experiment.session import Command, Outcome
+from beholder.experiment.session.ending import Outcome
+from beholder.experiment.session.operator import Command
 from beholder.shared.dataset.participants import read_participants
 from beholder.shared.dataset.reading import runs
 from beholder.shared.errors import BeholderError, DisplayError, StudyError, TrackerError
@@ -174,7 +175,7 @@ def test_a_participant_goes_on_with_resume_and_once_more_with_the_next_run(
 
 def test_what_a_crash_left_is_recovered_first_and_told(run: Callable[..., Outcome], folder: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("beholder.experiment.session.publish", lambda journal: 1 / 0)
+        patch.setattr("beholder.experiment.session.run_session.publish", lambda journal: 1 / 0)
         assert run(folder).failures
     assert not list(folder.glob("sub-*"))
     said: list[str] = []

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beholder.experiment.plan import picture_order, picture_rect, plan_from_disk, plan_session
-from beholder.experiment.session import Command
+from beholder.experiment.session.operator import Command
 from beholder.shared.errors import DataError, StudyError
 from beholder.shared.recording.journal import JournalWriter
 from beholder.shared.screen import Screen

@@ -12,7 +12,9 @@ from beholder.experiment.devices import Picture, Shape
 from beholder.experiment.headless import ScriptedOperator
 from beholder.experiment.plan import plan_from_disk
 from beholder.experiment.quality_sheet import quality_sheet, sheet_lines
-from beholder.experiment.session import Command, run_session
+from beholder.experiment.session.operator import Command
+from beholder.experiment.session.parts import Pace
+from beholder.experiment.session.run_session import run_session
 from beholder.experiment.simulation import SimulatedSession
 from beholder.shared.dataset.reading import runs
 from beholder.shared.tables import read_events
@@ -105,9 +107,9 @@ def test_a_skipped_picture_is_left_and_a_blind_tracker_is_not_usable(make_study:
 
     session = prepare(folder, operator=Skipping())
     outcome = run_session(
-        folder, session.study, session.plan, session.display, session.tracker, session.operator, sync_every_s=None,
-        pump_every_s=0.05,
-    )  # fmt: skip
+        session,
+        Pace(sync_every_s=None, pump_every_s=0.05),
+    )
     assert outcome.status == "complete"
     sheet = quality_sheet(folder, "01")
     assert (sheet.left, sheet.seen, sheet.broken_off) == (1, 2, 1)

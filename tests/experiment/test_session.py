@@ -51,7 +51,10 @@ from beholder.experiment.screens import (
     text_screen,
     typed_screen,
 )
-from beholder.experiment.session import OF_AN_OUTCOME, CalibrationOutcome, Command, Outcome, Status, run_session
+from beholder.experiment.session.ending import Outcome
+from beholder.experiment.session.operator import OF_AN_OUTCOME, CalibrationOutcome, Command, Status
+from beholder.experiment.session.parts import Pace
+from beholder.experiment.session.run_session import run_session
 from beholder.experiment.simulation import SimulatedSession
 from beholder.shared.dataset.participants import read_participants
 from beholder.shared.dataset.reading import Recording, read_recording, runs
@@ -100,12 +103,9 @@ def notices_of(folder: Path) -> list[tuple[float, str]]:
     return [(float(row[0]), row[3]) for row in rows if row[2] == "notice"]
 
 
-def live(session: SimulatedSession, **more: Any) -> Outcome:
+def live(session: SimulatedSession, system_time: Callable[[], float] | None = None, **more: Any) -> Outcome:
     """Run a session as a lab does, on its virtual clock."""
-    return run_session(
-        session.study_folder, session.study, session.plan, session.display, session.tracker, session.operator,
-        pump_every_s=0.05, **more,
-    )  # fmt: skip
+    return run_session(session, Pace(pump_every_s=0.05, system_time=system_time), **more)
 
 
 class SilentOperator(ScriptedOperator):

@@ -24,7 +24,10 @@ from beholder.experiment.devices import Dot, Key, Point, Text, WindowEvent
 from beholder.experiment.headless import ScriptedOperator, ScriptedParticipant, VirtualClock
 from beholder.experiment.plan import plan_session
 from beholder.experiment.screens import read_texts
-from beholder.experiment.session import Outcome, Status, run_session
+from beholder.experiment.session.ending import Outcome
+from beholder.experiment.session.operator import Status
+from beholder.experiment.session.parts import Pace, SessionSetup
+from beholder.experiment.session.run_session import run_session
 from beholder.experiment.trackers import tobii_sdk
 from beholder.experiment.trackers.tobii import (
     LONGEST_LEAVE_S,
@@ -806,7 +809,9 @@ def run(
     outcome = error = None
     try:
         outcome = run_session(
-            folder, study, plan, display, tracker, operator, sync_every_s=None, pump_every_s=0.05, ask_form=form
+            SessionSetup(folder, study, plan, display, tracker, operator),
+            Pace(sync_every_s=None, pump_every_s=0.05),
+            ask_form=form,
         )
     except BeholderError as raised:
         error = raised
@@ -980,9 +985,10 @@ def test_escape_in_mid_collection_ends_the_session_and_the_calibration(study_fol
     display.events = with_escape  # type: ignore[method-assign]
     plan = plan_session(study, read_stimuli(study_folder / "stimuli")[0], "01", [])
     outcome = run_session(
-        study_folder, study, plan, display, tracker, ScriptedOperator(), sync_every_s=None, pump_every_s=0.05,
+        SessionSetup(study_folder, study, plan, display, tracker, ScriptedOperator()),
+        Pace(sync_every_s=None, pump_every_s=0.05),
         ask_form=False,
-    )  # fmt: skip
+    )
     assert (outcome.status, outcome.reason) == ("aborted", "Escape was pressed twice")
     assert clock.now_s() - pressed[0] < 0.5 and not lab.in_calibration
 

@@ -163,7 +163,8 @@ def session(folder: Path, eyes: str, blind_eye: str, fault: str) -> dict[str, An
 
     from beholder.experiment.headless import ScriptedOperator, ScriptedParticipant, VirtualClock
     from beholder.experiment.plan import plan_session
-    from beholder.experiment.session import run_session
+    from beholder.experiment.session.parts import Pace, SessionSetup
+    from beholder.experiment.session.run_session import run_session
     from beholder.experiment.trackers.tobii import TobiiTracker
     from beholder.shared.errors import BeholderError
     from beholder.shared.stimuli.folder import read_stimuli
@@ -187,9 +188,10 @@ def session(folder: Path, eyes: str, blind_eye: str, fault: str) -> dict[str, An
     said, failures, status = "", [], "lost"
     try:
         outcome = run_session(
-            folder, study, plan, display, tracker, ScriptedOperator(), sync_every_s=None, pump_every_s=0.05,
+            SessionSetup(folder, study, plan, display, tracker, ScriptedOperator()),
+            Pace(sync_every_s=None, pump_every_s=0.05),
             ask_form=False,
-        )  # fmt: skip
+        )
         status, said, failures = outcome.status, outcome.reason, list(outcome.failures)
     except BeholderError as error:
         said = str(error)

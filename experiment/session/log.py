@@ -1,0 +1,80 @@
+"""What happened in a session, into its journal and into the tracker's own file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from beholder.experiment.devices import Display, Tracker
+from beholder.experiment.recorder import Recorder
+from beholder.shared.recording.journal import Record
+
+
+class EventLog:
+    """Events as they begin and end, messages, and the frames that the display missed meanwhile.
+
+    `open` are the numbers of the events under way, `begun` how many there were; `missed_frames` are those of all dots
+    and pictures until now.
+    """
+
+    def __init__(self, recorder: Recorder, tracker: Tracker, display: Display) -> None:
+        self._recorder, self._tracker, self._display = recorder, tracker, display
+        self.open: list[int] = []
+        self.begun = self.missed_frames = 0
+        # Of the dot or picture that stands: its event's number, and the frames that were missed, its onset's included.
+        self._standing: tuple[int, int] = (0, 0)
+
+    @property
+    def missed_of_standing(self) -> int:
+        """How many frames of the dot or picture that stands, or stood last, were missed."""
+        return self._standing[1]
+
+    def record(self, kind: str, value: dict[str, Any], at_s: float | None = None) -> None:
+        """Into the journal; `at_s` is of the session's clock, now where it is left out."""
+        self._recorder.record(Record(self._display.clock.now_s() if at_s is None else at_s, kind, value))
+
+    def begin(self, trial_type: str, onset_s: float, **values: Any) -> int:
+        """Write down that something began; returns its number."""
+        self.begun += 1
+        self.open.append(self.begun)
+        self.record("begin", {"id": self.begun, "trial_type": trial_type, **values}, onset_s)
+        return self.begun
+
+    def begin_shown(self, trial_type: str, onset_s: float, late: int, **values: Any) -> int:
+        """Write down that a dot or picture is on the screen, `late` frames after its time; returns its number."""
+        # What was missed until now, the flip to it included, is none of its standing.
+        self._display.late_frames()
+        self.missed_frames += late
+        number = self.begin(trial_type, onset_s, **values, dropped_frames=late)
+        self._standing = (number, late)
+        return number
+
+    def count_missed_frames(self) -> bool:
+        """Add the frames that were missed since the last call to those of what stands; whether there were any."""
+        missed = self._display.late_frames()
+        number, before = self._standing
+        if not missed or number not in self.open:
+            return False
+        self._standing = number, before + missed
+        self.missed_frames += missed
+        return True
+
+    def end(self, number: int, status: str, end_s: float | None = None, extra: dict[str, Any] | None = None) -> None:
+        """Write down that it ended, and how; with the frames that were missed, where they are not given."""
+        self.open.remove(number)
+        standing, missed = self._standing
+        if number == standing and extra is None:
+            extra = {"dropped_frames": missed + self._display.late_frames()}
+        self.record("end", {"id": number, "status": status, **(extra or {})}, end_s)
+
+    def message(self, text: str, at_s: float | None = None) -> None:
+        """A message for the tracker's own file and for the data set."""
+        at_s = self._display.clock.now_s() if at_s is None else at_s
+        self._tracker.message(text, at_s)
+        self.record("message", {"text": text}, at_s)
+
+    def tell_viewer(self, messages: Iterable[str], at_s: float | None = None) -> None:
+        """Messages for the tracker's own file alone: the data set says the same in its tables."""
+        at_s = self._display.clock.now_s() if at_s is None else at_s
+        for text in messages:
+            self._tracker.message(text, at_s)
