@@ -27,7 +27,7 @@ test: lint types
 
 # Those that only compute run side by side; those of sessions in real time stand alone.
 COMPUTING := tests/analysis tests/crash/test_command_kills.py tests/crash/test_power_cut.py \
-  tests/crash/test_publishing_crash.py tests/test_strangers.py tests/experiment/test_tobii_contract.py
+  tests/crash/test_publishing_crash.py tests/test_strangers.py tests/experiment/trackers/test_tobii_contract.py
 ifeq ($(CHECKED),)
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile $(COMPUTING)

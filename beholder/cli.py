@@ -129,7 +129,7 @@ def doctor(
 
     Examples: beholder doctor   |   beholder doctor my-study
     """
-    from beholder.experiment.lab import doctor as examine
+    from beholder.experiment.live import doctor as examine
 
     found = examine(study_folder)
     _print_checks(found)
@@ -169,7 +169,7 @@ def run(
     beholder run my-study --participant test --tracker mouse --windowed   |
     beholder run my-study --participant 01 --override "a pilot on my laptop"
     """
-    from beholder.experiment.lab import run_in_lab
+    from beholder.experiment.live import run_in_lab
     from beholder.shared.errors import StudyError
 
     if participant is None:
@@ -329,7 +329,7 @@ def fetch(
 
     Examples: beholder fetch my-study 07   |   beholder fetch my-study 07 --run 2 --host 100.1.1.1
     """
-    from beholder.experiment.lab import fetch_from_host
+    from beholder.experiment.live import fetch_from_host
 
     _say(str(fetch_from_host(study_folder, participant, run, host=host, say=_say)))
 

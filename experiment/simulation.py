@@ -21,8 +21,8 @@ import numpy as np
 from beholder.experiment.devices import WindowEvent
 from beholder.experiment.headless import HeadlessDisplay, ScriptedOperator, ScriptedParticipant
 from beholder.experiment.observer import Observer, generator, read_densities
+from beholder.experiment.pages import choices, read_texts
 from beholder.experiment.plan import Plan, plan_session
-from beholder.experiment.screens import choices, read_texts
 from beholder.experiment.session.ending import Outcome
 from beholder.experiment.session.parts import Pace, SessionSetup
 from beholder.experiment.session.run_session import run_session

@@ -24,7 +24,7 @@ from beholder.experiment.calibration import (
 )
 from beholder.experiment.devices import Point
 from beholder.experiment.observer import generator
-from beholder.experiment.screens import (
+from beholder.experiment.pages import (
     NOT_GIVEN,
     calibration_picture,
     check_screen,

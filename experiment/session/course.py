@@ -12,8 +12,8 @@ from typing import Literal
 from beholder.experiment.calibration import SETTLED_AFTER_S, drift
 from beholder.experiment.data_viewer import cleared, picture_stands, trial_begins, trial_ends
 from beholder.experiment.devices import Dot, Notice, Picture
+from beholder.experiment.pages import text_screen
 from beholder.experiment.plan import Trial, picture_rect
-from beholder.experiment.screens import text_screen
 from beholder.experiment.session.calibrating import ARRIVAL_S, Calibrating
 from beholder.experiment.session.ending import Interrupted, Stopped
 from beholder.experiment.session.operator import IN_A_TRIAL, WHILE_WAITING, Kind

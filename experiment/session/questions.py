@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from beholder.experiment.devices import Key, Shape
-from beholder.experiment.screens import (
+from beholder.experiment.pages import (
     LONGEST_ANSWER,
     NOT_GIVEN,
     RATINGS,

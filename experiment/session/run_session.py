@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from beholder.experiment.devices import TrackerInfo
+from beholder.experiment.pages import read_texts
 from beholder.experiment.plan import picture_rect
 from beholder.experiment.recorder import Recorder
-from beholder.experiment.screens import read_texts
 from beholder.experiment.session.calibrating import Calibrating
 from beholder.experiment.session.course import Course
 from beholder.experiment.session.ending import EndSignals, Outcome, Refused, Stopped

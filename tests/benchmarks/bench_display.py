@@ -34,7 +34,7 @@ from rich.table import Table
 
 from beholder.experiment.devices import Dot, Picture, Shape, WindowEvent
 from beholder.experiment.headless import ScriptedOperator, ScriptedParticipant
-from beholder.experiment.lab import WatchedWindow
+from beholder.experiment.live import WatchedWindow
 from beholder.experiment.observer import Observer, generator, read_densities
 from beholder.experiment.plan import picture_rect, plan_session
 from beholder.experiment.session.parts import Pace, SessionSetup
@@ -143,7 +143,7 @@ def study_folder(parent: Path, rate_hz: float, pictures: int) -> Path:
 
 
 def run_timed(folder: Path, rate_hz: float) -> tuple[list[Frame], dict[str, Any]]:
-    from beholder.experiment.lab import _undisturbed
+    from beholder.experiment.live import _undisturbed
     from beholder.shared.study import read_study
 
     study = read_study(folder)

@@ -487,7 +487,7 @@ def window_on(virtual_screen: str) -> Callable[[Study], Display]:
 
     def display_of(study: Study) -> Display:
         os.environ["DISPLAY"] = virtual_screen
-        from beholder.experiment.lab import WatchedWindow
+        from beholder.experiment.live import WatchedWindow
 
         class AnsweredWindow(WatchedWindow):
             def __init__(self, settings: ScreenSettings) -> None:

@@ -10,7 +10,7 @@ from tobii_lab import Lab
 
 from beholder.experiment.devices import Dot, Picture, Shape
 from beholder.experiment.headless import HeadlessDisplay
-from beholder.experiment.trackers.tobii import TobiiTracker
+from beholder.experiment.trackers.tobii.adapter import TobiiTracker
 from beholder.shared.screen import Screen
 
 SCREEN = Screen(1920, 1080, 53.0, 29.8, 60.0)

@@ -165,7 +165,7 @@ def session(folder: Path, eyes: str, blind_eye: str, fault: str) -> dict[str, An
     from beholder.experiment.plan import plan_session
     from beholder.experiment.session.parts import Pace, SessionSetup
     from beholder.experiment.session.run_session import run_session
-    from beholder.experiment.trackers.tobii import TobiiTracker
+    from beholder.experiment.trackers.tobii.adapter import TobiiTracker
     from beholder.shared.errors import BeholderError
     from beholder.shared.stimuli.folder import read_stimuli
     from beholder.shared.study import read_study

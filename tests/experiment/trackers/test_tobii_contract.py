@@ -22,11 +22,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from beholder.experiment.trackers import tobii_sdk
+from beholder.experiment.trackers.tobii import tobii_research as adapter
+from beholder.experiment.trackers.tobii.sdk import SdkError
+from beholder.experiment.trackers.tobii.titta import _CODES, TittaPy
+from beholder.experiment.trackers.tobii.tobii_research import _ERRORS
 from beholder.shared.dataset.reading import read_recording, runs
 
-FAKES = Path(__file__).parent / "fakes"
-ROOT = Path(__file__).resolve().parents[2]
+FAKES = Path(__file__).parents[1] / "fakes"
+ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(FAKES))
 import faces  # noqa: E402
 
@@ -96,8 +99,8 @@ def test_tittapy_s_errors_are_told_apart_by_their_number(tittapy: dict[str, Any]
     """The loopback has no tracker: this is the real text of a refused connection."""
     fake = importlib.import_module("fake_tittapy")
     for text in (tittapy["error"], "Error code: 201: TOBII_RESEARCH_STATUS_SE_INSUFFICIENT_LICENSE (...)"):
-        sdk = tobii_sdk.TittaPy(fake)
-        with pytest.raises(tobii_sdk.SdkError) as refused, sdk._refusals():
+        sdk = TittaPy(fake)
+        with pytest.raises(SdkError) as refused, sdk._refusals():
             raise RuntimeError(text)
         assert refused.value.kind == ("connection" if "127.0.0.1" in text else "licence")
         assert "Titta::cpp" not in str(refused.value) and "\n" not in str(refused.value)
@@ -312,15 +315,15 @@ def test_what_the_fake_hands_to_callbacks_is_what_the_package_s_own_classes_take
 @pytest.mark.slow
 def test_both_packages_errors_become_the_same(tobii_research: dict[str, Any]) -> None:
     """The number that the one tells is the class that the other raises."""
-    for code, kind in tobii_sdk._CODES.items():
+    for code, kind in _CODES.items():
         if code == 205:  # timed out: no error to tobii_research, and no success to us
             continue
-        assert tobii_sdk._ERRORS[tobii_research["errors"][str(code)]] == kind, code
+        assert _ERRORS[tobii_research["errors"][str(code)]] == kind, code
 
 
 @pytest.mark.slow
 def test_every_name_that_the_adapter_uses_is_the_package_s(tobii_research: dict[str, Any]) -> None:
-    source = Path(tobii_sdk.__file__).read_text("utf-8")
-    names = set(re.findall(r"package\.([A-Z_a-z]+)|\"(EYETRACKER_\w+)\"", source.split("class TittaPy")[0]))
+    source = Path(adapter.__file__).read_text("utf-8")
+    names = set(re.findall(r"package\.([A-Z_a-z]+)|\"(EYETRACKER_\w+)\"", source))
     used = {name for pair in names for name in pair if name and not name.startswith("__")}
     assert len(used) > 20 and used <= set(tobii_research["face"]), used - set(tobii_research["face"])

@@ -19,10 +19,11 @@ from PIL import Image
 from beholder.shared.dataset.reading import read_recording, runs
 from beholder.shared.study import read_study
 
-HERE = Path(__file__).parent
-for folder in (HERE, HERE / "fakes"):
-    sys.path.insert(0, str(folder))
-from test_live import (  # noqa: E402
+HERE = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(HERE / "fakes"))
+from tobii_lab import flat_area  # noqa: E402
+
+from tests.experiment.robot import (  # noqa: E402
     HEIGHT_PX,
     PICTURE,
     PROGRAM,
@@ -32,9 +33,10 @@ from test_live import (  # noqa: E402
     Operator,
     Robot,
     VirtualScreen,
-    pytestmark,  # noqa: F401
+    on_a_virtual_screen,
 )
-from tobii_lab import flat_area  # noqa: E402
+
+pytestmark = on_a_virtual_screen
 
 PATH = [(0.5, 0.5), (0.46, 0.44), (0.54, 0.52), (0.5, 0.58), (0.44, 0.5)]
 DWELL_S, RATE_HZ, TRIALS = 0.25, 120.0, 20

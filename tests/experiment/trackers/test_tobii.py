@@ -22,14 +22,14 @@ import pytest
 
 from beholder.experiment.devices import Dot, Key, Point, Text, WindowEvent
 from beholder.experiment.headless import ScriptedOperator, ScriptedParticipant, VirtualClock
+from beholder.experiment.pages import read_texts
 from beholder.experiment.plan import plan_session
-from beholder.experiment.screens import read_texts
 from beholder.experiment.session.ending import Outcome
 from beholder.experiment.session.operator import Status
 from beholder.experiment.session.parts import Pace, SessionSetup
 from beholder.experiment.session.run_session import run_session
-from beholder.experiment.trackers import tobii_sdk
-from beholder.experiment.trackers.tobii import (
+from beholder.experiment.trackers.tobii import packages
+from beholder.experiment.trackers.tobii.adapter import (
     LONGEST_LEAVE_S,
     LONGEST_STEP_S,
     TobiiTracker,
@@ -38,14 +38,15 @@ from beholder.experiment.trackers.tobii import (
     position_box,
     position_scene,
 )
-from beholder.experiment.trackers.tobii_sdk import DisplayArea, EyePositions, Trouble
+from beholder.experiment.trackers.tobii.sdk import DisplayArea, EyePositions, Trouble
+from beholder.experiment.trackers.tobii.tobii_research import TobiiResearch
 from beholder.shared.dataset.reading import read_recording, runs
 from beholder.shared.errors import BeholderError, TrackerError
 from beholder.shared.screen import Screen
 from beholder.shared.stimuli.folder import read_stimuli
 from beholder.shared.study import TobiiSettings, TrackerSettings, read_study
 
-FAKES = Path(__file__).parent / "fakes"
+FAKES = Path(__file__).parents[1] / "fakes"
 sys.path.insert(0, str(FAKES))
 from tobii_display import SCREEN, LabDisplay  # noqa: E402
 from tobii_lab import DEVICE_PPM, DEVICE_US, SYSTEM_US, Lab, Script  # noqa: E402
@@ -282,7 +283,7 @@ def test_another_package_of_that_name_is_told(tmp_path: Path, monkeypatch: pytes
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "tobii_research", raising=False)
     with pytest.raises(TrackerError, match=r"tobii_research in .*tobii_research.py is not Tobii's: remove it"):
-        list(tobii_sdk.installed())
+        list(packages.installed())
 
 
 def test_a_package_that_cannot_be_loaded_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,7 +296,7 @@ def test_a_package_that_cannot_be_loaded_says_why(tmp_path: Path, monkeypatch: p
     with pytest.raises(
         TrackerError, match=r"libusb.so.1 is missing; TittaPy_v2 cannot be imported: .*surely_not_there"
     ):
-        list(tobii_sdk.installed())
+        list(packages.installed())
 
 
 # The display area.
@@ -411,7 +412,7 @@ def test_a_sample_that_is_not_what_it_should_be_does_not_come_from_the_callback(
     """The callback is a deque's append: there is nothing in it that could fail or take time."""
     package = importlib.import_module("fake_tobii_research")
     package._use(Lab(Script(), VirtualClock().now_s))
-    sdk = tobii_sdk.TobiiResearch(package)
+    sdk = TobiiResearch(package)
     sdk.connect("tet-tcp://127.0.0.1")
     sdk.start_gaze()
     assert {callback for _, callback in sdk._subscribed} == {sdk._samples.append}

@@ -26,7 +26,7 @@ import pytest
 
 from beholder.shared.dataset.reading import read_recording, runs
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[1]
 ROOT = HERE.parents[1]
 for _folder in (str(HERE / "fakes"), str(ROOT)):
     if _folder not in sys.path:

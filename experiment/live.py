@@ -31,7 +31,7 @@ from beholder.experiment.simulation import simulation_facts
 from beholder.experiment.trackers.eyelink import EyeLinkTracker, fetch
 from beholder.experiment.trackers.mouse import MouseTracker
 from beholder.experiment.trackers.synthetic import SyntheticTracker
-from beholder.experiment.trackers.tobii import TobiiTracker
+from beholder.experiment.trackers.tobii.adapter import TobiiTracker
 from beholder.experiment.window import Window
 from beholder.shared.dataset.participants import read_participants
 from beholder.shared.dataset.publishing import recover

@@ -37,9 +37,7 @@ from beholder.experiment.devices import (
     WindowEvent,
 )
 from beholder.experiment.headless import ScriptedOperator
-from beholder.experiment.plan import plan_from_disk
-from beholder.experiment.recorder import Recorder
-from beholder.experiment.screens import (
+from beholder.experiment.pages import (
     CHOICES,
     check_screen,
     check_size_px,
@@ -51,6 +49,8 @@ from beholder.experiment.screens import (
     text_screen,
     typed_screen,
 )
+from beholder.experiment.plan import plan_from_disk
+from beholder.experiment.recorder import Recorder
 from beholder.experiment.session.ending import Outcome
 from beholder.experiment.session.operator import OF_AN_OUTCOME, CalibrationOutcome, Command, Status
 from beholder.experiment.session.parts import Pace

@@ -29,7 +29,7 @@ from PIL import Image
 
 from beholder.experiment.devices import Bitmap, Closed, Dot, Key, Point, Shape, Text, TrackerInfo, WindowEvent
 from beholder.experiment.headless import HeadlessDisplay, ScriptedOperator, ScriptedParticipant, VirtualClock
-from beholder.experiment.lab import fetch_from_host
+from beholder.experiment.live import fetch_from_host
 from beholder.experiment.plan import plan_session
 from beholder.experiment.session.ending import Outcome
 from beholder.experiment.session.operator import Command, Status
@@ -51,7 +51,7 @@ from beholder.shared.stimuli.folder import read_stimuli
 from beholder.shared.study import EyeLinkSettings, TrackerSettings, read_study
 from beholder.shared.tables import read_events
 
-FAKES = Path(__file__).parent / "fakes"
+FAKES = Path(__file__).parents[1] / "fakes"
 sys.path.insert(0, str(FAKES))
 from fake_pylink import DWELL_S, Crashed, Fault, Host, library  # noqa: E402
 from fake_pylink import EyeLink as EyeLinkOfFake  # noqa: E402
@@ -1036,8 +1036,7 @@ TIMES = {"dot_s": 0.3, "picture_s": 0.5, "break_every": 0, "form": []}
 def virtual_screen(tmp_path: Path) -> Iterator[Any]:
     if not (shutil.which("Xvfb") and shutil.which("xdotool")):
         pytest.skip("there is no virtual screen here: apt-get install xvfb xauth xdotool")
-    sys.path.insert(0, str(Path(__file__).parent))
-    from test_live import VirtualScreen
+    from tests.experiment.robot import VirtualScreen
 
     screen = VirtualScreen(tmp_path)
     yield screen
@@ -1046,7 +1045,7 @@ def virtual_screen(tmp_path: Path) -> Iterator[Any]:
 
 def run_in_the_room(screen: Any, folder: Path, report: Path, **script: Any) -> tuple[int, str]:
     """`beholder run` before a real window, the fake installed; its exit code and all that it said."""
-    from test_live import REASON, Operator, Robot
+    from tests.experiment.robot import REASON, Operator, Robot
 
     environment = screen.environment | {
         "PYTHONPATH": str(FAKES / "as_installed" / "fake_pylink"),

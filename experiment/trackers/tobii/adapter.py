@@ -3,7 +3,7 @@
     find -> licence -> calibrated on a screen? -> display area -> rate -> (head position, calibration) -> gaze
 
 What it cannot do as asked is an error with its remedy; nothing is made up and nothing falls back. The two packages
-that speak to Tobii's SDK are in `experiment.trackers.tobii_sdk`; which of them is used makes no difference here.
+that speak to Tobii's SDK stand behind `sdk.TobiiSdk`; which of them is used makes no difference here.
 
 **One clock.** Samples bear the SDK's system time, in seconds. The SDK maps each sample's device time onto the system's
 clock and follows the drift between the two; the system's clock can be read together with ours at any moment, the
@@ -48,8 +48,9 @@ from beholder.experiment.devices import (
     Text,
     TrackerInfo,
 )
-from beholder.experiment.screens import FAILED_COLOUR, FAINT, INK, PASSED_COLOUR, degree_px, row
-from beholder.experiment.trackers.tobii_sdk import (
+from beholder.experiment.pages import FAILED_COLOUR, FAINT, INK, PASSED_COLOUR, degree_px, row
+from beholder.experiment.trackers.tobii.packages import installed, speaking
+from beholder.experiment.trackers.tobii.sdk import (
     Computed,
     Device,
     DisplayArea,
@@ -59,8 +60,6 @@ from beholder.experiment.trackers.tobii_sdk import (
     TimeSync,
     TobiiSdk,
     Trouble,
-    installed,
-    speaking,
 )
 from beholder.shared.errors import TrackerError
 from beholder.shared.gaze import Eye, Samples, eyes_of, no_samples

@@ -1,0 +1,1 @@
+"""Tobii's trackers, through either of the two packages that speak to them."""
