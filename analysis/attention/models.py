@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from beholder.analysis.results.study_results import Family
 from beholder.shared.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -119,6 +120,17 @@ def digest(name: str, weights: Path | None = None) -> str:
     elif name == OFFLINE:
         identity["sha256"] = _sha256(_offline_file())
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def family_of(name: str, weights: Path | None = None) -> Family:
+    """The kind of training without labels that a model's weights come from, by timm's name for them or by their file's.
+
+    >>> family_of("vit_base_patch8_224.dino"), family_of("vit_base_patch16_224.augreg_in21k")
+    ('dino', '')
+    """
+    names = f"{OFFLINE_ARCHITECTURE if name == OFFLINE else name} {'' if weights is None else weights.name}".lower()
+    families: tuple[Family, ...] = ("dinov3", "dinov2", "dino")
+    return next((family for family in families if family in names), "")
 
 
 def describe(module: torch.nn.Module, name: str, *, label: str, stand_in: bool, weights: str) -> Model:

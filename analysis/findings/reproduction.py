@@ -488,7 +488,7 @@ def _design(claim: Claim, of: _Layer) -> tuple[Any, Judgement]:
             return measured, Judgement("as in the paper" if set(claim.measures) <= set(measured) else "differs")
         case Setting():
             section, _, name = claim.key.partition(".")
-            if section in RECORDED and "imported" in results.summary.source:
+            if section in RECORDED and results.summary.sources != ("samples",):
                 return None, Judgement("cannot be told", "imported")
             values = getattr(study, section)
             value = None if values is None else getattr(values, name)

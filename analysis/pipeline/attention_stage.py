@@ -132,6 +132,7 @@ def attention_stage(
             patch_px=facts["patch_px"], layers=facts["layers"], heads=facts["heads"], analysed_layers=layers,
             query=query,
             input_px=(shape[0], shape[1]), patches=(shape[0] // facts["patch_px"], shape[1] // facts["patch_px"]),
+            family=models.family_of(name, weights),
         )  # fmt: skip
         random = _random_weights(study, name, stimuli, pictures, layers, device, run, progress)
         seen.append(ModelAttention(summary, layers, maps, special, rollout, random))

@@ -13,7 +13,7 @@ from beholder.analysis.pipeline.attention_stage import ModelAttention
 from beholder.analysis.pipeline.find import Found
 from beholder.analysis.pipeline.fixation_stage import MOUSE, ViewedTrials, files_of
 from beholder.analysis.pipeline.versions import PACKAGES, VERSION
-from beholder.analysis.results.study_results import Summary
+from beholder.analysis.results.study_results import Source, Summary
 from beholder.shared.dataset.participants import read_participants
 from beholder.shared.errors import Remark
 from beholder.shared.provenance import file_digest, machine, versions
@@ -34,18 +34,16 @@ def summarise(
     """What the report needs to know of a study beside its tables."""
     simulated = [p for p in sorted(set(people.trials["participant"])) if p in people.simulated]
     ours = {run.participant for run in found.recordings} - set(people.imported)
-    sources = [
-        *(["recorded samples"] if ours else []),
-        *(["imported recordings"] if people.imported else []),
-        *(["imported fixations"] if found.imports else []),
-    ]
+    there: dict[Source, bool] = {
+        "samples": bool(ours), "recordings": bool(people.imported), "fixations": bool(found.imports)
+    }  # fmt: skip
     widths = people.width_deg
     return Summary(
         participants=int(people.trials["participant"].nunique()),
         stimuli=len(found.stimuli),
         simulated=len(simulated),
         observers=_observers(study_folder, {p: people.simulated[p] for p in simulated}),
-        source=" and ".join(sources),
+        sources=tuple(source for source, is_there in there.items() if is_there),
         models=tuple(s.summary for s in seen),
         px_per_deg={s.name: s.width_px * tan(radians(1)) / (2 * tan(radians(widths[s.name]) / 2))
                     for s in found.stimuli if s.name in widths},

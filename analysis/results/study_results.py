@@ -127,12 +127,17 @@ REFERENCES = ("centre", "centre-fitted", "uniform", "object", "random", "others"
 HALF = "half"
 POOLED = "pooled"
 KEY, REMARKS = "beholder_key", "beholder_remarks"
+Source = Literal["samples", "recordings", "fixations"]
+Family = Literal["", "dino", "dinov2", "dinov3"]
 MEASURE_COLUMNS = ("kl", "cc", "sim", "ssim", "nss", "auc", "auc_judd", "sauc", "ig", "emd")
 
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """A model as the report names it; `stand_in` where its weights are not what a study would publish."""
+    """A model as the report names it; `stand_in` where its weights are not what a study would publish.
+
+    `family` is the kind of training without labels that its weights come from, where it is one of these.
+    """
 
     name: str
     label: str
@@ -145,6 +150,7 @@ class ModelSummary:
     query: str
     input_px: tuple[int, int]
     patches: tuple[int, int]
+    family: Family = ""
 
 
 @dataclass(frozen=True)
@@ -165,6 +171,7 @@ class Summary:
     """Counts and notes that belong to no table.
 
     `halves`: where heads are chosen on half of the pictures, the half of each: 0 chooses, 1 estimates; else empty.
+    `sources`: what gaze came from: samples recorded here, recordings of a tracker's own program, fixations as given.
     `simulated`: how many participants were simulated; `observers`: what they were programmed to follow, a sentence,
     empty without simulation. `px_per_deg`: px of the picture per degree at its centre, by stimulus; empty if unknown.
     """
@@ -173,7 +180,7 @@ class Summary:
     stimuli: int
     simulated: int
     observers: str
-    source: str
+    sources: tuple[Source, ...]
     models: tuple[ModelSummary, ...]
     px_per_deg: dict[str, float]
     remarks: tuple[Remark, ...]

@@ -460,7 +460,7 @@ def _summary(made: MadeUp, names: list[str]) -> Summary:
             if made.simulated
             else ""
         ),
-        source="simulated by beholder" if made.simulated else "imported fixations",
+        sources=("samples",) if made.simulated else ("fixations",),
         models=tuple(
             ModelSummary(
                 name=model,

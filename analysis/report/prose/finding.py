@@ -40,17 +40,26 @@ REFERENCE_WORDS = {
 
 
 @dataclass(frozen=True)
+class Note:
+    """What must be known with a finding: a lead, and a text; `loud` where a reader must not miss it."""
+
+    lead: str
+    text: str
+    loud: bool = False
+
+
+@dataclass(frozen=True)
 class Finding:
-    """What was found: one sentence, and what must be known with it, each a lead and a text.
+    """What was found: one sentence, and what must be known with it.
 
     With few participants neither speaks of heads: that is then said in `of_heads` and `notes_on_heads`, which stand
     where heads are shown.
     """
 
     sentence: str
-    notes: tuple[tuple[str, str], ...]
+    notes: tuple[Note, ...]
     of_heads: str = ""
-    notes_on_heads: tuple[tuple[str, str], ...] = ()
+    notes_on_heads: tuple[Note, ...] = ()
 
 
 def finding(results: Results, inference: Inference) -> Finding:
@@ -173,7 +182,7 @@ def _rivals(main: Sound) -> list[tuple[str, Estimate]]:
     ]
 
 
-def what_beats_the_closest_head(main: Sound) -> tuple[str, str] | None:
+def what_beats_the_closest_head(main: Sound) -> Note | None:
     """Of the mean of the heads and the fitted centre bias, those that the closest head is not shown to beat; or None.
 
     Only an interval without 0 makes "closer"; the centre's share of the way stands beside the head's.
@@ -198,14 +207,14 @@ def what_beats_the_closest_head(main: Sound) -> tuple[str, str] | None:
             said.append(
                 f"{name} is not shown to be farther from people (the head is {how_much} {side}, {interval(by)}){more}"
             )
-    return ("What the closest head does not beat:", f"{'; '.join(said)}.") if said else None
+    return Note("What the closest head does not beat:", f"{'; '.join(said)}.") if said else None
 
 
-def between_floor_and_ceiling(main: Sound) -> tuple[str, str]:
+def between_floor_and_ceiling(main: Sound) -> Note:
     """How far the closest head gets from its own chance, and from the floor that all heads share; or why not."""
     lead, own, common = "Between floor and ceiling.", main.best.share, main.best.share_over_centre
     if own.blank == common.blank == "measure":
-        return lead, f"No share of the way, for {why_of_share(own, main, '')}."
+        return Note(lead, f"No share of the way, for {why_of_share(own, main, '')}.")
     gone, blank = [], []
     for share, floor in ((own, "its own attention on other pictures"), (common, REFERENCE_WORDS[FITTED_CENTRE])):
         why = why_of_share(share, main, floor)
@@ -219,7 +228,7 @@ def between_floor_and_ceiling(main: Sound) -> tuple[str, str]:
     text = " ".join([f"The closest head has gone {'; and '.join(gone)}."] * bool(gone) + blank)
     if common.ratio is not None:
         text += " From the centre bias heads compare, as it is one floor for all."
-    return lead, text
+    return Note(lead, text)
 
 
 def _above_chance(main: Sound, choice: Choice) -> str:
@@ -275,27 +284,32 @@ def _heads_by_layer(choice: Choice) -> str:
     return listed(parts)
 
 
-def _notes_on_data(results: Results, main: Sound, found: str) -> Iterable[tuple[str, str]]:
+def _notes_on_data(results: Results, main: Sound, found: str) -> Iterable[Note]:
     """Whether people and weights are real, and what was left out; `found`: the closest head."""
     if results.summary.simulated:
         programmed = results.summary.observers.rstrip(".") or "not stated in the data"
-        yield (
+        yield Note(
             "Simulated, not people."
             if results.summary.simulated >= results.summary.participants
             else "Partly simulated.",
             f"How their gaze was made: {programmed}.{f' What was found: {found} is the closest.' if found else ''}",
+            loud=True,
         )
     for model in results.summary.models:
         if model.stand_in:
             used = model.weights.rstrip(".")
-            yield "Stand-in weights.", f"{model.label} ({used}). Fit to try the method out, not for a publication."
-    yield "Left out:", left_out(results, main)
+            yield Note(
+                "Stand-in weights.",
+                f"{model.label} ({used}). Fit to try the method out, not for a publication.",
+                loud=True,
+            )
+    yield Note("Left out:", left_out(results, main))
 
 
-def _notes_on_heads(results: Results, inference: Inference, main: Sound) -> Iterable[tuple[str, str]]:
+def _notes_on_heads(results: Results, inference: Inference, main: Sound) -> Iterable[Note]:
     """What must be known with the head that is named."""
     if main.best.gain is None:
-        yield "Chance is not known,", "for no picture's gaze was compared with the attention on other pictures."
+        yield Note("Chance is not known,", "for no picture's gaze was compared with the attention on other pictures.")
     if main.references:
         at = f"in {MEASURES[main.measure].label}, at σ = {sigma_text(results.study, main.sigma)}"
         objects = [r for r in main.references if (r.map, main.measure) == ("object", "kl")]
@@ -306,7 +320,7 @@ def _notes_on_heads(results: Results, inference: Inference, main: Sound) -> Iter
                 f" An even spread over the object has {number(objects[0].value.mean)}, which only says how often "
                 "people looked elsewhere: it is zero there, and the measure's epsilon sets the price."
             )
-        yield "Beside maps that know no trained model,", text
+        yield Note("Beside maps that know no trained model,", text)
     beaten_by = what_beats_the_closest_head(main)
     if beaten_by is not None:
         yield beaten_by
@@ -314,7 +328,7 @@ def _notes_on_heads(results: Results, inference: Inference, main: Sound) -> Iter
     gains = [(h.gain.mean, h.map) for h in main.heads if h.gain is not None]
     if gains and max(gains)[1] != main.best.map:
         most, name = max(gains)
-        yield (
+        yield Note(
             "By gain over chance another head leads:",
             f"{head_label(name)}, {number(most)} closer than its own attention on other pictures. A sharp map gains "
             "more over chance than an even one of the same score.",
@@ -322,13 +336,13 @@ def _notes_on_heads(results: Results, inference: Inference, main: Sound) -> Iter
     yield from _how_chosen(main, inference.choices[0])
     for other in inference.choices[1:]:
         where = layer_words(results, other.model, other.layer)
-        yield (
+        yield Note(
             f"{short_label(model_of(results, other.model))}:",
             f"{head_label(other.map)} of {where} comes closest, {_above_chance(main, other)}.",
         )
 
 
-def _how_chosen(main: Sound, choice: Choice) -> Iterable[tuple[str, str]]:
+def _how_chosen(main: Sound, choice: Choice) -> Iterable[Note]:
     """On what the head was chosen, and what its figures therefore do and do not allow for."""
     if choice.candidates == 1:
         return
@@ -336,7 +350,7 @@ def _how_chosen(main: Sound, choice: Choice) -> Iterable[tuple[str, str]]:
     among = f"{choice.candidates} heads{layers}"
     if choice.chosen_on:
         closest = "it" if main.best.map == choice.map else head_label(main.best.map)
-        yield (
+        yield Note(
             "Chosen on half of the pictures.",
             f"It is the closest of {among} on {listed(choice.chosen_on)}. Its figures are those of the other pictures, "
             "and of their attention alone, so that they owe nothing to the choice. On all pictures together "
@@ -346,7 +360,7 @@ def _how_chosen(main: Sound, choice: Choice) -> Iterable[tuple[str, str]]:
     tested = "" if choice.p is None else (
         " Whether it is above chance is judged by permuted pictures, corrected for all of these heads."
     )  # fmt: skip
-    yield (
+    yield Note(
         "Chosen among many.",
         f"It is the closest of {among}; its interval is not widened for that choice.{tested} With "
         'choose_on = "half" in [alignment] it is chosen on half of the pictures and estimated on the other.',

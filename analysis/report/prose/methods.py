@@ -39,8 +39,8 @@ REFERENCES_FILE = Path(__file__).resolve().parents[1] / "templates" / "reference
 
 def methods(results: Results) -> list[str]:
     """The methods as a paper would have them, from the settings; only what was done."""
-    imported = "imported fixations" in results.summary.source
-    recorded = "record" in results.summary.source or not imported
+    imported = "fixations" in results.summary.sources
+    recorded = results.summary.sources != ("fixations",)
     return [
         *(_recording_words(results) if recorded else []),
         *(["Fixations were imported as given, without samples." if not recorded else
@@ -57,7 +57,7 @@ def _recording_words(results: Results) -> list[str]:
     s, summary = results.study, results.summary
     simulated = summary.simulated >= summary.participants > 0
     # Of samples that came out of a tracker's own files nobody here knows the protocol.
-    ours = "imported recordings" not in summary.source
+    ours = "recordings" not in summary.sources
     missing: list[str] = []
     who = viewers(results, summary.participants)
     timed = _times_shown(results) if ours else ""
@@ -294,20 +294,17 @@ def _ceiling_words(s: Study) -> str:
 
 def references(results: Results) -> str:
     """BibTeX of what the methods rest on, only what this study used."""
-    study, source = results.study, results.summary.source
+    study = results.study
     keys = {"bylinskii2019", "clark1973", "satterthwaite1946", "huynh1976", "baayen2008", "judd2012", "dunn2023"}
     keys |= {"carrasco2025", "tukey1949", "dosovitskiy2021"}
     by_measure = {"ssim": "wang2004", "sauc": "zhang2008", "ig": "kummerer2015"}
     keys |= {key for measure, key in by_measure.items() if measure in study.alignment.measures}
     keys |= {"westfall1993", "hoeffding1948", "efron1981", "kummerer2018"} if study.alignment.chance_pictures else set()
-    if "imported fixations" not in source or "record" in source:
+    if results.summary.sources != ("fixations",):
         keys |= {"niehorster2026", "krakowczyk2023"}
         keys |= {"salvucci2000"} if study.fixations.method != "i2mc" else set()
         keys |= {"hessels2017"} if study.fixations.method in ("i2mc", "auto") else set()
-    names = " ".join(f"{m.name} {m.label} {m.weights}" for m in results.summary.models).lower()
-    if "dinov2" in names or "offline" in names:
-        keys.add("oquab2023")
-    if "dino" in names.replace("dinov2", "").replace("dinov3", "").replace("not dino", ""):
-        keys.add("caron2021")
+    of_family = {"dino": "caron2021", "dinov2": "oquab2023"}
+    keys |= {of_family[m.family] for m in results.summary.models if m.family in of_family}
     entries = REFERENCES_FILE.read_text("utf-8").strip().splitlines()
     return "\n".join(e for e in entries if e.partition("{")[2].partition(",")[0] in keys)

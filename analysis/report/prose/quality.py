@@ -42,7 +42,7 @@ def left_out(results: Results, main: Sound | None = None) -> str:
 def limits_sentence(results: Results) -> str:
     """The study's limits, set before the maps are made, and what they left out; that there are none is said too."""
     settings = results.study.exclusion
-    if "imported" in results.summary.source:
+    if results.summary.sources != ("samples",):
         # Whether those were late nobody knows.
         settings = settings.model_copy(update={"late": False})
     said = rules(settings)

@@ -162,7 +162,7 @@ def test_the_page_says_what_was_chosen_on_which_pictures(quick: None, halved_fol
     results, inference = read_results(halved_folder), read_inference(results_folder(halved_folder))
     found = finding(results, inference)
     assert "is the closest on 4 objects; on the other 4 it is" in found.sentence
-    notes = dict(found.notes)
+    notes = {note.lead: note.text for note in found.notes}
     assert "object-01, object-03, object-05 and object-07" in notes["Chosen on half of the pictures."]
     page = write_report(Path(shutil.copytree(halved_folder, tmp_path / "study"))).read_text("utf-8")
     assert "chosen on half of the pictures, drawn at random" in page

@@ -237,7 +237,7 @@ def test_how_a_study_was_made_is_set_beside_the_papers(small_folder: Path) -> No
 
 
 def test_what_imported_recordings_were_shown_is_not_known(results: Results, inference: Inference) -> None:
-    imported = replace(results, summary=replace(results.summary, source="imported fixations"))
+    imported = replace(results, summary=replace(results.summary, sources=("fixations",)))
     said = claims({"how": "setting", "key": "protocol.picture_s", "value": 10.0})
     assert reproduce(said, imported, inference)[0].published == Judgement("cannot be told", "imported")
 

@@ -192,7 +192,7 @@ def way(ratio: float, low: float, high: float) -> Share:
 
 
 def note(results: Results, inference: Inference, lead: str) -> str:
-    return dict(finding(results, inference).notes).get(lead, "")
+    return {note.lead: note.text for note in finding(results, inference).notes}.get(lead, "")
 
 
 BEATEN, BETWEEN = "What the closest head does not beat:", "Between floor and ceiling."
@@ -269,7 +269,7 @@ def test_a_share_above_all_never_stands_without_its_explanation(make_study: Call
     best = main.best.share.ratio
     assert best is not None and best.ratio > 1
     percent = f"{100 * best.ratio:.0f} % of the way"
-    for text in (first.sentence, dict(first.notes)[BETWEEN]):
+    for text in (first.sentence, {note.lead: note.text for note in first.notes}[BETWEEN]):
         assert percent in text and ABOVE in text and "with few viewers the ceiling is low" in text
     layers = [("first", [s for s in inference.sound if s.primary])]
     assert "A head with more than 100 predicts people better than the other 4" in layers_words(layers, main, "here")[0]
@@ -309,8 +309,9 @@ def test_without_a_ceiling_the_first_screen_says_why_there_is_no_share(results: 
     assert "the other viewer (95 %" in said(way(0.5, 0.4, 0.6), way(0.5, 0.4, 0.6), other_viewers=(1, 1))
     assert "the other 29 viewers (95 %" in said(way(0.5, 0.4, 0.6), way(0.5, 0.4, 0.6), other_viewers=(29, 29))
     ssim = next(s for s in inference.measures_of(main) if s.measure == "ssim")
-    text = dict([between_floor_and_ceiling(ssim)])[BETWEEN]
-    assert text.startswith("No share of the way, for SSIM has no ceiling: no rule is known")
+    without = between_floor_and_ceiling(ssim)
+    assert without.lead == BETWEEN
+    assert without.text.startswith("No share of the way, for SSIM has no ceiling: no rule is known")
 
 
 def test_the_table_of_floors_says_what_the_closest_head_beats(inference: Inference, results: Results) -> None:
@@ -599,7 +600,7 @@ def test_only_what_was_used_is_cited(results: Results) -> None:
 
     cited = references(results)
     assert "wang2004" in cited and cited.count("@") == len(cited.splitlines())
-    imported = replace(results, summary=replace(results.summary, source="imported fixations"))
+    imported = replace(results, summary=replace(results.summary, sources=("fixations",)))
     assert "niehorster2026" not in references(imported)
 
 
@@ -705,14 +706,14 @@ def test_a_thousand_participants_are_summarised_and_none_is_dropped_in_silence(m
 def test_methods_claim_no_protocol_for_recordings_that_another_program_made(results: Results) -> None:
     ours = " ".join(methods(results))
     assert "after a dot of" in ours and "Calibration had" in ours
-    theirs = replace(results, summary=replace(results.summary, source="imported recordings"))
+    theirs = replace(results, summary=replace(results.summary, sources=("recordings",)))
     said = " ".join(methods(theirs))
     assert "after a dot of" not in said and "Calibration had" not in said
     assert "Recordings were imported" in said and "Fixations were found" in said
 
 
 def test_the_methods_say_who_took_part_and_name_what_is_not_recorded(results: Results) -> None:
-    people = replace(results.summary, simulated=0, observers="", source="recorded samples")
+    people = replace(results.summary, simulated=0, observers="", sources=("samples",))
     study = results.study
     quiet = " ".join(methods(replace(results, summary=people)))
     assert "Not recorded:" in quiet
