@@ -27,8 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from beholder.analysis.alignment.baselines import PictureGaze, kernel_masses, vertex
+from beholder.analysis.alignment.baselines import kernel_masses, vertex
 from beholder.analysis.gaze.maps import smooth
+from beholder.analysis.gaze.picture_gaze import PictureGaze
 from beholder.analysis.statistics.crossed import bounded_df
 from beholder.shared.arrays import FloatArray
 
@@ -123,7 +124,7 @@ Likelihoods = tuple[FloatArray, FloatArray]
 
 def _held_out(gaze: PictureGaze, sigma_px: float) -> Likelihoods:
     at_fixations, on_picture = kernel_masses(gaze, sigma_px)
-    viewer = gaze.viewers_of_fixations()
+    viewer = gaze.whose()
     n_viewers = len(gaze.points)
     fixation = np.arange(len(viewer))
     others = at_fixations.copy()
@@ -147,7 +148,7 @@ def _held_out(gaze: PictureGaze, sigma_px: float) -> Likelihoods:
 def _under_map(gaze: PictureGaze, map_: FloatArray, sigma_px: float) -> Likelihoods:
     density = smooth(map_, sigma_px)[gaze.fixated_pixels()]
     logs = _log_mixed(density * gaze.pixels)
-    of_viewer = np.eye(len(gaze.points))[gaze.viewers_of_fixations()]
+    of_viewer = np.eye(len(gaze.points))[gaze.whose()]
     whole: FloatArray = logs.sum(axis=0)
     return whole, whole - of_viewer.T @ logs
 

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import ndtr
 
-from beholder.analysis.gaze.maps import Grid, blur_matrix, inside, pixel_centres
+from beholder.analysis.gaze.maps import Grid, blur_matrix, pixel_centres
+from beholder.analysis.gaze.picture_gaze import PictureGaze
 from beholder.shared.arrays import FloatArray
 
 # No place is impossible: every fitted density has at least this share of the uniform one.
@@ -28,48 +29,6 @@ LEAST_UNIFORM = 0.001
 LEAST_SD, LARGEST_SD = 0.01, 2.0  # of the centre, in shares of a side: beyond, it is a point, or flat
 FEWEST_FIXATIONS = 10  # for the five numbers of a centre
 EM_STEPS, EM_TOLERANCE = 500, 1e-7  # in bits per fixation
-
-
-@dataclass(frozen=True)
-class PictureGaze:
-    """Where people looked on one picture.
-
-    `points` has one array (n, 2) a viewer, x and y in map px, all on the picture; viewers stand in the same order on
-    every picture, and who has no fixation on this one has an empty array. All runs of a viewer belong together, or
-    they would predict each other. `unit_px`: map px per unit of the widths and sigmas that are fitted (for instance
-    degrees), so that pictures of different sizes can share one.
-    """
-
-    points: tuple[FloatArray, ...]
-    grid: Grid
-    unit_px: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not self.unit_px > 0:
-            raise ValueError(f"a unit must be more than 0 map px; {self.unit_px} is invalid")
-        for viewer, points in enumerate(self.points):
-            if points.ndim != 2 or points.shape[1] != 2:
-                raise ValueError(f"points must have the shape (n, 2); viewer {viewer}'s are {points.shape}")
-            if not inside(points[:, 0], points[:, 1], self.grid).all():
-                raise ValueError(f"a fixation of viewer {viewer} lies off the picture")
-
-    @property
-    def pixels(self) -> int:
-        """How many pixels the picture's map has."""
-        return self.grid.height * self.grid.width
-
-    def viewers_of_fixations(self) -> NDArray[np.intp]:
-        """Whose each fixation is, (fixations,), in the order of `all_points`."""
-        return np.repeat(np.arange(len(self.points)), [len(p) for p in self.points])
-
-    def all_points(self) -> FloatArray:
-        """Everybody's fixations, (fixations, 2), viewer by viewer."""
-        return np.concatenate(self.points) if self.points else np.empty((0, 2))
-
-    def fixated_pixels(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """The rows and columns of the pixels that `all_points` lie in."""
-        x, y = self.all_points().T
-        return np.floor(y).astype(np.intp), np.floor(x).astype(np.intp)
 
 
 # The centre bias.
@@ -161,7 +120,7 @@ def kernel_masses(gaze: PictureGaze, sigma_px: float) -> tuple[FloatArray, Float
     rows, columns = gaze.fixated_pixels()
     by_row = blur_matrix(points[:, 1], gaze.grid.height, sigma_px)
     by_column = blur_matrix(points[:, 0], gaze.grid.width, sigma_px)
-    of_viewer = np.eye(len(gaze.points))[gaze.viewers_of_fixations()]
+    of_viewer = np.eye(len(gaze.points))[gaze.whose()]
     at_fixations: FloatArray = (by_row[rows] * by_column[columns]) @ of_viewer
     on_picture: FloatArray = (by_row.sum(axis=0) * by_column.sum(axis=0)) @ of_viewer
     return at_fixations, on_picture
@@ -170,7 +129,7 @@ def kernel_masses(gaze: PictureGaze, sigma_px: float) -> tuple[FloatArray, Float
 def others_at_fixations(gaze: PictureGaze, sigma_px: float) -> FloatArray:
     """The other viewers' density, as Gaussians alone, at each viewer's fixations; (fixations,), NaN without others."""
     at_fixations, on_picture = kernel_masses(gaze, sigma_px)
-    viewer = gaze.viewers_of_fixations()
+    viewer = gaze.whose()
     own = at_fixations[np.arange(len(viewer)), viewer]
     there = np.bincount(viewer, minlength=len(gaze.points)) > 0
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -319,6 +278,3 @@ def _mass(gaze: PictureGaze, viewer: int, others: Others, weights: Sequence[Floa
     columns = blur_matrix(points[:, 0], gaze.grid.width, sigma_px)
     added: FloatArray = (rows if weights is None else rows * weights[viewer]) @ columns.T
     return added
-
-
-# Between floor and ceiling.

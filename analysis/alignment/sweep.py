@@ -45,6 +45,7 @@ from beholder.analysis.alignment.measures import (
 )
 from beholder.analysis.gaze import maps as gaze_maps
 from beholder.analysis.gaze.maps import Grid, blur_matrix, fixation_weights
+from beholder.analysis.gaze.picture_gaze import Fixations
 from beholder.shared.arrays import FloatArray
 from beholder.shared.study import Smooth
 
@@ -61,18 +62,6 @@ COLUMNS_PER_BAND = 32
 
 # Smaller values become 0: they change no measure, while numbers below float32's normal range are slow to multiply.
 NEGLIGIBLE = 1e-15
-
-
-@dataclass(frozen=True)
-class Fixations:
-    """One participant's fixations on one picture: x and y in map px from the upper-left corner, and weights; (n,) each.
-
-    Weights are, for instance, durations in seconds. Fixations off the picture have no part in the map.
-    """
-
-    x: FloatArray
-    y: FloatArray
-    weight: FloatArray
 
 
 def align(

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from beholder.analysis.alignment.bandwidth import human_sigma, model_sigma, sigmas_to_try
-from beholder.analysis.alignment.baselines import PictureGaze
 from beholder.analysis.findings.readings import SigmaReading, Sound
-from beholder.analysis.gaze.maps import area_resample, grid_for, sigma_in_map_px, to_map_px
+from beholder.analysis.gaze.maps import area_resample, grid_for, sigma_in_map_px
+from beholder.analysis.gaze.picture_gaze import PictureGaze, picture_gaze
 from beholder.analysis.results.study_results import Results, named_maps
 from beholder.shared.stimuli.folder import read_stimuli
 
@@ -31,14 +31,7 @@ def estimate_sigmas(results: Results, shown: Sequence[Sound]) -> tuple[SigmaRead
             else sigma_in_map_px(1.0, study.maps.sigma_unit, grid=grid, picture_width_px=s.width_px,
                                  patches_across=patches_across)
         )  # fmt: skip
-        points = []
-        for viewer in viewers:
-            own = used[(used["participant"] == viewer) & (used["stimulus"] == name)]
-            x, y = to_map_px(own["x_px"].to_numpy(), own["y_px"].to_numpy(), picture_width_px=s.width_px,
-                             picture_height_px=s.height_px, grid=grid)  # fmt: skip
-            x, y = np.minimum(x, np.nextafter(grid.width, 0)), np.minimum(y, np.nextafter(grid.height, 0))
-            points.append(np.stack([x, y], axis=1))
-        return PictureGaze(tuple(points), grid, unit_px)
+        return picture_gaze(used[used["stimulus"] == name], s, grid, unit_px=unit_px).viewers(viewers)
 
     for number, reading in enumerate(shown):
         attention = results.attention(reading.model, reading.layer)

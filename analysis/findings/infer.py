@@ -139,15 +139,6 @@ def infer(results: Results, progress: Callable[[int, int], None] = lambda done, 
     )
 
 
-# Chance.
-
-
-# The head that is named.
-
-
-# Models, time, groups, sigma.
-
-
 def _half(results: Results, model: str, layer: int) -> Estimate | None:
     known = half_of_viewers(results, model, layer)
     return mean_interval(known) if len(known) else None

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from beholder.analysis.alignment.comparison import Elsewhere, Job, Maps, compare
+from beholder.analysis.alignment.compare import compare
+from beholder.analysis.alignment.comparison import (
+    AtFixedSigma,
+    Comparison,
+    Maps,
+    OtherPicture,
+    OverSigma,
+    Partitions,
+    PictureBaselines,
+    Where,
+)
 from beholder.analysis.alignment.measures import lift
 from beholder.analysis.gaze.maps import coverage, sigma_in_map_px
 from beholder.analysis.pipeline.attention_stage import ModelAttention, of_device
@@ -55,13 +64,13 @@ def alignment_stage(
     half = _half_of_pictures(study, blocks, kinds)
     groups = groups_of(study_folder, study)
 
-    def jobs_of(model: ModelAttention, layer: int) -> Iterator[Job]:
+    def jobs_of(model: ModelAttention, layer: int) -> Iterator[Comparison]:
         # One copy of each map, which all jobs of the layer share; only one layer's are held at a time.
         maps = {name: Maps(_named(model, name, layer)) for name in names}
         for s in pictures:
             yield _job(
                 study_folder, study, views[s.name], densities, model, layer, maps, shuffled[s.name],
-                [Elsewhere(name, kinds[name] == s.kind, name in half and half[name] == half[s.name], maps[name])
+                [OtherPicture(name, kinds[name] == s.kind, name in half and half[name] == half[s.name], maps[name])
                  for name in blocks[s.name]], groups, device,
             )  # fmt: skip
 
@@ -76,13 +85,13 @@ def alignment_stage(
             for s in stimuli:
                 lifts += _lifts(model, layer, s)
             for job in jobs_of(model, layer):
-                keys += [job.key, job.fixed_key]
-                wanted |= {job.alignment, job.fixed, job.chance}
-                old = [key_of(job.alignment) != job.key]
-                old += [key_of(path) != job.fixed_key for path in (job.fixed, job.chance)]
+                keys += [job.files.key, job.files.fixed_key]
+                wanted |= {job.files.alignment, job.files.fixed, job.files.chance}
+                old = [key_of(job.files.alignment) != job.files.key]
+                old += [key_of(path) != job.files.fixed_key for path in (job.files.fixed, job.files.chance)]
                 over_sigma += old[0]
                 if any(old):
-                    stale.setdefault((number, layer), set()).add(job.stimulus)
+                    stale.setdefault((number, layer), set()).add(job.where.stimulus)
     # Everything that can be refused has been: now the results change.
     begin_writing(results_folder(study_folder))
     for model in seen:
@@ -93,7 +102,10 @@ def alignment_stage(
     write_table(table, results_folder(study_folder) / "attention.csv", ATTENTION_COLUMNS)
     to_do = sum(len(some) for some in stale.values())
     jobs = (
-        job for (number, layer), some in stale.items() for job in jobs_of(seen[number], layer) if job.stimulus in some
+        job
+        for (number, layer), some in stale.items()
+        for job in jobs_of(seen[number], layer)
+        if job.where.stimulus in some
     )
     run(compare, jobs, "alignment", progress, to_do)
     _remove_stale(study_folder, wanted)
@@ -107,9 +119,9 @@ def _named(model: ModelAttention, picture: str, layer: int) -> dict[str, FloatAr
 
 def _job(
     study_folder: Path, study: Study, view: PictureViews, densities: Baselines, model: ModelAttention, layer: int,
-    maps: Mapping[str, Maps], shuffled: Sequence[str], elsewhere: Sequence[Elsewhere], groups: Mapping[str, str],
+    maps: Mapping[str, Maps], shuffled: Sequence[str], elsewhere: Sequence[OtherPicture], groups: Mapping[str, str],
     device: str,
-) -> Job:  # fmt: skip
+) -> Comparison:  # fmt: skip
     stimulus, name = view.stimulus, model.summary.name
     heads = model.maps[stimulus.name][layer]
     sigmas = study.maps.sigmas()
@@ -120,22 +132,35 @@ def _job(
         for s in sigmas
     )  # fmt: skip
 
-    job = Job(
-        alignment=alignment_path(study_folder, name, layer, stimulus.name),
-        fixed=fixed_path(study_folder, name, layer, stimulus.name),
-        chance=chance_path(study_folder, name, layer, stimulus.name), key="", fixed_key="", stimulus=stimulus.name,
-        model=name, layer=layer, grid=view.grid, gaze=view.gaze, moved=view.moved, windows=view.windows,
-        equal=view.equal, groups=groups, maps=maps[stimulus.name], others=tuple(maps[other] for other in shuffled),
-        elsewhere=tuple(elsewhere),
-        random=model.random[stimulus.name][layer].astype(np.float64) if model.random else None,
-        object_share=view.object_share,
-        centre=densities.centres.get(stimulus.name), ceiling=densities.others, places=densities.places[stimulus.name],
-        unit_px=view.unit_px, sigmas=sigmas, sigmas_px=sigmas_px, window_end_s=view.shown_s, study=study, device=device,
-    )  # fmt: skip
-    key, fixed_key = job.digests(
-        VERSION["alignment"], versions(("numpy", "scipy", "torch", "numba")) | of_device(device)
+    of = (study_folder, name, layer, stimulus.name)
+    job = Comparison(
+        where=Where(name, layer, stimulus.name),
+        files=Partitions(alignment_path(*of), fixed_path(*of), chance_path(*of)),
+        over_sigma=OverSigma(
+            gaze=view.gaze,
+            attention=maps[stimulus.name],
+            curve_controls=tuple(maps[other] for other in shuffled),
+            object_share=view.object_share,
+            sigmas=sigmas,
+            sigmas_px=sigmas_px,
+            shown_s=view.shown_s,
+        ),
+        at_fixed=AtFixedSigma(
+            drift_alternative=view.drift_alternative,
+            windows=view.windows,
+            equal_counts=view.equal_counts,
+            groups=groups,
+            chance_controls=tuple(elsewhere),
+            random=model.random[stimulus.name][layer].astype(np.float64) if model.random else None,
+            baselines=PictureBaselines(
+                densities.centres.get(stimulus.name), densities.others, densities.places[stimulus.name]
+            ),
+        ),
+        study=study,
+        device=device,
     )
-    return replace(job, key=key, fixed_key=fixed_key)
+    packages = versions(("numpy", "scipy", "torch", "numba")) | of_device(device)
+    return job.with_keys(VERSION["alignment"], packages)
 
 
 def shuffled_partners(names: Sequence[str], n: int, seed: int) -> dict[str, tuple[str, ...]]:

@@ -189,21 +189,6 @@ def _conclude(study_folder: Path, progress: Progress) -> Path:
     return write_report(study_folder, progress)
 
 
-# Fixations.
-
-
-# Attention.
-
-
-# Alignment.
-
-
-# Floors and ceilings that are fitted to gaze.
-
-
-# Summary and provenance.
-
-
 def _chosen(study: Study, model_names: Sequence[str], weights: Path | None) -> Study:
     if model_names:
         study = study.model_copy(update={"models": study.models.model_copy(update={"names": list(model_names)})})

@@ -11,7 +11,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from beholder.analysis.alignment.baselines import FEWEST_FIXATIONS, Centre, Others, PictureGaze, fit_centre, fit_others
+from beholder.analysis.alignment.baselines import FEWEST_FIXATIONS, Centre, Others, fit_centre, fit_others
+from beholder.analysis.gaze.picture_gaze import PictureGaze
 from beholder.analysis.pipeline.fixation_stage import begin_writing
 from beholder.analysis.pipeline.versions import VERSION
 from beholder.analysis.pipeline.views import PictureViews
@@ -32,7 +33,7 @@ WIDTHS = tuple(float(w) for w in np.geomspace(0.25, 8, 14))
 
 @dataclass(frozen=True)
 class Baselines:
-    """Of each picture the centre bias on the other pictures, and where these were looked at (`comparison.Job.places`);
+    """Of each picture the centre bias on the other pictures, and where these were looked at (`PictureBaselines.other_fixations`);
     of all, how the other viewers become a density.
     """
 
@@ -46,16 +47,13 @@ def fit_baselines(
 ) -> Baselines:
     """The baselines of all pictures, kept in densities.json until what they are fitted to changes."""
     file = results_folder(study_folder) / "densities.json"
-    own = {
-        name: np.concatenate([np.empty((0, 2)), *view.gaze.by_viewer().values()]) / [view.grid.width, view.grid.height]
-        for name, view in views.items()
-    }
+    own = {name: view.gaze.viewers().all_points() / [view.grid.width, view.grid.height] for name, view in views.items()}
     places = {name: _others_places(own, name, study.study.seed) for name in views}
     fewest = {name: p for name, p in places.items() if len(p) >= FEWEST_FIXATIONS}
     key = digest({
         "version": VERSION["alignment"], "packages": versions(("numpy", "scipy")), "seed": study.study.seed,
-        "places": own, "viewers": {name: [len(p) for p in v.gaze.by_viewer().values()] for name, v in views.items()},
-        "units": {name: [v.unit_px, v.grid.shape] for name, v in views.items()},
+        "places": own, "viewers": {name: [len(p) for p in v.gaze.viewers().points] for name, v in views.items()},
+        "units": {name: [v.gaze.unit_px, v.grid.shape] for name, v in views.items()},
     })  # fmt: skip
     with reading(file):
         kept = json.loads(file.read_text("utf-8")) if file.exists() else {}
@@ -91,14 +89,15 @@ def _ceiling_sample(
 ) -> tuple[list[PictureGaze], list[FloatArray] | None]:
     """The gaze that the ceiling is fitted to, and the centre bias on its pictures where all of these have one."""
     rng = np.random.default_rng([seed, zlib.crc32(b"other viewers")])
-    viewers = sorted({name for view in views for name in view.gaze.by_viewer()})
+    viewers = sorted({name for view in views for name, _ in view.gaze.viewers().people})
     kept = set(_some(viewers, MOST_VIEWERS, rng))
     pictures: list[PictureGaze] = []
     biases: list[FloatArray] = []
     for view in _some(views, MOST_PICTURES, rng):
-        points = {name: p for name, p in view.gaze.by_viewer().items() if name in kept}
-        if len(points) > 1:
-            pictures.append(PictureGaze(tuple(points.values()), view.grid, view.unit_px))
+        every = view.gaze.viewers()
+        gaze = every.only([i for i, (name, _) in enumerate(every.people) if name in kept])
+        if len(gaze) > 1:
+            pictures.append(gaze)
             centre = centres.get(view.stimulus.name)
             biases += [] if centre is None else [centre.density(view.grid)]
     return pictures, biases if len(biases) == len(pictures) else None

@@ -22,7 +22,8 @@ from PIL import Image
 from beholder.analysis.alignment.measures import MEASURES
 from beholder.analysis.findings.readings import Inference
 from beholder.analysis.findings.score_arrays import means_over_participants
-from beholder.analysis.gaze.maps import Grid, fixation_map, grid_for, sigma_in_map_px, to_map_px
+from beholder.analysis.gaze.maps import fixation_map, grid_for, sigma_in_map_px
+from beholder.analysis.gaze.picture_gaze import PictureGaze, picture_gaze
 from beholder.analysis.report.images import colour_bytes, data_uri, difference_png, diverging_palette, map_png, palette
 from beholder.analysis.report.labels import head_label, layer_label, number, sigma_text
 from beholder.analysis.results.study_results import Results
@@ -75,15 +76,6 @@ class Chooser:
     data: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class PictureGaze:
-    """Fixations on one picture in px of people's map, by participant: (n, 3) of x, y and weight; px of a sigma of 1."""
-
-    grid: Grid
-    px_per_sigma: float
-    by_participant: tuple[FloatArray, ...]
-
-
 def make_looks(results: Results, inference: Inference, stimuli: Sequence[Stimulus]) -> tuple[tuple[Look, ...], Chooser]:
     """Each object with people's map and every head's, all in one scale: times what an even spread would give."""
     study = results.study
@@ -104,7 +96,7 @@ def make_looks(results: Results, inference: Inference, stimuli: Sequence[Stimulu
         attention.append(relative)
     # Patches as the model saw that very picture: a tall one has fewer across than a wide one.
     columns = {name: heads.shape[-1] for name, heads in results.attention(main.model, main.layer).items()}
-    gaze = {s.name: picture_gaze(results, s, patches_across=columns[s.name]) for s in seen}
+    gaze = {s.name: shown_gaze(results, s, patches_across=columns[s.name]) for s in seen}
     people = {name: people_map(g, study.maps.sigma) for name, g in gaze.items()}
     drawn = [m for m in people.values() if m is not None]
     # The scale ends where one in two hundred points of people's maps is brighter; heads are cut off at the same value.
@@ -114,7 +106,7 @@ def make_looks(results: Results, inference: Inference, stimuli: Sequence[Stimulu
     names = [tuple(h.map for h in inference.primary_of(*key).heads) for key in layers]
     best = names[0].index(main.ranked[0])
     sigmas = study.maps.sigmas()
-    few = sum(len(p) for g in gaze.values() for p in g.by_participant) <= MOST_FIXATIONS
+    few = sum(len(g.all_points()) for g in gaze.values()) <= MOST_FIXATIONS
     too_many = sum(len(n) for n in names) * len(seen) * len(sigmas) > MOST_SCORES
     # What is not taken over sigma stands at the fixed one, and what the replication is told by at the others.
     swept = "" if too_many or not few or len(sigmas) == 1 else inference.replicated
@@ -174,12 +166,12 @@ def _data(
     layer, head and sigma, null where not known.
     """
     by_participant = [
-        [int(v) for v in np.rint(np.stack([10 * p[:, 0], 10 * p[:, 1], 1000 * p[:, 2]], axis=1)).ravel()]
-        for p in gaze.by_participant
+        [int(v) for v in np.rint(np.stack([10 * p.x, 10 * p.y, 1000 * p.weight], axis=1)).ravel()]
+        for p in gaze.fixations
     ]
     return {
         "grid": [gaze.grid.width, gaze.grid.height],
-        "pxPerSigma": round(gaze.px_per_sigma, 6),
+        "pxPerSigma": round(gaze.unit_px, 6),
         "gaze": by_participant if people is None else [],
         "people": None if people is None else _written([people]),
         "heads": [_written(of_layer) for of_layer in heads],
@@ -204,26 +196,16 @@ def _quantised(relative: FloatArray) -> bytes:
     return bytes(np.rint(255 * np.sqrt(relative / peak if peak > 0 else relative)).astype(np.uint8).ravel())
 
 
-def picture_gaze(results: Results, stimulus: Stimulus, *, patches_across: int) -> PictureGaze:
-    """What people's map of one picture is made of."""
+def shown_gaze(results: Results, stimulus: Stimulus, *, patches_across: int) -> PictureGaze:
+    """What people's map of one picture is made of, by participant; its unit is that of the study's sigma."""
     maps = results.study.maps
     grid = grid_for(stimulus.width_px, stimulus.height_px, min(PEOPLE_MAP_PX, maps.longer_side_px))
     one, unit = 1.0, maps.sigma_unit
     if unit == "deg":
         one, unit = results.summary.px_per_deg[stimulus.name], "px"
-    px_per_sigma = sigma_in_map_px(
-        one, unit, grid=grid, picture_width_px=stimulus.width_px, patches_across=patches_across
-    )
+    unit_px = sigma_in_map_px(one, unit, grid=grid, picture_width_px=stimulus.width_px, patches_across=patches_across)
     used = results.fixations[results.fixations["used"] & (results.fixations["stimulus"] == stimulus.name)]
-    people = []
-    for _, fixations in used.groupby("participant", sort=True):
-        x, y = to_map_px(
-            fixations["x_px"].to_numpy(), fixations["y_px"].to_numpy(), picture_width_px=stimulus.width_px,
-            picture_height_px=stimulus.height_px, grid=grid,
-        )  # fmt: skip
-        weight = fixations["duration_s"].to_numpy() if maps.weight == "duration" else np.ones(len(fixations))
-        people.append(np.stack([x, y, weight], axis=1))
-    return PictureGaze(grid, px_per_sigma, tuple(people))
+    return picture_gaze(used, stimulus, grid, maps.weight, unit_px).viewers()
 
 
 def people_map(gaze: PictureGaze, sigma: float) -> FloatArray | None:
@@ -232,9 +214,7 @@ def people_map(gaze: PictureGaze, sigma: float) -> FloatArray | None:
     (height, width) at PEOPLE_MAP_PX on the longer side, relative to an even spread: its mean is 1. None where nobody
     looked at the picture.
     """
-    densities = [
-        fixation_map(p[:, 0], p[:, 1], p[:, 2], gaze.grid, sigma * gaze.px_per_sigma) for p in gaze.by_participant
-    ]
+    densities = [fixation_map(*own, gaze.grid, sigma * gaze.unit_px) for own in gaze.fixations]
     return _relative(np.mean(densities, axis=0)) if densities else None
 
 

@@ -129,15 +129,6 @@ def render(
     )
 
 
-# Tables.
-
-
-# Figures.
-
-
-# Files.
-
-
 def _write(content: bytes, path: Path) -> None:
     part = part_of(path)
     part.write_bytes(content)

@@ -68,15 +68,16 @@ from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude
 from threadpoolctl import threadpool_limits
 
 from beholder.analysis.alignment.baselines import fit_centre
-from beholder.analysis.alignment.comparison import UNIFORM_SHARE
 from beholder.analysis.alignment.measures import auc_map, nss_map, values_at
-from beholder.analysis.alignment.sweep import Fixations, align
+from beholder.analysis.alignment.scores import UNIFORM_SHARE
+from beholder.analysis.alignment.sweep import align
 from beholder.analysis.attention.extraction import attend
 from beholder.analysis.attention.models import load
 from beholder.analysis.findings.layer import sound_reading
 from beholder.analysis.findings.readings import Sound
 from beholder.analysis.findings.score_arrays import Cells, Fixed
 from beholder.analysis.gaze.maps import area_resample, blur_matrix, grid_for, sigma_in_map_px, uniform
+from beholder.analysis.gaze.picture_gaze import Fixations
 from beholder.analysis.results.study_results import head_name
 from beholder.analysis.statistics.crossed import crossed_interval
 from beholder.experiment.observer import durations_s, map_points

@@ -39,8 +39,9 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from beholder.analysis.alignment.sweep import MEASURE_NAMES, Fixations, align
+from beholder.analysis.alignment.sweep import MEASURE_NAMES, align
 from beholder.analysis.gaze.maps import Grid, area_resample, fixation_map
+from beholder.analysis.gaze.picture_gaze import Fixations
 from beholder.shared.arrays import FloatArray
 
 FIXATIONS_PER_PICTURE = 28  # 10 s of viewing at about 350 ms

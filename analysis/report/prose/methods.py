@@ -19,22 +19,7 @@ from beholder.shared.study import Study
 REFERENCES_FILE = Path(__file__).resolve().parents[1] / "templates" / "references.bib"
 
 
-# Numbers and lists.
-
-
-# Names.
-
-
-# The first screen.
-
-
-# Statistics.
-
-
 # Captions, and the figures' findings for who cannot see them.
-
-
-# Methods.
 
 
 def methods(results: Results) -> list[str]:

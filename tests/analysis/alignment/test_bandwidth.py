@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from beholder.analysis.alignment.bandwidth import SigmaEstimate, human_sigma, model_sigma, sigmas_to_try
-from beholder.analysis.alignment.baselines import PictureGaze, fit_others, vertex
+from beholder.analysis.alignment.baselines import fit_others, vertex
 from beholder.analysis.findings.infer import infer
 from beholder.analysis.gaze.maps import Grid, area_resample, fixation_map, smooth
+from beholder.analysis.gaze.picture_gaze import PictureGaze
 from beholder.analysis.results.study_results import attention_path, read_results, write_attention
 
 GRID = Grid(48, 64)
@@ -45,7 +46,7 @@ def planted(rng: np.random.Generator, by_viewer: float = 0.0, by_picture: float 
             anywhere = rng.random(N_FIXATIONS) < 0.1
             xy[anywhere] = rng.random((anywhere.sum(), 2)) * [64, 48]
             points.append(xy[((xy >= 0) & (xy < [64, 48])).all(axis=1)])
-        pictures.append(PictureGaze(tuple(points), GRID))
+        pictures.append(PictureGaze.of_points(tuple(points), GRID))
         map_ = np.zeros(GRID.shape)
         np.add.at(map_, (places[:, 1].astype(int), places[:, 0].astype(int)), weights)
         maps.append(map_)
@@ -106,7 +107,7 @@ def test_a_model_sigma_in_closed_form_is_unbiased_and_covered(sigma_px: float) -
             density = 0.9 * smooth(map_, sigma_px) + 0.1 / map_.size
             cells = rng.choice(density.size, (6, 60), p=density.ravel() / density.sum())
             corners = np.stack([cells % 64, cells // 64], axis=-1)
-            pictures.append(PictureGaze(tuple(corners + rng.random((6, 60, 2))), GRID))
+            pictures.append(PictureGaze.of_points(tuple(corners + rng.random((6, 60, 2))), GRID))
         found.append(model_sigma(pictures, maps, np.geomspace(0.6, 14, 16)))
     logs = np.log([f.sigma for f in found])
     error = logs.std(ddof=1) / math.sqrt(len(logs))
@@ -124,7 +125,8 @@ def test_a_human_sigma_in_closed_form_is_unbiased() -> None:
     for number in range(60):
         rng = np.random.default_rng([22, number])
         pictures = [
-            PictureGaze(tuple(places + 3.0 * rng.normal(size=(2, *places.shape))), grid, unit_px=10) for _ in range(3)
+            PictureGaze.of_points(tuple(places + 3.0 * rng.normal(size=(2, *places.shape))), grid, unit_px=10)
+            for _ in range(3)
         ]
         found = human_sigma(pictures, np.geomspace(0.2, 0.9, 10))
         assert found.low is None and found.viewers == 2  # without one of two nobody is predicted
@@ -152,7 +154,10 @@ def test_human_sigma_is_the_best_of_leave_one_viewer_out_likelihoods() -> None:
 
 
 def without(pictures: list[PictureGaze], viewer: int | None = None) -> list[PictureGaze]:
-    return [PictureGaze(tuple(p for i, p in enumerate(g.points) if i != viewer), g.grid, g.unit_px) for g in pictures]
+    return [
+        PictureGaze.of_points(tuple(p for i, p in enumerate(g.points) if i != viewer), g.grid, g.unit_px)
+        for g in pictures
+    ]
 
 
 @pytest.mark.parametrize("estimate", [of_people, of_model], ids=["human", "model"])
@@ -161,7 +166,7 @@ def test_the_interval_is_the_jackknifes_over_studies_that_lack_a_viewer_or_a_pic
 ) -> None:
     """Each left out in earnest, and the whole study estimated again."""
     pictures, maps = planted(np.random.default_rng(24), 0.3, 0.3)
-    pictures, maps = [PictureGaze(g.points[:5], GRID) for g in pictures[:4]], maps[:4]
+    pictures, maps = [PictureGaze.of_points(g.points[:5], GRID) for g in pictures[:4]], maps[:4]
     whole = estimate((pictures, maps))
 
     def variance(kept: list[SigmaEstimate]) -> float:
@@ -170,7 +175,7 @@ def test_the_interval_is_the_jackknifes_over_studies_that_lack_a_viewer_or_a_pic
 
     def lacking(viewer: int, picture: int) -> list[PictureGaze]:
         points = tuple(np.empty((0, 2)) if i == viewer else p for i, p in enumerate(pictures[picture].points))
-        return [PictureGaze(points, GRID) if i == picture else g for i, g in enumerate(pictures)]
+        return [PictureGaze.of_points(points, GRID) if i == picture else g for i, g in enumerate(pictures)]
 
     of_viewers = variance([estimate((without(pictures, v), maps)) for v in range(5)])
     of_pictures = variance(
@@ -188,7 +193,7 @@ def test_the_interval_is_the_jackknifes_over_studies_that_lack_a_viewer_or_a_pic
 def test_sigma_is_in_the_pictures_own_units() -> None:
     """Two sizes of one picture, in units that say so, tell what they would tell alone."""
     pictures, maps = planted(np.random.default_rng(25))
-    twice = [PictureGaze(tuple(2 * p for p in g.points), Grid(96, 128), unit_px=2.0) for g in pictures]
+    twice = [PictureGaze.of_points(tuple(2 * p for p in g.points), Grid(96, 128), unit_px=2.0) for g in pictures]
     plain = human_sigma(pictures, SIGMAS)
     doubled = human_sigma(twice, SIGMAS)
     assert doubled.sigma == pytest.approx(plain.sigma, rel=0.02)  # pixels are half as large
@@ -214,11 +219,15 @@ def test_an_optimum_that_one_viewer_holds_within_the_range_has_no_interval() -> 
     for _ in range(6):
         places = rng.random((12, 2)) * [52, 36] + 6
         scattered = [places + sd * rng.normal(size=(12, 2)) for sd in (0.8, 0.8, 4)]
-        pictures.append(PictureGaze(tuple(p[((p >= 0) & (p < [64, 48])).all(axis=1)] for p in scattered), GRID))
+        pictures.append(
+            PictureGaze.of_points(tuple(p[((p >= 0) & (p < [64, 48])).all(axis=1)] for p in scattered), GRID)
+        )
     sigmas = [1.4, 1.75, 2.2, 2.75]
     found = human_sigma(pictures, sigmas)
     assert found.sigma is not None and found.low is None and found.high is None
-    assert human_sigma([PictureGaze(g.points[:2], GRID) for g in pictures], sigmas).at_most == pytest.approx(1.4)
+    assert human_sigma([PictureGaze.of_points(g.points[:2], GRID) for g in pictures], sigmas).at_most == pytest.approx(
+        1.4
+    )
 
 
 # Which sigmas are tried.
@@ -232,7 +241,7 @@ LARGE = Grid(168, 224)
     st.floats(0.1, 1),
 )
 def test_sigmas_go_from_a_cells_own_width_to_the_pictures(sides: list[tuple[int, int, float]], share: float) -> None:
-    pictures = [PictureGaze((), Grid(height, width), unit_px) for height, width, unit_px in sides]
+    pictures = [PictureGaze.of_points((), Grid(height, width), unit_px) for height, width, unit_px in sides]
     cells = [share * max(height, width) for height, width, _ in sides]
     found = np.array(sigmas_to_try(pictures, cells))
     in_units = [(max(1.0, cell) / unit, max(h, w) / unit) for cell, (h, w, unit) in zip(cells, sides, strict=True)]
@@ -243,7 +252,9 @@ def test_sigmas_go_from_a_cells_own_width_to_the_pictures(sides: list[tuple[int,
 
 
 def test_the_sigmas_tried_are_the_same_lengths_in_every_unit() -> None:
-    in_px, *others = (np.array(sigmas_to_try([PictureGaze((), LARGE, unit)], [7.0])) for unit in (1, DEGREES, PERCENT))
+    in_px, *others = (
+        np.array(sigmas_to_try([PictureGaze.of_points((), LARGE, unit)], [7.0])) for unit in (1, DEGREES, PERCENT)
+    )
     np.testing.assert_allclose(others, [in_px / DEGREES, in_px / PERCENT])
 
 
@@ -253,12 +264,14 @@ def by_twos(rng: np.random.Generator, scatter_px: float) -> list[PictureGaze]:
     pictures = []
     for _ in range(40):
         within_px = rng.random((48, 2))  # or all places would lie on the borders of pixels
-        pictures.append(PictureGaze(tuple(places + within_px + scatter_px * rng.normal(size=(2, 48, 2))), LARGE))
+        pictures.append(
+            PictureGaze.of_points(tuple(places + within_px + scatter_px * rng.normal(size=(2, 48, 2))), LARGE)
+        )
     return pictures
 
 
 def in_unit(pictures: list[PictureGaze], unit_px: float) -> list[PictureGaze]:
-    return [PictureGaze(g.points, g.grid, unit_px) for g in pictures]
+    return [PictureGaze.of_points(g.points, g.grid, unit_px) for g in pictures]
 
 
 @pytest.mark.parametrize(
@@ -280,7 +293,7 @@ def patches_and_gaze(rng: np.random.Generator, sigma_px: float) -> tuple[list[Pi
         density = smooth(map_, sigma_px) if sigma_px > 0 else map_ / map_.sum()
         cells = rng.choice(density.size, (8, 60), p=density.ravel())
         corners = np.stack([cells % 224, cells // 224], axis=-1)
-        pictures.append(PictureGaze(tuple(corners + rng.random((8, 60, 2))), LARGE))
+        pictures.append(PictureGaze.of_points(tuple(corners + rng.random((8, 60, 2))), LARGE))
         maps.append(map_)
     return pictures, maps
 
@@ -348,14 +361,15 @@ def test_a_study_finds_the_planted_sigmas_in_its_own_unit(
 
 def test_who_never_looked_counts_as_no_viewer() -> None:
     pictures, _ = planted(np.random.default_rng(27))
-    more = [PictureGaze((*g.points, np.empty((0, 2))), GRID) for g in pictures]
+    more = [PictureGaze.of_points((*g.points, np.empty((0, 2))), GRID) for g in pictures]
     assert human_sigma(more, SIGMAS) == human_sigma(pictures, SIGMAS)
 
 
 def test_half_of_the_pictures_of_one_viewer_may_be_missing() -> None:
     pictures, maps = planted(np.random.default_rng(28))
     some = [
-        PictureGaze((np.empty((0, 2)) if i % 2 else g.points[0], *g.points[1:]), GRID) for i, g in enumerate(pictures)
+        PictureGaze.of_points((np.empty((0, 2)) if i % 2 else g.points[0], *g.points[1:]), GRID)
+        for i, g in enumerate(pictures)
     ]
     for found in (human_sigma(some, SIGMAS), model_sigma(some, maps, SIGMAS)):
         assert found.low is not None and found.high is not None
@@ -370,7 +384,7 @@ def test_human_sigma_and_the_ceilings_width_agree_where_there_is_no_centre() -> 
 
 def test_what_cannot_be_estimated_is_refused() -> None:
     pictures, maps = planted(np.random.default_rng(30))
-    alone = [PictureGaze(g.points[:1], GRID) for g in pictures]
+    alone = [PictureGaze.of_points(g.points[:1], GRID) for g in pictures]
     with pytest.raises(ValueError, match="two viewers"):
         human_sigma(alone, SIGMAS)
     with pytest.raises(ValueError, match="three or more"):
@@ -380,4 +394,4 @@ def test_what_cannot_be_estimated_is_refused() -> None:
     with pytest.raises(ValueError, match="grid's"):
         model_sigma(pictures, [m[:10] for m in maps], SIGMAS)
     with pytest.raises(ValueError, match="nothing to predict"):
-        model_sigma([PictureGaze((np.empty((0, 2)),), GRID)], maps[:1], SIGMAS)
+        model_sigma([PictureGaze.of_points((np.empty((0, 2)),), GRID)], maps[:1], SIGMAS)

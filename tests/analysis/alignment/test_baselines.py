@@ -12,7 +12,6 @@ from scipy import stats
 from beholder.analysis.alignment.baselines import (
     Centre,
     Others,
-    PictureGaze,
     elsewhere_density,
     fit_centre,
     fit_others,
@@ -23,6 +22,7 @@ from beholder.analysis.alignment.baselines import (
 )
 from beholder.analysis.alignment.measures import information_gain, nss
 from beholder.analysis.gaze.maps import Grid, fixation_map, uniform
+from beholder.analysis.gaze.picture_gaze import PictureGaze
 from beholder.analysis.statistics.crossed import Share, ratio_of_means, share_of_the_way
 
 needs_osie = pytest.mark.skipif(
@@ -107,14 +107,14 @@ def test_a_centre_needs_fixations_on_the_picture() -> None:
 
 
 def some_gaze(rng: np.random.Generator, counts: list[int], grid: Grid, unit_px: float = 1.0) -> PictureGaze:
-    return PictureGaze(tuple(rng.random((n, 2)) * [grid.width, grid.height] for n in counts), grid, unit_px)
+    return PictureGaze.of_points(tuple(rng.random((n, 2)) * [grid.width, grid.height] for n in counts), grid, unit_px)
 
 
 def test_the_others_density_is_the_fixation_map_of_everybody_else() -> None:
     """At each fixation and over the whole map; with viewers of different industry, one of them absent."""
     gaze = some_gaze(np.random.default_rng(4), [5, 0, 12, 3, 1], Grid(18, 25), unit_px=2.0)
     rows, cols = gaze.fixated_pixels()
-    viewer = gaze.viewers_of_fixations()
+    viewer = gaze.whose()
     alone = others_densities(gaze, Others(1.7, 1, 0, 0, 0, False, 0))
     for who in range(5):
         rest = np.concatenate([p for i, p in enumerate(gaze.points) if i != who])
@@ -147,8 +147,8 @@ def test_who_is_alone_on_a_picture_is_predicted_by_nobody() -> None:
 
 def test_gaze_off_the_picture_is_refused() -> None:
     for points in (np.array([[16.0, 3.0]]), np.array([[-0.1, 3.0]]), np.array([[np.nan, 3.0]])):
-        with pytest.raises(ValueError, match="viewer 1 lies off"):
-            PictureGaze((np.ones((1, 2)), points), Grid(12, 16))
+        with pytest.raises(ValueError, match="a fixation of 2 lies off"):
+            PictureGaze.of_points((np.ones((1, 2)), points), Grid(12, 16))
 
 
 def paired_gaze(rng: np.random.Generator, n_pictures: int, sd_px: float, anywhere: float) -> list[PictureGaze]:
@@ -167,7 +167,7 @@ def paired_gaze(rng: np.random.Generator, n_pictures: int, sd_px: float, anywher
             lost = rng.random(len(targets)) < anywhere
             at[lost] = rng.random((lost.sum(), 2)) * [780, 660]
             points.append(at)
-        pictures.append(PictureGaze(tuple(points), Grid(660, 780), unit_px=4.0))
+        pictures.append(PictureGaze.of_points(tuple(points), Grid(660, 780), unit_px=4.0))
     return pictures
 
 
@@ -214,7 +214,7 @@ def test_who_looks_at_the_centre_alone_is_told_by_the_centre() -> None:
         for _viewer in range(6):
             rows, cols = np.divmod(rng.choice(centre.size, 8, p=centre.ravel()), grid.width)
             points.append(np.stack([cols, rows], axis=1) + rng.random((8, 2)))
-        pictures.append(PictureGaze(tuple(points), grid))
+        pictures.append(PictureGaze.of_points(tuple(points), grid))
     found = fit_others(pictures, np.geomspace(1, 30, 10), [centre] * 15)
     assert found.kernel < 0.25
     assert abs(found.bits) < 0.03  # it may fall short of the centre by the uniform share that every density has
@@ -243,10 +243,10 @@ def test_a_fixation_counts_by_its_weight_where_that_is_asked_for() -> None:
     points = tuple(rng.uniform([0, 0], [30, 20], (n, 2)) for n in (3, 4, 2))
     times = tuple(rng.integers(1, 4, len(p)) for p in points)
     others, grid = Others(2.5, 0.8, 0.2, 0.0, 0.5, False, 9), Grid(20, 30)
-    repeated = PictureGaze(tuple(np.repeat(p, n, axis=0) for p, n in zip(points, times, strict=True)), grid)
-    weighted = others_densities(PictureGaze(points, grid), others, weights=[n.astype(float) for n in times])
+    repeated = PictureGaze.of_points(tuple(np.repeat(p, n, axis=0) for p, n in zip(points, times, strict=True)), grid)
+    weighted = others_densities(PictureGaze.of_points(points, grid), others, weights=[n.astype(float) for n in times])
     np.testing.assert_allclose(weighted, others_densities(repeated, others), rtol=1e-12)
-    assert not np.allclose(weighted, others_densities(PictureGaze(points, grid), others), rtol=0.01)
+    assert not np.allclose(weighted, others_densities(PictureGaze.of_points(points, grid), others), rtol=0.01)
 
 
 def test_places_on_other_pictures_become_a_density_as_other_viewers_do() -> None:
@@ -359,7 +359,7 @@ def osie_gaze(unit_px: float = 1.0) -> list[PictureGaze]:
     table = table[table["x_px"].between(0, 800, "left") & table["y_px"].between(0, 600, "left")]
     viewers = sorted(table["participant"].unique())
     return [
-        PictureGaze(
+        PictureGaze.of_points(
             tuple(own.loc[own["participant"] == v, ["x_px", "y_px"]].to_numpy() / 25 for v in viewers),
             Grid(24, 32),
             unit_px,

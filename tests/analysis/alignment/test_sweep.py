@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from beholder.analysis.alignment import sweep
 from beholder.analysis.alignment.measures import MEASURES
-from beholder.analysis.alignment.sweep import MODELS_PER_BLOCK, SIGMAS_PER_BLOCK, Fixations, align
+from beholder.analysis.alignment.sweep import MODELS_PER_BLOCK, SIGMAS_PER_BLOCK, align
 from beholder.analysis.gaze.maps import Grid, area_resample, fixation_map, smooth
+from beholder.analysis.gaze.picture_gaze import Fixations
 from beholder.shared.arrays import FloatArray
 from beholder.shared.study import Smooth
 

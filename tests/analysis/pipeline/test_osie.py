@@ -20,11 +20,12 @@ from numpy.testing import assert_allclose
 from PIL import Image
 
 from beholder.analysis.alignment.bandwidth import human_sigma, model_sigma, sigmas_to_try
-from beholder.analysis.alignment.baselines import PictureGaze, fit_others
+from beholder.analysis.alignment.baselines import fit_others
 from beholder.analysis.alignment.measures import nss, sign_of
 from beholder.analysis.attention import models
 from beholder.analysis.attention.extraction import attend
 from beholder.analysis.gaze.maps import area_resample, centre_gaussian, fixation_map, grid_for, smooth, to_map_px
+from beholder.analysis.gaze.picture_gaze import PictureGaze
 from beholder.analysis.importing.fixation_table import import_fixations
 from beholder.analysis.pipeline.analyze import analyze
 from beholder.analysis.results.study_results import HALF, POOLED, named_maps, read_results

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from beholder.analysis.alignment import measures
-from beholder.analysis.alignment.sweep import Fixations, align
+from beholder.analysis.alignment.sweep import align
 from beholder.analysis.findings.readings import read_inference
 from beholder.analysis.gaze.maps import area_resample, grid_for
+from beholder.analysis.gaze.picture_gaze import Fixations
 from beholder.analysis.pipeline.analyze import analyze
 from beholder.analysis.results.study_results import named_maps
 from beholder.experiment.observer import durations_s, map_points

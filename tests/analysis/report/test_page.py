@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 from beholder.analysis.alignment.bandwidth import SigmaEstimate
 from beholder.analysis.findings.infer import infer
 from beholder.analysis.findings.readings import GroupContrast, Groups, Inference, SigmaReading, read_inference
-from beholder.analysis.report.explorer import difference, make_looks, people_map, picture_gaze
+from beholder.analysis.report.explorer import difference, make_looks, people_map, shown_gaze
 from beholder.analysis.report.images import LEVELS, difference_png, map_png
 from beholder.analysis.report.labels import number
 from beholder.analysis.report.page import write_report
@@ -559,13 +559,13 @@ def test_a_difference_is_people_minus_head_patch_by_patch_and_transparent_where_
 
 def test_in_peoples_map_each_participant_weighs_the_same(results: Results) -> None:
     stimulus = read_stimuli(results.study_folder / "stimuli")[0][1]
-    every = people_map(picture_gaze(results, stimulus, patches_across=14), 1.0)
+    every = people_map(shown_gaze(results, stimulus, patches_across=14), 1.0)
     assert every is not None
     assert every.mean() == pytest.approx(1)
     # One participant's fixations, counted ten times, change nothing.
 
     again = pd.concat([results.fixations, *[results.fixations.query("participant == '01'")] * 9])
-    repeated = people_map(picture_gaze(replace(results, fixations=again), stimulus, patches_across=14), 1.0)
+    repeated = people_map(shown_gaze(replace(results, fixations=again), stimulus, patches_across=14), 1.0)
     assert repeated == pytest.approx(every)
 
 
@@ -573,7 +573,7 @@ def test_people_are_where_they_looked(results: Results) -> None:
 
     stimulus = read_stimuli(results.study_folder / "stimuli")[0][0]
     corner = results.fixations.assign(x_px=10.0, y_px=170.0)
-    found = people_map(picture_gaze(replace(results, fixations=corner), stimulus, patches_across=14), 1.0)
+    found = people_map(shown_gaze(replace(results, fixations=corner), stimulus, patches_across=14), 1.0)
     assert found is not None
     row, column = np.unravel_index(found.argmax(), found.shape)
     assert (row / found.shape[0], column / found.shape[1]) == pytest.approx((170 / 180, 10 / 240), abs=0.02)

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from beholder.analysis.report.explorer import people_map, picture_gaze
+from beholder.analysis.report.explorer import people_map, shown_gaze
 from beholder.analysis.report.images import diverging_palette, palette
 from beholder.analysis.report.page import write_report
 from beholder.analysis.results.study_results import Results, results_folder
@@ -99,7 +99,7 @@ def test_peoples_map_at_any_sigma_is_what_python_makes(page: Page, results: Resu
     top = page.evaluate("data.top")
     sigmas = results.study.maps.sigmas()
     columns = next(iter(results.attention(results.summary.models[0].name, 12).values())).shape[-1]
-    gaze = picture_gaze(results, stimulus, patches_across=columns)
+    gaze = shown_gaze(results, stimulus, patches_across=columns)
     slider = page.locator("#people-sigma")
     slider.focus()
     slider.press("Home")

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from beholder.analysis.alignment.measures import sign_of
-from beholder.analysis.alignment.sweep import Fixations, align
+from beholder.analysis.alignment.sweep import align
 from beholder.analysis.gaze.maps import area_resample
+from beholder.analysis.gaze.picture_gaze import Fixations
 from beholder.analysis.statistics.permutation import above_chance
 
 
