@@ -33,8 +33,8 @@ WIDTHS = tuple(float(w) for w in np.geomspace(0.25, 8, 14))
 
 @dataclass(frozen=True)
 class Baselines:
-    """Of each picture the centre bias on the other pictures, and where these were looked at (`PictureBaselines.other_fixations`);
-    of all, how the other viewers become a density.
+    """Of each picture the centre bias on the other pictures, and where these were looked at (`places`: (n, 2), shares
+    of their width and height); of all, how the other viewers become a density.
     """
 
     centres: dict[str, Centre]
