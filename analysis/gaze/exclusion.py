@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from beholder.analysis.gaze.trials import NO_FIXATION, NONE_ON_PICTURE, NOT_AS_PLANNED
+from beholder.analysis.gaze.rows import NO_FIXATION, NONE_ON_PICTURE, NOT_AS_PLANNED
 from beholder.shared.errors import Remark
 from beholder.shared.study import ExclusionSettings
 

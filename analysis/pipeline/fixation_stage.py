@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from beholder.analysis.gaze.drift import with_other_correction
 from beholder.analysis.gaze.exclusion import LIMITS, counted, exclude
 from beholder.analysis.gaze.exclusion import remarks as exclusion_remarks
 from beholder.analysis.gaze.session_records import Settings, session_remarks, settings_remarks
-from beholder.analysis.gaze.trials import RunFixations, fixations_of_import, fixations_of_run, with_other_correction
+from beholder.analysis.gaze.trials import RunFixations, fixations_of_import, fixations_of_run
 from beholder.analysis.pipeline.find import Found
 from beholder.analysis.pipeline.versions import VERSION
 from beholder.analysis.pipeline.workers import Progress, Runner

@@ -9,14 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beholder.analysis.gaze.trials import (
-    Fixation,
-    detect,
-    fixations_of_import,
-    fixations_of_run,
-    method_for,
-    with_other_correction,
-)
+from beholder.analysis.gaze.detection import Fixation, detect, method_for
+from beholder.analysis.gaze.drift import with_other_correction
+from beholder.analysis.gaze.trials import fixations_of_import, fixations_of_run
 from beholder.shared.dataset.reading import Recording, Run
 from beholder.shared.errors import DataError
 from beholder.shared.gaze import no_samples
