@@ -233,8 +233,15 @@ class Results:
             rows: pd.DataFrame = pyarrow.parquet.read_table(path, columns=wanted, filters=conditions).to_pandas()
         return rows
 
-    def comparisons(self, table: Comparisons, where: Sequence[Condition] = ()) -> pd.DataFrame:
-        """One table of all models, layers and pictures at once: for a notebook, where it fits into memory."""
+    def scores(
+        self, at: Literal["fixed", "sigmas", "chance"] = "fixed", where: Sequence[Condition] = ()
+    ) -> pd.DataFrame:  # fmt: skip
+        """All scores at once, of every model, layer and picture: for a notebook, where they fit into memory.
+
+        at: at the sigma fixed beforehand, over sigma, or by chance (`FIXED_COLUMNS`, `ALIGNMENT_COLUMNS`,
+        `CHANCE_COLUMNS`). where: conditions (column, operator, value) that the rows fulfil.
+        """
+        table: Comparisons = "alignment" if at == "sigmas" else at
         layers = [(m.name, layer) for m in self.summary.models for layer in m.analysed_layers]
         parts = [self.rows(table, *of, picture, where=where) for of in layers for picture in self.compared(*of)]
         filled = [part for part in parts if len(part)]

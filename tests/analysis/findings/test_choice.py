@@ -128,7 +128,7 @@ def test_a_head_that_half_of_the_pictures_choose_is_estimated_on_the_other_half(
     (choice,) = inference.choices
     names = [f"object-{i + 1:02d}" for i in range(8)]
     assert (choice.chosen_on, choice.estimated_on) == (tuple(names[::2]), tuple(names[1::2]))
-    fixed = results.comparisons("fixed", [("drift_corrected", "==", False), ("within", "==", "picture")])
+    fixed = results.scores("fixed", [("drift_corrected", "==", False), ("within", "==", "picture")])
     fixed = fixed[(fixed["window_end_s"] == 10.0) & fixed["map"].str.startswith("head-")]
     # Participant 06 lacks the third picture, of the first half, and has all of the second.
     people = [f"{i + 1:02d}" for i in range(7)]
@@ -141,7 +141,7 @@ def test_a_head_that_half_of_the_pictures_choose_is_estimated_on_the_other_half(
         table = rows.pivot_table(index="participant", columns="stimulus", values="kl")
         return table.reindex(index=people, columns=names[1::2]).to_numpy(dtype=float)
 
-    chance = results.comparisons("chance", own)
+    chance = results.scores("chance", own)
     square = chance[(chance["of"] == "picture") & chance["same_half"]].pivot_table(
         index="stimulus", columns="attention_of", values="kl"
     )

@@ -178,7 +178,7 @@ def test_the_gains_interval_covers_the_truth_whatever_the_maps_own_effects(of_ma
 
 def test_effects_of_attention_are_read_from_the_table_of_chance(results: Results) -> None:
     found = at_fixed_sigma(results, "first", 12, ["kl", "cc"])
-    rows = results.comparisons("chance", [("model", "==", "first"), ("layer", "==", 12)])
+    rows = results.scores("chance", [("model", "==", "first"), ("layer", "==", 12)])
     rows = rows[(rows["of"] == "picture") & ~rows["drift_corrected"] & (rows["map"] == "head-02")]
     assert (rows["participant"] == EVERYBODY).all()
     for measure, at in found.items():
@@ -263,7 +263,7 @@ def test_groups_of_a_study_are_compared_by_their_gains_where_chance_has_equal_co
     assert found is not None
     by = {of: {c.map: c for c in found.contrasts if c.of == of and c.model == "first"} for of in ("score", "gain")}
     assert set(by["gain"]) == set(by["score"]) == {"head-01", "head-02", "head-03", "head-04", "mean"}
-    table = results.comparisons("chance", [("model", "==", "first"), ("drift_corrected", "==", False)])
+    table = results.scores("chance", [("model", "==", "first"), ("drift_corrected", "==", False)])
     table = table[(table["of"] == "others") & (table["counted"] == "all") & (table["participant"] != "06")]
     for name, contrast in by["gain"].items():
         own = table[(table["map"] == name) & (table["layer"] == contrast.layer)]

@@ -323,7 +323,7 @@ def test_the_planted_head_is_named_and_the_planted_order_found(inference: Infere
 def test_numbers_are_the_plain_means_of_the_table(results: Results, inference: Inference) -> None:
     main = inference.main()
     of_layer = [("model", "==", "first"), ("layer", "==", 12), ("drift_corrected", "==", False)]
-    t, chance = results.comparisons("fixed", of_layer), results.comparisons("chance", of_layer)
+    t, chance = results.scores("fixed", of_layer), results.scores("chance", of_layer)
     t = t[(t["participant"] != POOLED) & (t["within"] == "picture") & (t["window_end_s"] == 10.0)]
     # Participant 06 has no comparison on one picture and is left out of the intervals.
     t = t[t["participant"] != "06"]
@@ -443,7 +443,7 @@ def test_lifts_are_means_over_pictures(results: Results, inference: Inference) -
 
 def test_a_picture_seen_in_two_runs_counts_once(results: Results) -> None:
     where = [("model", "==", "first"), ("layer", "==", 12), ("participant", "!=", POOLED)]
-    part = results.comparisons("alignment", where)
+    part = results.scores("sigmas", where)
     again = part[part["participant"] == "01"].assign(run=2, kl=lambda t: t["kl"] + 1)
     once, twice = (to_cells(rows, ["kl"])["kl"] for rows in (part, pd.concat([part, again])))
     assert twice.scores[0] == pytest.approx(once.scores[0] + 0.5, nan_ok=True)

@@ -59,7 +59,7 @@ def test_a_picture_has_one_part() -> None:
 def test_scores_over_sigma_and_by_chance_are_the_tables(results: Results) -> None:
     swept = over_sigma(results, "first", 12, ["kl", "nss"])
     assert set(swept) == {"kl"}  # NSS has no curve over sigma
-    table = results.comparisons("alignment", [("model", "==", "first"), ("layer", "==", 12)])
+    table = results.scores("sigmas", [("model", "==", "first"), ("layer", "==", 12)])
     own = table[(table["participant"] == "02") & (table["stimulus"] == "object-03") & (table["map"] == "head-02")]
     at = (
         swept["kl"].participants.index("02"),
@@ -70,7 +70,7 @@ def test_scores_over_sigma_and_by_chance_are_the_tables(results: Results) -> Non
     fixed = at_fixed_sigma(results, "first", 12, ["kl", "ssim"])
     assert POOLED not in fixed["kl"].cells.participants and set(fixed["kl"].pooled) >= {"head-01", "mean"}
     assert fixed["kl"].inside is not None and fixed["ssim"].inside is None
-    chance = results.comparisons("chance", [("model", "==", "first"), ("layer", "==", 12), ("participant", "==", "02")])
+    chance = results.scores("chance", [("model", "==", "first"), ("layer", "==", 12), ("participant", "==", "02")])
     for of, prefix in (("others", SHUFFLED), ("same kind", SAME_KIND)):
         rows = chance[(chance["of"] == of) & (chance["map"] == "head-02") & ~chance["drift_corrected"]]
         found = fixed["kl"].cells.at(f"{prefix}head-02", 1.0)[fixed["kl"].cells.participants.index("02")]

@@ -156,7 +156,7 @@ def analysed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BEHOLDER_CACHE", str(folder / "cache"))
         analyze(folder / "study", workers=2)
-    fixed = read_results(folder / "study").comparisons("fixed", [("drift_corrected", "==", False)])
+    fixed = read_results(folder / "study").scores("fixed", [("drift_corrected", "==", False)])
     return fixed[(fixed["within"] == "picture") & (fixed["counted"] == "all")]
 
 
@@ -218,7 +218,7 @@ def gaze_for_sigma(osie: Osie) -> list[PictureGaze]:
         own = [rows[rows["participant"] == who] for who in viewers]
         places = [to_map_px(o["x_px"].to_numpy(), o["y_px"].to_numpy(), picture_width_px=WIDTH_PX,
                             picture_height_px=HEIGHT_PX, grid=grid) for o in own]  # fmt: skip
-        pictures.append(PictureGaze(tuple(np.stack(p, axis=1) for p in places), grid, unit_px=grid.width / 100))
+        pictures.append(PictureGaze.of_points(tuple(np.stack(p, axis=1) for p in places), grid, unit_px=grid.width / 100))
     return pictures
 
 

@@ -60,7 +60,7 @@ def analysed(study_folder: Path, source: Path) -> Path:
 def test_without_masks_the_report_has_no_regions_and_says_why(tmp_path: Path) -> None:
     report = analysed(tmp_path / "study", photographs(tmp_path / "photographs"))
     results = read_results(tmp_path / "study")
-    table = results.comparisons("alignment")
+    table = results.scores("sigmas")
     assert set(table["stimulus"]) == {PORTRAIT, TURNED, GREY, INK}
     assert "object" not in set(table["map"])
     assert results.attention_table[["inside", "outside", "area", "lift_pp"]].isna().all(axis=None)
@@ -88,7 +88,7 @@ def test_where_some_have_masks_regions_are_theirs_alone(tmp_path: Path) -> None:
     }  # fmt: skip
     assert (stimuli[TURNED].width_px, stimuli[TURNED].height_px) == (512, 392)
     results = read_results(tmp_path / "study")
-    with_object = results.comparisons("alignment", [("map", "==", "object")])
+    with_object = results.scores("sigmas", [("map", "==", "object")])
     assert set(with_object["stimulus"]) == {PORTRAIT, TURNED}
     table = results.attention_table.set_index("stimulus")
     for name, area in ((PORTRAIT, 300 * 240 / (512 * 352)), (TURNED, 300 * 300 / (512 * 392))):

@@ -113,7 +113,7 @@ def bytes_of(study: Path) -> dict[str, str]:
 
 def test_every_participant_picture_head_and_sigma_has_its_row(analysed: Path) -> None:
     results = read_results(analysed)
-    table = results.comparisons("alignment")
+    table = results.scores("sigmas")
     assert results.summary.simulated == 3 and "object's mask" in results.summary.observers
     assert [m.name for m in results.summary.models] == ["offline"] and results.summary.models[0].stand_in
     heads = table[table["map"].str.startswith("head-") & (table["participant"] != "pooled")]
@@ -143,7 +143,7 @@ def test_the_tables_hold_what_the_readable_measures_say(analysed: Path) -> None:
         human = fixation_map(x, y, rows["duration_s"].to_numpy(), grid, sigma)
         model = area_resample(named_maps(maps[stimulus])["head-03"], grid.height, grid.width)
         row = (
-            results.comparisons("alignment")
+            results.scores("sigmas")
             .query("stimulus == @stimulus and participant == '02' and sigma == 1.5 and map == 'head-03'")
             .iloc[0]
         )
@@ -154,7 +154,7 @@ def test_the_tables_hold_what_the_readable_measures_say(analysed: Path) -> None:
 
 def test_chance_is_each_pictures_gaze_against_attention_on_every_other(analysed: Path) -> None:
     results = read_results(analysed)
-    chance = results.comparisons("chance")
+    chance = results.scores("chance")
     own = chance[chance["drift_corrected"] == results.study.fixations.correct_drift]
     assert (own["of"] == "others").sum() == 3 * 4 * 7 and (own["of"] == "picture").sum() == 4 * 3 * 7
     assert own[["kl", "cc", "sim", "ssim", "nss", "auc", "sauc", "ig"]].notna().all().all()
@@ -162,7 +162,7 @@ def test_chance_is_each_pictures_gaze_against_attention_on_every_other(analysed:
     assert (own["stimulus"] != own["attention_of"]).all()
     # The shuffled pictures of the curves are some of them, at the fixed sigma.
     partners = shuffled_partners([f"scene-{n}" for n in range(4)], 2, results.study.study.seed)
-    table = results.comparisons("alignment", [("sigma", "==", 1.0), ("participant", "!=", "pooled")])
+    table = results.scores("sigmas", [("sigma", "==", 1.0), ("participant", "!=", "pooled")])
     for stimulus, others in partners.items():
         some = own[(own["stimulus"] == stimulus) & own["attention_of"].isin(others)]
         mean = some.groupby("map")[["kl", "cc", "sim", "ssim"]].mean()
@@ -172,7 +172,7 @@ def test_chance_is_each_pictures_gaze_against_attention_on_every_other(analysed:
 
 
 def test_the_fixed_sigma_has_floors_ceilings_windows_and_the_object(analysed: Path) -> None:
-    fixed = read_results(analysed).comparisons("fixed", AS_SET)
+    fixed = read_results(analysed).scores("fixed", AS_SET)
     heads = {f"head-{h:02d}" for h in range(1, 7)} | {"mean"}
     whole = fixed[(fixed["within"] == "picture") & (fixed["window_end_s"] == 2.0) & (fixed["window_start_s"] == 0.0)]
     assert set(whole["map"]) == heads | set(REFERENCES) | {HALF}
@@ -203,7 +203,7 @@ def test_equal_counts_are_there_where_groups_are_asked_for(analysed: Path, tmp_p
     alignment = settings.alignment.model_copy(update={"groups": "group"})
     write_study(settings.model_copy(update={"alignment": alignment}), study)
     assert analyze(study, workers=1).computed["alignment"] == 0
-    equal = read_results(study).comparisons("fixed", [("counted", "==", "equal")])
+    equal = read_results(study).scores("fixed", [("counted", "==", "equal")])
     assert set(equal["map"]) == {f"head-{h:02d}" for h in range(1, 7)} | {"mean", "centre-fitted"}
     counts = equal.groupby("stimulus")["n_fixations"]
     assert (counts.min() == counts.max()).all() and equal["kl"].notna().all()
@@ -218,7 +218,7 @@ def test_a_device_that_is_not_there_is_refused_before_anything_changes(analysed:
 
 
 def test_random_weights_are_another_network_for_each_seed_and_cached(analysed: Path) -> None:
-    random = read_results(analysed).comparisons("fixed", [("map", "==", "random")])
+    random = read_results(analysed).scores("fixed", [("map", "==", "random")])
     assert len(random) == 3 * 4 and random["kl"].notna().all()
     kept = list((Path(os.environ["BEHOLDER_CACHE"]) / "random-weights").glob("*.npz"))
     assert len(kept) >= 2
@@ -228,7 +228,7 @@ def test_random_weights_are_another_network_for_each_seed_and_cached(analysed: P
 
 
 def test_pictures_without_a_kind_are_of_one_kind(analysed: Path) -> None:
-    chance = read_results(analysed).comparisons("chance")
+    chance = read_results(analysed).scores("chance")
     keys = ["participant", "stimulus", "map", "drift_corrected"]
     others, alike = (chance[chance["of"] == of].set_index(keys)["kl"].sort_index() for of in ("others", "same kind"))
     pd.testing.assert_series_equal(others, alike)
@@ -305,7 +305,7 @@ def test_missing_and_broken_pictures_are_said_and_the_rest_is_analysed(analysed:
     assert "scene-3.png cannot be read as a picture" in remarks
     assert "images/scene-2.png, which is not among the study's usable pictures" in remarks
     results = read_results(study)
-    assert set(results.comparisons("alignment")["stimulus"]) == {"scene-0", "scene-1"}
+    assert set(results.scores("sigmas")["stimulus"]) == {"scene-0", "scene-1"}
     page = done.report.read_text("utf-8")
     assert "scene-3.png" in page and "scene-2.png" in page
 
@@ -327,7 +327,7 @@ def test_a_participant_without_one_picture_is_said(analysed: Path, tmp_path: Pat
     events.write_text("".join(line for line in lines if "scene-1" not in line))
     done = analyze(study, workers=1)
     assert any(r.about == "sub-02" and "no trial of scene-1" in r.text for r in done.remarks)
-    table = read_results(study).comparisons("alignment")
+    table = read_results(study).scores("sigmas")
     assert "02" not in set(table[table["stimulus"] == "scene-1"]["participant"])
 
 
@@ -355,7 +355,7 @@ def test_somebody_who_never_looked_at_the_pictures_is_said_and_left_out(tmp_path
     done = analyze(study, workers=1)
     [said] = [r for r in done.remarks if "no fixation on the picture" in r.text]
     assert said.about == "sub-03 run-1" and all(f"{i + 1} (scene-{i})" in said.text for i in range(4))
-    assert "03" not in set(read_results(study).comparisons("alignment")["participant"])
+    assert "03" not in set(read_results(study).scores("sigmas")["participant"])
 
 
 def test_a_study_without_any_gaze_on_pictures_is_refused_with_the_place_to_look(tmp_path: Path) -> None:
@@ -467,7 +467,7 @@ def test_a_participant_with_two_runs_weighs_once_in_the_pooled_map(tmp_path: Pat
     tables = []
     for study in (one_run, two_runs):
         analyze(study, workers=1)
-        table = read_results(study).comparisons("alignment")
+        table = read_results(study).scores("sigmas")
         tables.append(table[table["participant"] == "pooled"][["kl", "cc", "sim", "ssim"]].to_numpy())
     np.testing.assert_allclose(tables[0], tables[1], atol=1e-4)
 
@@ -477,7 +477,7 @@ def test_an_even_spread_stays_even_when_maps_are_smoothed(tmp_path: Path) -> Non
     wide = SMALL.maps.model_copy(update={"smooth": "both", "sigma_from": 4.0, "sigma_to": 4.0, "sigma": 4.0})
     study = imported(tmp_path, {"01": gaze(6, 1), "02": gaze(6, 2)}, SMALL.model_copy(update={"maps": wide}))
     analyze(study, workers=1)
-    table = read_results(study).comparisons("alignment")
+    table = read_results(study).scores("sigmas")
     assert table[table["map"] == "uniform"]["cc"].isna().all()
 
 
@@ -579,9 +579,9 @@ def test_a_trial_over_a_limit_is_in_no_map_and_is_said_on_the_page(analysed: Pat
     [lost] = results.trials.query("participant == '02' and trial == 3").to_dict("records")
     assert (lost["why"], lost["included"], lost["n_used"]) == ("loss", False, 0) and 60 <= lost["loss_percent"] < 68
     assert lost["n_fixations"] > 0, "there was gaze, and it is left out all the same"
-    table = results.comparisons("alignment")[results.comparisons("alignment")["stimulus"] == lost["stimulus"]]
+    table = results.scores("sigmas")[results.scores("sigmas")["stimulus"] == lost["stimulus"]]
     assert set(table["participant"]) == {"01", "03", "pooled"}
-    other = results.comparisons("fixed", [("drift_corrected", "==", True), ("stimulus", "==", lost["stimulus"])])
+    other = results.scores("fixed", [("drift_corrected", "==", True), ("stimulus", "==", lost["stimulus"])])
     assert set(other["participant"]) == {"01", "03"}
     assert any("left out 1 of 12 trials (loss over 50 %: 1)" in r.text for r in done.remarks)
     page = done.report.read_text("utf-8")
@@ -604,7 +604,7 @@ def test_somebody_of_whom_too_little_is_left_is_left_out_altogether(analysed: Pa
     done = analyze(study, workers=1)
     results = read_results(study)
     assert sorted(results.trials.query("participant == '02'")["why"]) == ["loss", "loss", "loss", "participant"]
-    assert "02" not in set(results.comparisons("alignment")["participant"])
+    assert "02" not in set(results.scores("sigmas")["participant"])
     assert "1 participant altogether (02)" in done.report.read_text("utf-8")
 
 
@@ -632,7 +632,7 @@ def test_the_primary_measure_is_there_with_and_without_the_correction_of_drift(a
     corrected = settings.fixations.model_copy(update={"correct_drift": True})
     write_study(settings.model_copy(update={"fixations": corrected}), study)
     analyze(study, workers=1)
-    plain, moved = (read_results(folder).comparisons("fixed") for folder in (analysed, study))
+    plain, moved = (read_results(folder).scores("fixed") for folder in (analysed, study))
     keys = ["participant", "stimulus", "map"]
 
     def kl(table: pd.DataFrame, *, corrected: bool) -> pd.Series:
@@ -770,9 +770,9 @@ def test_a_stages_output_does_not_change_without_its_version(analysed: Path) -> 
         "fixations": results.fixations[["onset_s", "duration_s", "x_px", "y_px", "used"]].to_numpy(float).ravel(),
         "attention": np.concatenate([heads[name].ravel() for name in sorted(heads)]),
         "alignment": np.concatenate([
-            results.comparisons("alignment")[["kl", "cc", "sim", "ssim"]].to_numpy(float).ravel(),
-            results.comparisons("chance")[["kl", "cc", "sim", "ssim", "nss", "sauc"]].to_numpy(float).ravel(),
-            results.comparisons("fixed", AS_SET)[list(results.study.alignment.measures)].to_numpy(float).ravel(),
+            results.scores("sigmas")[["kl", "cc", "sim", "ssim"]].to_numpy(float).ravel(),
+            results.scores("chance")[["kl", "cc", "sim", "ssim", "nss", "sauc"]].to_numpy(float).ravel(),
+            results.scores("fixed", AS_SET)[list(results.study.alignment.measures)].to_numpy(float).ravel(),
         ]),
     }  # fmt: skip
     found = {
