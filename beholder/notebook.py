@@ -18,7 +18,8 @@ from beholder.analysis.attention import extraction, models
 from beholder.analysis.findings.readings import Inference, read_inference
 from beholder.analysis.gaze.detection import detect
 from beholder.analysis.pipeline.analyze import analyze as bring_up_to_date
-from beholder.analysis.results.study_results import Results, results_folder
+from beholder.analysis.results.paths import results_folder
+from beholder.analysis.results.study_results import Results
 from beholder.analysis.results.study_results import read_results as results_of
 from beholder.analysis.statistics.permutation import AboveChance, above_chance
 from beholder.shared.arrays import FloatArray

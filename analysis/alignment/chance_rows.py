@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from beholder.analysis.alignment.comparison import Comparison
 from beholder.analysis.alignment.scores import resampled, scores_of
 from beholder.analysis.gaze.picture_gaze import PictureGaze
-from beholder.analysis.results.study_results import CHANCE_COLUMNS, EVERYBODY
+from beholder.analysis.results.tables import CHANCE_COLUMNS, EVERYBODY
 from beholder.shared.arrays import FloatArray
 from beholder.shared.study import Measure
 

@@ -34,15 +34,9 @@ from beholder.analysis.alignment.scores import (
 )
 from beholder.analysis.gaze.maps import area_resample, fixation_map, smooth, uniform
 from beholder.analysis.gaze.picture_gaze import Fixations, PictureGaze
-from beholder.analysis.results.study_results import (
-    ALIGNMENT_COLUMNS,
-    CHANCE_COLUMNS,
-    FIXED_COLUMNS,
-    HALF,
-    POOLED,
-    key_of,
-    write_table,
-)
+from beholder.analysis.results.files import key_of, write_table
+from beholder.analysis.results.map_names import SHUFFLED
+from beholder.analysis.results.tables import ALIGNMENT_COLUMNS, CHANCE_COLUMNS, FIXED_COLUMNS, HALF, POOLED
 from beholder.shared.arrays import FloatArray
 from beholder.shared.study import SWEPT, Measure
 
@@ -80,7 +74,7 @@ def _over_sigma(job: Comparison, measures: Sequence[Measure]) -> pd.DataFrame:
         by_other = elsewhere.reshape(*elsewhere.shape[:2], len(inputs.curve_controls), len(job.over_sigma.attention))
         columns[measure] = np.concatenate([own, *([by_other.mean(axis=2)] if inputs.curve_controls else [])], axis=-1)
     if inputs.curve_controls:
-        names += [f"shuffled-{name}" for name in job.over_sigma.attention]
+        names += [SHUFFLED + name for name in job.over_sigma.attention]
     shape = (len(job.gaze), len(names), len(inputs.sigmas))
 
     def spread(values: Sequence[Any] | NDArray[Any], axis: int) -> NDArray[Any]:

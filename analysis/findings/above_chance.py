@@ -11,9 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from beholder.analysis.alignment.measures import sign_of
-from beholder.analysis.attention.map_names import is_head
 from beholder.analysis.findings.readings import ChanceTest, Sound
 from beholder.analysis.findings.score_arrays import Cells, against_other_pictures
+from beholder.analysis.results.map_names import is_head
 from beholder.analysis.results.study_results import Results
 from beholder.analysis.statistics.permutation import above_chance
 

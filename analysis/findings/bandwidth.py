@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from beholder.analysis.alignment.bandwidth import human_sigma, model_sigma, sigmas_to_try
+from beholder.analysis.attention.named_maps import named_maps
 from beholder.analysis.findings.readings import SigmaReading, Sound
 from beholder.analysis.gaze.maps import area_resample, grid_for, sigma_in_map_px
 from beholder.analysis.gaze.picture_gaze import PictureGaze, picture_gaze
-from beholder.analysis.results.study_results import Results, named_maps
+from beholder.analysis.results.study_results import Results
 from beholder.shared.stimuli.folder import read_stimuli
 
 

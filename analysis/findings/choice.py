@@ -13,7 +13,8 @@ from beholder.analysis.findings.above_chance import PERMUTATIONS, Match, compare
 from beholder.analysis.findings.layer import FITTED_CENTRE, OTHERS, share_by_measure
 from beholder.analysis.findings.models import wide
 from beholder.analysis.findings.readings import Choice, MapReading, Sound
-from beholder.analysis.findings.score_arrays import SAME_HALF, Cells, Fixed, head_scores
+from beholder.analysis.findings.score_arrays import Cells, Fixed, head_scores
+from beholder.analysis.results.map_names import SAME_HALF
 from beholder.analysis.results.study_results import Results
 from beholder.analysis.statistics.crossed import LEVEL, complete, crossed_interval
 from beholder.analysis.statistics.permutation import above_chance

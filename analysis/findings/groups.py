@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beholder.analysis.alignment.measures import sign_of
-from beholder.analysis.attention.map_names import is_head
 from beholder.analysis.findings.readings import GroupContrast, Groups
 from beholder.analysis.findings.score_arrays import Equal, with_equal_counts
+from beholder.analysis.results.map_names import is_head
 from beholder.analysis.results.study_results import Results
 from beholder.analysis.statistics.crossed import complete, groups_interval
 from beholder.analysis.statistics.multiplicity import holm

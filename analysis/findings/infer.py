@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from beholder.analysis.attention.map_names import is_head
 from beholder.analysis.findings.above_chance import Match, chance_tests, match_of, with_p_above_chance
 from beholder.analysis.findings.bandwidth import estimate_sigmas
 from beholder.analysis.findings.choice import by_model, choice_of, means_on, name_head
@@ -32,6 +31,7 @@ from beholder.analysis.findings.readings import Inference, Sound
 from beholder.analysis.findings.replication import replicate
 from beholder.analysis.findings.score_arrays import at_fixed_sigma, half_of_viewers, over_sigma
 from beholder.analysis.findings.windows import read_windows
+from beholder.analysis.results.map_names import is_head
 from beholder.analysis.results.study_results import Results
 from beholder.analysis.statistics.crossed import LEVEL, Estimate, mean_interval
 from beholder.shared.errors import DataError, Remark

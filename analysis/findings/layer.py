@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from beholder.analysis.alignment.measures import MEASURES, sign_of
-from beholder.analysis.attention.map_names import is_head
 from beholder.analysis.findings.readings import MapReading, MixedReading, OnLogs, Reference, Sound
-from beholder.analysis.findings.score_arrays import SAME_HALF, SAME_KIND, SHUFFLED, Cells, Fixed, at_fixed_sigma
-from beholder.analysis.results.study_results import REFERENCES, Results
+from beholder.analysis.findings.score_arrays import Cells, Fixed, at_fixed_sigma
+from beholder.analysis.results.map_names import SAME_HALF, SAME_KIND, SHUFFLED, is_head
+from beholder.analysis.results.study_results import Results
+from beholder.analysis.results.tables import REFERENCES
 from beholder.analysis.statistics.crossed import (
     LEVEL,
     Estimate,

@@ -11,7 +11,8 @@ import pandas as pd
 
 from beholder.analysis.alignment.measures import sign_of
 from beholder.analysis.findings.readings import ModelContrast
-from beholder.analysis.findings.score_arrays import SHUFFLED, Cells, Fixed
+from beholder.analysis.findings.score_arrays import Cells, Fixed
+from beholder.analysis.results.map_names import SHUFFLED
 from beholder.analysis.statistics.crossed import LEVEL, complete, crossed_interval
 from beholder.analysis.statistics.multiplicity import simultaneous
 

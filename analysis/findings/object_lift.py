@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from beholder.analysis.attention.map_names import is_head
 from beholder.analysis.findings.readings import Lift
+from beholder.analysis.results.map_names import is_head
 from beholder.analysis.statistics.crossed import mean_interval
 from beholder.analysis.statistics.multiplicity import holm
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from beholder.analysis.alignment.measures import sign_of
-from beholder.analysis.attention.map_names import is_head
 from beholder.analysis.findings.readings import BestSigma, Curve, Replication
-from beholder.analysis.findings.score_arrays import SHUFFLED, Cells
+from beholder.analysis.findings.score_arrays import Cells
+from beholder.analysis.results.map_names import SHUFFLED, is_head
 from beholder.analysis.statistics.oneway import anova, tukey
 
 

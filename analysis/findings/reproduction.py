@@ -21,7 +21,6 @@ from scipy import stats
 from scipy.special import stdtr
 
 from beholder.analysis.alignment.measures import sign_of
-from beholder.analysis.attention.map_names import is_head
 from beholder.analysis.findings.claims import (
     BestSigma,
     Claim,
@@ -41,7 +40,8 @@ from beholder.analysis.findings.claims import (
     heads_of,
 )
 from beholder.analysis.findings.readings import Inference, Lift, Replication, Sound
-from beholder.analysis.results.study_results import ModelSummary, Results, head_name
+from beholder.analysis.results.map_names import head_name, is_head
+from beholder.analysis.results.study_results import ModelSummary, Results
 from beholder.analysis.statistics.crossed import LEVEL
 from beholder.analysis.statistics.multiplicity import holm
 

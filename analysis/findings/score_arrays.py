@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from beholder.analysis.results.study_results import HALF, POOLED, Condition, Results
+from beholder.analysis.results.map_names import SAME_HALF, SAME_KIND, SHUFFLED
+from beholder.analysis.results.study_results import Condition, Results
+from beholder.analysis.results.tables import HALF, POOLED
 from beholder.shared.arrays import FloatArray
 
 Name = TypeVar("Name", bound=Hashable)
 
-# Before the name of a map: the same head on other pictures, on those of the same kind, and of the same half.
-SHUFFLED, SAME_KIND, SAME_HALF = "shuffled-", "same-kind-", "same-half-"
 CHANCE_PREFIX = {"others": SHUFFLED, "same kind": SAME_KIND, "same half": SAME_HALF}
 # Which rows of chance by picture are among those that each of these means is over.
 _AMONG = {"others": None, "same kind": "same_kind", "same half": "same_half"}

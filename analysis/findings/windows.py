@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from beholder.analysis.attention.map_names import is_head
 from beholder.analysis.findings.readings import MapReading, Sound, WindowReading
 from beholder.analysis.findings.score_arrays import in_windows
-from beholder.analysis.results.study_results import REFERENCES, Results
+from beholder.analysis.results.map_names import is_head
+from beholder.analysis.results.study_results import Results
+from beholder.analysis.results.tables import REFERENCES
 from beholder.analysis.statistics.crossed import complete, crossed_interval
 
 

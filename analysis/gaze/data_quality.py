@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from beholder.analysis.gaze.rows import table_of
-from beholder.analysis.results.study_results import QUALITY_COLUMNS
+from beholder.analysis.results.tables import QUALITY_COLUMNS
 from beholder.shared.arrays import FloatArray
 from beholder.shared.dataset.reading import Recording
 from beholder.shared.errors import DataError, Remark

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from beholder.analysis.gaze.rows import NONE_ON_PICTURE, number_of
-from beholder.analysis.results.study_results import FIXATION_COLUMNS
+from beholder.analysis.results.tables import FIXATION_COLUMNS
 from beholder.shared.screen import Screen
 from beholder.shared.stimuli.stimulus import Stimulus
 

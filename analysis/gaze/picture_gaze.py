@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from beholder.analysis.gaze.maps import Grid, inside, to_map_px
-from beholder.analysis.results.study_results import POOLED
+from beholder.analysis.results.tables import POOLED
 from beholder.shared.arrays import FloatArray
 from beholder.shared.provenance import digest
 from beholder.shared.stimuli.stimulus import Stimulus

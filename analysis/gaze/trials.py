@@ -16,7 +16,7 @@ from beholder.analysis.gaze.data_quality import eye_of, quality_table, validated
 from beholder.analysis.gaze.detection import Fixation, detect
 from beholder.analysis.gaze.drift import drift_of
 from beholder.analysis.gaze.rows import NO_FIXATION, NONE_ON_PICTURE, number_of, records_of, table_of
-from beholder.analysis.results.study_results import FIXATION_COLUMNS, QUALITY_COLUMNS, TRIAL_COLUMNS
+from beholder.analysis.results.tables import FIXATION_COLUMNS, QUALITY_COLUMNS, TRIAL_COLUMNS
 from beholder.shared.arrays import FloatArray
 from beholder.shared.dataset.reading import Recording, Run
 from beholder.shared.errors import Remark

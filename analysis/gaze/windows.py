@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from beholder.analysis.results.study_results import FIXATION_COLUMNS
+from beholder.analysis.results.tables import FIXATION_COLUMNS
 from beholder.shared.errors import DataError
 
 STEP_S = 1.0

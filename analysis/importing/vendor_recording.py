@@ -16,7 +16,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-import beholder
 from beholder.shared.errors import DataError, Remark
 from beholder.shared.gaze import Eye, Samples
 from beholder.shared.screen import FARTHEST_PX, Rect
@@ -156,7 +155,8 @@ def read_in_a_child(module: str, file: Path, result: Path, remedy: str) -> None:
     is raised as DataError, as is a crash, with the remedy.
     """
     # Started beside our own package: with -m, Python looks for packages where it is started, before anywhere else.
-    folder = Path(beholder.__file__).resolve().parents[1]
+    ours = sys.modules[__name__.partition(".")[0]]
+    folder = Path(str(ours.__file__)).resolve().parents[1]
     try:
         done = subprocess.run(
             [sys.executable, "-m", module, str(file.resolve()), str(result.resolve())],

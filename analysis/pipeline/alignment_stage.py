@@ -21,6 +21,7 @@ from beholder.analysis.alignment.comparison import (
     Where,
 )
 from beholder.analysis.alignment.measures import lift
+from beholder.analysis.attention.named_maps import named_maps
 from beholder.analysis.gaze.maps import coverage, sigma_in_map_px
 from beholder.analysis.pipeline.attention_stage import ModelAttention, of_device
 from beholder.analysis.pipeline.baseline_stage import Baselines, fit_baselines
@@ -29,18 +30,9 @@ from beholder.analysis.pipeline.summary import groups_of
 from beholder.analysis.pipeline.versions import VERSION
 from beholder.analysis.pipeline.views import PictureViews, picture_views
 from beholder.analysis.pipeline.workers import Progress, Runner
-from beholder.analysis.results.study_results import (
-    ATTENTION_COLUMNS,
-    alignment_path,
-    attention_path,
-    chance_path,
-    fixed_path,
-    key_of,
-    named_maps,
-    results_folder,
-    write_attention,
-    write_table,
-)
+from beholder.analysis.results.files import key_of, write_attention, write_table
+from beholder.analysis.results.paths import alignment_path, attention_path, chance_path, fixed_path, results_folder
+from beholder.analysis.results.tables import ATTENTION_COLUMNS
 from beholder.shared.arrays import FloatArray
 from beholder.shared.errors import Remark, StudyError
 from beholder.shared.provenance import versions

@@ -23,7 +23,8 @@ from beholder.analysis.pipeline.fixation_stage import fixation_stage
 from beholder.analysis.pipeline.summary import provenance_of, summarise, written_key
 from beholder.analysis.pipeline.versions import PACKAGES, VERSION
 from beholder.analysis.pipeline.workers import Progress, Runner, runner
-from beholder.analysis.results.study_results import results_folder, write_description, write_json
+from beholder.analysis.results.files import write_description, write_json
+from beholder.analysis.results.paths import results_folder
 from beholder.analysis.results.sums import (
     DamagedError,
     drop,

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from beholder.analysis.attention.named_maps import named_maps
 from beholder.analysis.pipeline.attention_stage import ModelAttention
 from beholder.analysis.pipeline.fixation_stage import ViewedTrials
 from beholder.analysis.pipeline.versions import VERSION
-from beholder.analysis.results.study_results import key_of, named_maps, results_folder, write_table
+from beholder.analysis.results.files import key_of, write_table
+from beholder.analysis.results.paths import results_folder
 from beholder.shared.provenance import digest, file_digest, versions
 from beholder.shared.stimuli.label_maps import read_labels
 from beholder.shared.stimuli.stimulus import Stimulus

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from beholder.analysis.attention import models
 from beholder.analysis.pipeline.versions import VERSION
 from beholder.analysis.pipeline.workers import Progress, Runner
-from beholder.analysis.results.study_results import ModelSummary, part_of, write_json
+from beholder.analysis.results.files import part_of, write_json
+from beholder.analysis.results.study_results import ModelSummary
 from beholder.analysis.results.sums import reading
 from beholder.shared.arrays import FloatArray
 from beholder.shared.errors import StudyError

@@ -17,7 +17,8 @@ from beholder.analysis.pipeline.fixation_stage import begin_writing
 from beholder.analysis.pipeline.versions import VERSION
 from beholder.analysis.pipeline.views import PictureViews
 from beholder.analysis.pipeline.workers import Progress, Runner
-from beholder.analysis.results.study_results import results_folder, write_json
+from beholder.analysis.results.files import write_json
+from beholder.analysis.results.paths import results_folder
 from beholder.analysis.results.sums import reading
 from beholder.shared.arrays import FloatArray
 from beholder.shared.provenance import digest, versions

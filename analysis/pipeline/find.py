@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from beholder.analysis.results.study_results import EVERYBODY, POOLED
+from beholder.analysis.results.tables import EVERYBODY, POOLED
 from beholder.shared.dataset.participants import read_participants
 from beholder.shared.dataset.reading import Run, beh_runs, runs, unread_gaze
 from beholder.shared.errors import DataError, Remark

@@ -19,19 +19,11 @@ from beholder.analysis.gaze.trials import RunFixations, fixations_of_import, fix
 from beholder.analysis.pipeline.find import Found
 from beholder.analysis.pipeline.versions import VERSION
 from beholder.analysis.pipeline.workers import Progress, Runner
-from beholder.analysis.results.study_results import (
-    FIXATION_COLUMNS,
-    QUALITY_COLUMNS,
-    TRIAL_COLUMNS,
-    Setup,
-    key_of,
-    read_table,
-    remarks_of,
-    results_folder,
-    write_json,
-    write_table,
-)
+from beholder.analysis.results.files import key_of, read_table, remarks_of, write_json, write_table
+from beholder.analysis.results.paths import results_folder
+from beholder.analysis.results.study_results import Setup
 from beholder.analysis.results.sums import reading
+from beholder.analysis.results.tables import FIXATION_COLUMNS, QUALITY_COLUMNS, TRIAL_COLUMNS
 from beholder.shared.dataset.participants import read_participants
 from beholder.shared.dataset.publishing import IMPORT_REMARKS
 from beholder.shared.dataset.reading import Run, fixations_file, read_recording

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from beholder.analysis.alignment.measures import MEASURES, Measure
+from beholder.analysis.results.map_names import head_number, is_head
 from beholder.analysis.results.study_results import ModelSummary, Results
 from beholder.analysis.statistics.crossed import Estimate
 from beholder.shared.study import Study
@@ -26,11 +27,7 @@ def head_label(name: str) -> str:
     >>> head_label("head-03"), head_label("mean")
     ('head 3', 'mean of heads')
     """
-    return (
-        f"head {int(name.removeprefix('head-'))}"
-        if name.startswith("head-")
-        else {"mean": "mean of heads"}.get(name, name)
-    )
+    return f"head {head_number(name)}" if is_head(name) else {"mean": "mean of heads"}.get(name, name)
 
 
 def measure_label(measure: str) -> str:

@@ -36,7 +36,9 @@ from beholder.analysis.report.prose.statistics import (
     sound_sentences,
 )
 from beholder.analysis.report.tables import AgainstPaper, Table, against_paper, make_tables
-from beholder.analysis.results.study_results import Results, part_of, read_results, results_folder
+from beholder.analysis.results.files import part_of
+from beholder.analysis.results.paths import results_folder
+from beholder.analysis.results.study_results import Results, read_results
 from beholder.shared.stimuli.folder import read_stimuli
 from beholder.shared.study import to_toml
 

@@ -27,7 +27,8 @@ from beholder.analysis.report.prose.captions import (
     time_words,
     trials_words,
 )
-from beholder.analysis.results.study_results import Results, model_folder
+from beholder.analysis.results.paths import model_folder
+from beholder.analysis.results.study_results import Results
 
 
 @dataclass(frozen=True)

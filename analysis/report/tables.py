@@ -29,7 +29,8 @@ from beholder.analysis.report.labels import (
 )
 from beholder.analysis.report.prose.claims import claim_columns, claims_sentences
 from beholder.analysis.report.prose.finding import other_viewers, why_of_share
-from beholder.analysis.results.study_results import Results, safe_texts
+from beholder.analysis.results.files import safe_texts
+from beholder.analysis.results.study_results import Results
 from beholder.analysis.statistics.crossed import Estimate, Share
 from beholder.shared.stimuli.stimulus import Stimulus
 

@@ -23,11 +23,23 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageDraw
 
+from beholder.analysis.attention.named_maps import named_maps
 from beholder.analysis.findings.areas import AREA_COLUMNS, ATTENTION_AREA_COLUMNS, AreaPicture, areas_table, dwell
 from beholder.analysis.findings.areas import attention as attention_on_parts
 from beholder.analysis.findings.infer import infer
 from beholder.analysis.findings.readings import Inference, read_inference
-from beholder.analysis.results.study_results import (
+from beholder.analysis.results.files import write_attention, write_json, write_table
+from beholder.analysis.results.map_names import head_name
+from beholder.analysis.results.paths import (
+    Comparisons,
+    alignment_path,
+    attention_path,
+    chance_path,
+    fixed_path,
+    results_folder,
+)
+from beholder.analysis.results.study_results import ModelSummary, Results, Summary, read_results
+from beholder.analysis.results.tables import (
     ALIGNMENT_COLUMNS,
     ATTENTION_COLUMNS,
     CHANCE_COLUMNS,
@@ -37,21 +49,6 @@ from beholder.analysis.results.study_results import (
     HALF,
     QUALITY_COLUMNS,
     TRIAL_COLUMNS,
-    Comparisons,
-    ModelSummary,
-    Results,
-    Summary,
-    alignment_path,
-    attention_path,
-    chance_path,
-    fixed_path,
-    head_name,
-    named_maps,
-    read_results,
-    results_folder,
-    write_attention,
-    write_json,
-    write_table,
 )
 from beholder.shared.errors import Remark
 from beholder.shared.stimuli.folder import read_stimuli

@@ -66,8 +66,8 @@ from beholder.analysis.findings.above_chance import Match, chance_tests
 from beholder.analysis.findings.choice import name_head
 from beholder.analysis.findings.layer import sound_reading
 from beholder.analysis.findings.readings import Sound
-from beholder.analysis.findings.score_arrays import SHUFFLED, Cells, Fixed, attention_effect
-from beholder.analysis.results.study_results import head_name
+from beholder.analysis.findings.score_arrays import Cells, Fixed, attention_effect
+from beholder.analysis.results.map_names import SHUFFLED, head_name
 from beholder.analysis.statistics.crossed import Estimate, crossed_interval, two_way_bootstrap
 from beholder.analysis.statistics.oneway import anova
 from beholder.shared.arrays import FloatArray

@@ -78,7 +78,7 @@ from beholder.analysis.findings.readings import Sound
 from beholder.analysis.findings.score_arrays import Cells, Fixed
 from beholder.analysis.gaze.maps import area_resample, blur_matrix, grid_for, sigma_in_map_px, uniform
 from beholder.analysis.gaze.picture_gaze import Fixations
-from beholder.analysis.results.study_results import head_name
+from beholder.analysis.results.map_names import head_name
 from beholder.analysis.statistics.crossed import crossed_interval
 from beholder.experiment.observer import durations_s, map_points
 from beholder.shared.arrays import FloatArray

@@ -27,7 +27,7 @@ from beholder.analysis.importing.fixation_table import import_fixations
 from beholder.analysis.importing.recordings import NewStudy, import_asc, import_tobii
 from beholder.analysis.pipeline.analyze import analyze, conclude
 from beholder.analysis.pipeline.workers import THREAD_VARIABLES
-from beholder.analysis.results.study_results import results_folder
+from beholder.analysis.results.paths import results_folder
 from beholder.experiment.simulation import simulate
 from beholder.shared.dataset.making import create_study
 from beholder.shared.dataset.withdrawal import withdraw

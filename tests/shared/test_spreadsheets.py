@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from beholder.analysis.results.study_results import TRIAL_COLUMNS, read_table, safe_texts, write_table
+from beholder.analysis.results.files import read_table, safe_texts, write_table
+from beholder.analysis.results.tables import TRIAL_COLUMNS
 from beholder.shared.dataset import publishing
 from beholder.shared.dataset.making import create_study
 from beholder.shared.dataset.participants import read_participants

@@ -12,6 +12,7 @@ from beholder.analysis.findings.readings import Lift, Sound
 from beholder.analysis.report.figures.marks import draw_interval, name_rows
 from beholder.analysis.report.figures.style import BLUE, INK, SOFT, VERMILION, WIDTH_IN, in_house_style
 from beholder.analysis.report.labels import head_label
+from beholder.analysis.results.map_names import is_head
 
 
 @in_house_style
@@ -59,7 +60,7 @@ def draw_lift(lifts: Sequence[Lift]) -> Figure:
     axes.annotate("no more than its area", (0, 1), xycoords=("data", "axes fraction"), xytext=(4, 2), color=SOFT,
                   textcoords="offset points", fontsize=8, va="bottom")  # fmt: skip
     for row, found in enumerate(lifts):
-        draw_interval(axes, row, found.lift_pp, BLUE if found.map.startswith("head-") else INK)
+        draw_interval(axes, row, found.lift_pp, BLUE if is_head(found.map) else INK)
     name_rows(axes, [head_label(found.map) for found in lifts])
     axes.set_ylim(len(lifts) - 0.4, -0.6)
     axes.margins(x=0.08)

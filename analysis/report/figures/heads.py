@@ -23,6 +23,7 @@ from beholder.analysis.report.figures.marks import (
 )
 from beholder.analysis.report.figures.style import BLUE, INK, SOFT, WIDTH_IN, in_house_style
 from beholder.analysis.report.labels import head_label, measure_label
+from beholder.analysis.results.map_names import head_number
 
 
 @in_house_style
@@ -143,7 +144,7 @@ def draw_layers(readings: Sequence[tuple[str, Sequence[Sound]]]) -> Figure:
                 axes.text(j, i, text, ha="center", va="center", fontsize=7.5, color=INK if dark else "white")
         axes.set_title(label)
         axes.set_yticks(range(len(sounds)), [f"layer {s.layer}" for s in sounds])
-        axes.set_xticks(range(len(sounds[0].heads)), [str(int(h.map[-2:])) for h in sounds[0].heads])
+        axes.set_xticks(range(len(sounds[0].heads)), [str(head_number(h.map)) for h in sounds[0].heads])
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
     grid[-1, 0].set_xlabel("head")

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import pandas as pd
 
 from beholder.analysis.alignment.measures import MEASURES
-from beholder.analysis.attention.map_names import is_head
 from beholder.analysis.findings.readings import Lift, Replication, Sound, WindowReading
 from beholder.analysis.findings.windows import steps
 from beholder.analysis.report.figures import quality
 from beholder.analysis.report.figures.heads import shown_by_layers
 from beholder.analysis.report.labels import head_label, interval, number, plural
 from beholder.analysis.report.prose.finding import REFERENCE_WORDS, other_viewers
+from beholder.analysis.results.map_names import is_head
 from beholder.analysis.results.study_results import Results
 
 

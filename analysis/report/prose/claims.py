@@ -33,7 +33,8 @@ from beholder.analysis.report.labels import (
     plural,
     short_label,
 )
-from beholder.analysis.results.study_results import Results, head_name
+from beholder.analysis.results.map_names import head_name
+from beholder.analysis.results.study_results import Results
 
 MOST_HEADS = 4  # that a reason names
 UNIT_WORDS: dict[str, str] = {

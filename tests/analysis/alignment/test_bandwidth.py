@@ -17,7 +17,9 @@ from beholder.analysis.alignment.baselines import fit_others, vertex
 from beholder.analysis.findings.infer import infer
 from beholder.analysis.gaze.maps import Grid, area_resample, fixation_map, smooth
 from beholder.analysis.gaze.picture_gaze import PictureGaze
-from beholder.analysis.results.study_results import attention_path, read_results, write_attention
+from beholder.analysis.results.files import write_attention
+from beholder.analysis.results.paths import attention_path
+from beholder.analysis.results.study_results import read_results
 
 GRID = Grid(48, 64)
 SIGMAS = np.geomspace(0.8, 8, 14)

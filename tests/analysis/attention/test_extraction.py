@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from beholder.analysis.attention import extraction as attention_module
 from beholder.analysis.attention import models
 from beholder.analysis.attention.extraction import Attention, attend, attend_batch, input_size, preprocess
-from beholder.analysis.results.study_results import named_maps
+from beholder.analysis.attention.named_maps import named_maps
 from beholder.shared.errors import DataError, WeightsError
 
 timm = models.import_timm()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from beholder.analysis.findings.areas import AREA_COLUMNS, AreaPicture, areas_table, attention, dwell, widest_px
-from beholder.analysis.results.study_results import FIXATION_COLUMNS
+from beholder.analysis.results.tables import FIXATION_COLUMNS
 
 NAMES = {1: "body", 2: "handle", 3: "lid"}
 

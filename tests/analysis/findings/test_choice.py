@@ -21,7 +21,8 @@ from beholder.analysis.pipeline.alignment_stage import chance_blocks, picture_ha
 from beholder.analysis.report.page import write_report
 from beholder.analysis.report.prose.finding import finding
 from beholder.analysis.report.prose.statistics import floor_sentences
-from beholder.analysis.results.study_results import Results, read_results, results_folder
+from beholder.analysis.results.paths import results_folder
+from beholder.analysis.results.study_results import Results, read_results
 from beholder.analysis.statistics.crossed import crossed_interval
 
 

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from scipy import stats
 
-from beholder.analysis.attention.map_names import is_head
 from beholder.analysis.findings.claims import (
     SHIPPED,
     BestSigma,
@@ -52,7 +51,10 @@ from beholder.analysis.report.page import write_report
 from beholder.analysis.report.prose.claims import claim_columns, claims_sentences
 from beholder.analysis.report.prose.statistics import replication_sentences
 from beholder.analysis.report.tables import against_paper, make_tables
-from beholder.analysis.results.study_results import Results, head_name, read_results, results_folder, write_json
+from beholder.analysis.results.files import write_json
+from beholder.analysis.results.map_names import head_name, is_head
+from beholder.analysis.results.paths import results_folder
+from beholder.analysis.results.study_results import Results, read_results
 from beholder.analysis.statistics.crossed import Estimate
 from beholder.shared.errors import StudyError
 from beholder.shared.stimuli.folder import read_stimuli

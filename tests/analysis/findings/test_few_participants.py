@@ -13,7 +13,8 @@ import pytest
 from beholder.analysis.findings.readings import read_inference
 from beholder.analysis.report.page import write_report
 from beholder.analysis.report.prose.finding import finding
-from beholder.analysis.results.study_results import read_results, results_folder
+from beholder.analysis.results.paths import results_folder
+from beholder.analysis.results.study_results import read_results
 from beholder.analysis.statistics.crossed import FEWEST_LEVELS, crossed_interval, groups_interval
 from beholder.analysis.statistics.mixed_model import fit_tables
 

@@ -18,26 +18,12 @@ import pytest
 from beholder.analysis.findings.infer import infer
 from beholder.analysis.findings.layer import sound_reading
 from beholder.analysis.findings.readings import Inference, read_inference
-from beholder.analysis.findings.score_arrays import (
-    SAME_KIND,
-    SHUFFLED,
-    Cells,
-    Equal,
-    Fixed,
-    at_fixed_sigma,
-    attention_effect,
-    pseudo_values,
-)
-from beholder.analysis.results.study_results import (
-    CHANCE_COLUMNS,
-    EVERYBODY,
-    FIXED_COLUMNS,
-    POOLED,
-    Results,
-    read_results,
-    results_folder,
-    write_table,
-)
+from beholder.analysis.findings.score_arrays import Cells, Equal, Fixed, at_fixed_sigma, attention_effect, pseudo_values
+from beholder.analysis.results.files import write_table
+from beholder.analysis.results.map_names import SAME_KIND, SHUFFLED
+from beholder.analysis.results.paths import results_folder
+from beholder.analysis.results.study_results import Results, read_results
+from beholder.analysis.results.tables import CHANCE_COLUMNS, EVERYBODY, FIXED_COLUMNS, POOLED
 from beholder.analysis.statistics.crossed import crossed_interval, two_way_bootstrap
 from beholder.analysis.statistics.quasi_f import quasi_f
 

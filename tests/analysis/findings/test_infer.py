@@ -25,7 +25,10 @@ from beholder.analysis.findings.layer import sound_reading
 from beholder.analysis.findings.readings import Inference, read_inference
 from beholder.analysis.findings.replication import curve, replicate
 from beholder.analysis.findings.score_arrays import Cells, Fixed, at_fixed_sigma, to_cells
-from beholder.analysis.results.study_results import POOLED, REFERENCES, Results, results_folder, write_json
+from beholder.analysis.results.files import write_json
+from beholder.analysis.results.paths import results_folder
+from beholder.analysis.results.study_results import Results
+from beholder.analysis.results.tables import POOLED, REFERENCES
 from beholder.analysis.statistics.crossed import (
     Share,
     complete,

@@ -13,16 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beholder.analysis.findings.infer import infer
-from beholder.analysis.findings.score_arrays import (
-    SAME_KIND,
-    SHUFFLED,
-    at_fixed_sigma,
-    in_windows,
-    joined,
-    over_sigma,
-    to_cells,
-)
-from beholder.analysis.results.study_results import POOLED, Results, alignment_path, read_results
+from beholder.analysis.findings.score_arrays import at_fixed_sigma, in_windows, joined, over_sigma, to_cells
+from beholder.analysis.results.map_names import SAME_KIND, SHUFFLED
+from beholder.analysis.results.paths import alignment_path
+from beholder.analysis.results.study_results import Results, read_results
+from beholder.analysis.results.tables import POOLED
 from beholder.shared.errors import DataError
 
 row = st.tuples(

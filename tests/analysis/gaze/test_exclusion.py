@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beholder.analysis.gaze.exclusion import LIMITS, counted, exclude, reasons, remarks, rules
-from beholder.analysis.results.study_results import FIXATION_COLUMNS, TRIAL_COLUMNS
+from beholder.analysis.results.tables import FIXATION_COLUMNS, TRIAL_COLUMNS
 from beholder.shared.study import ExclusionSettings
 
 NONE = ExclusionSettings(trial_loss_percent=100.0, participant_percent=0.0, late=False)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beholder.analysis.gaze.windows import WINDOW_COLUMNS, Window, in_windows, steps, untimed, windows
-from beholder.analysis.results.study_results import FIXATION_COLUMNS
+from beholder.analysis.results.tables import FIXATION_COLUMNS
 from beholder.shared.errors import DataError
 
 

@@ -24,11 +24,13 @@ from beholder.analysis.alignment.baselines import fit_others
 from beholder.analysis.alignment.measures import nss, sign_of
 from beholder.analysis.attention import models
 from beholder.analysis.attention.extraction import attend
+from beholder.analysis.attention.named_maps import named_maps
 from beholder.analysis.gaze.maps import area_resample, centre_gaussian, fixation_map, grid_for, smooth, to_map_px
 from beholder.analysis.gaze.picture_gaze import PictureGaze
 from beholder.analysis.importing.fixation_table import import_fixations
 from beholder.analysis.pipeline.analyze import analyze
-from beholder.analysis.results.study_results import HALF, POOLED, named_maps, read_results
+from beholder.analysis.results.study_results import read_results
+from beholder.analysis.results.tables import HALF, POOLED
 from beholder.analysis.statistics.crossed import complete, crossed_interval
 from beholder.shared.arrays import FloatArray
 from beholder.shared.study import read_study, write_study
@@ -218,7 +220,9 @@ def gaze_for_sigma(osie: Osie) -> list[PictureGaze]:
         own = [rows[rows["participant"] == who] for who in viewers]
         places = [to_map_px(o["x_px"].to_numpy(), o["y_px"].to_numpy(), picture_width_px=WIDTH_PX,
                             picture_height_px=HEIGHT_PX, grid=grid) for o in own]  # fmt: skip
-        pictures.append(PictureGaze.of_points(tuple(np.stack(p, axis=1) for p in places), grid, unit_px=grid.width / 100))
+        pictures.append(
+            PictureGaze.of_points(tuple(np.stack(p, axis=1) for p in places), grid, unit_px=grid.width / 100)
+        )
     return pictures
 
 

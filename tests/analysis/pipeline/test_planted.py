@@ -9,11 +9,11 @@ import pytest
 
 from beholder.analysis.alignment import measures
 from beholder.analysis.alignment.sweep import align
+from beholder.analysis.attention.named_maps import named_maps
 from beholder.analysis.findings.readings import read_inference
 from beholder.analysis.gaze.maps import area_resample, grid_for
 from beholder.analysis.gaze.picture_gaze import Fixations
 from beholder.analysis.pipeline.analyze import analyze
-from beholder.analysis.results.study_results import named_maps
 from beholder.experiment.observer import durations_s, map_points
 from beholder.experiment.simulation import simulate
 from beholder.shared.dataset.making import create_study

@@ -23,7 +23,9 @@ from beholder.analysis.pipeline.alignment_stage import chance_blocks, shuffled_p
 from beholder.analysis.pipeline.analyze import analyze, conclude
 from beholder.analysis.pipeline.find import find
 from beholder.analysis.pipeline.versions import VERSION
-from beholder.analysis.results.study_results import HALF, POOLED, REFERENCES, read_results, results_folder
+from beholder.analysis.results.paths import results_folder
+from beholder.analysis.results.study_results import read_results
+from beholder.analysis.results.tables import HALF, POOLED, REFERENCES
 from beholder.experiment.simulation import simulate
 from beholder.shared.dataset.making import create_study
 from beholder.shared.dataset.publishing import write_fixations
@@ -97,6 +99,17 @@ def analysed(quick: None, simulated: Path, tmp_path_factory: pytest.TempPathFact
     return study
 
 
+def test_the_guide_to_data_names_every_file_that_an_analysis_writes(analysed: Path) -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "data.md").read_text("utf-8")
+    folder = results_folder(analysed)
+    forms = {
+        file.name if file.parent == folder else f"{file.relative_to(folder).parts[0]}/": file
+        for file in folder.rglob("*") if file.is_file()
+    }  # fmt: skip
+    assert {"fixed/", "chance/", "areas.parquet", "densities.json", "sums.json"} <= set(forms)
+    assert [name for name in forms if f"`{name}" not in guide] == []
+
+
 def copy(study: Path, to: Path) -> Path:
     shutil.copytree(study, to / "study")
     return to / "study"
@@ -127,8 +140,8 @@ def test_every_participant_picture_head_and_sigma_has_its_row(analysed: Path) ->
 
 def test_the_tables_hold_what_the_readable_measures_say(analysed: Path) -> None:
     from beholder.analysis.alignment import measures
+    from beholder.analysis.attention.named_maps import named_maps
     from beholder.analysis.gaze.maps import area_resample, fixation_map, grid_for, sigma_in_map_px, to_map_px
-    from beholder.analysis.results.study_results import named_maps
 
     results = read_results(analysed)
     maps = results.attention("offline", 12)

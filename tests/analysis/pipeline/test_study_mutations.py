@@ -20,7 +20,7 @@ import pytest
 
 from beholder.analysis.pipeline.analyze import analyze
 from beholder.analysis.pipeline.find import find
-from beholder.analysis.results.study_results import results_folder
+from beholder.analysis.results.paths import results_folder
 from beholder.experiment.observer import read_densities
 from beholder.experiment.simulation import simulate
 from beholder.shared.dataset import publishing

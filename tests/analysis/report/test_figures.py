@@ -23,7 +23,8 @@ from beholder.analysis.report.figures.quality import draw_quality, draw_trials
 from beholder.analysis.report.figures.sigma import draw_sigma
 from beholder.analysis.report.figures.style import BLUE, STYLE, VERMILION, WIDTH_IN, to_png, to_svg
 from beholder.analysis.report.labels import head_label
-from beholder.analysis.results.study_results import Results, read_results, results_folder
+from beholder.analysis.results.paths import results_folder
+from beholder.analysis.results.study_results import Results, read_results
 from beholder.analysis.statistics.crossed import Share
 
 SVG = "{http://www.w3.org/2000/svg}"

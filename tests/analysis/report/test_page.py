@@ -30,15 +30,10 @@ from beholder.analysis.report.prose.finding import between_floor_and_ceiling, fi
 from beholder.analysis.report.prose.methods import methods, references
 from beholder.analysis.report.prose.statistics import group_sentences, model_sentences
 from beholder.analysis.report.tables import make_tables
-from beholder.analysis.results.study_results import (
-    FIXED_COLUMNS,
-    Results,
-    Setup,
-    read_results,
-    results_folder,
-    write_json,
-    write_table,
-)
+from beholder.analysis.results.files import write_json, write_table
+from beholder.analysis.results.paths import results_folder
+from beholder.analysis.results.study_results import Results, Setup, read_results
+from beholder.analysis.results.tables import FIXED_COLUMNS
 from beholder.analysis.statistics.crossed import Estimate, Ratio, Share
 from beholder.shared.errors import DataError
 from beholder.shared.stimuli.folder import read_stimuli

@@ -22,7 +22,8 @@ from PIL import Image
 from beholder.analysis.report.explorer import people_map, shown_gaze
 from beholder.analysis.report.images import diverging_palette, palette
 from beholder.analysis.report.page import write_report
-from beholder.analysis.results.study_results import Results, results_folder
+from beholder.analysis.results.paths import results_folder
+from beholder.analysis.results.study_results import Results
 from beholder.shared.stimuli.folder import read_stimuli
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from beholder.analysis.pipeline.analyze import analyze, conclude
-from beholder.analysis.results.study_results import results_folder
+from beholder.analysis.results.paths import results_folder
 from beholder.analysis.results.sums import SUMS, DamagedError
 from beholder.experiment.simulation import simulate
 from beholder.shared.dataset.making import create_study
