@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from beholder.analysis.attention import extraction, models
-from beholder.analysis.findings.readings import Inference, read_inference
+from beholder.analysis.findings.readings import Findings
+from beholder.analysis.findings.readings import read_findings as findings_of
 from beholder.analysis.gaze.detection import detect
 from beholder.analysis.pipeline.analyze import analyze as bring_up_to_date
 from beholder.analysis.results.paths import results_folder
@@ -61,12 +62,12 @@ def read_results(study_folder: Folder) -> Results:
     return results_of(Path(study_folder))
 
 
-def read_findings(study_folder: Folder) -> Inference:
+def read_findings(study_folder: Folder) -> Findings:
     """What may be said of a study: intervals, tests and the head that is named, as dataclasses.
 
     Raises DataError where there is no analysis, or one of another version.
     """
-    return read_inference(results_folder(Path(study_folder)))
+    return findings_of(results_folder(Path(study_folder)))
 
 
 def read_study(study_folder: Folder) -> Study:

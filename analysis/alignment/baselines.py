@@ -35,7 +35,7 @@ EM_STEPS, EM_TOLERANCE = 500, 1e-7  # in bits per fixation
 
 
 @dataclass(frozen=True)
-class Centre:
+class CentreBias:
     """A Gaussian over the picture, and a share of the uniform density; lengths in shares of the width or height.
 
     `uniform`: that share. `bits`: per fixation over the uniform density, on the fixations it was fitted to.
@@ -57,7 +57,7 @@ class Centre:
         return mass + self.uniform / mass.size
 
 
-def fit_centre(places: FloatArray) -> Centre:
+def fit_centre(places: FloatArray) -> CentreBias:
     """The centre bias by maximum likelihood: where the Gaussian is, its own SD in x and in y, and the uniform share.
 
     places: (n, 2), fixations in shares of their picture's width and height, 0 to 1; of the other pictures where the
@@ -77,7 +77,7 @@ def fit_centre(places: FloatArray) -> Centre:
         bounds=[(0, 1)] * 2 + [(np.log(LEAST_SD), np.log(LARGEST_SD))] * 2 + [(LEAST_UNIFORM, 1)],
     )
     x, y, log_sd_x, log_sd_y, uniform = (float(v) for v in found.x)
-    return Centre(x, y, float(np.exp(log_sd_x)), float(np.exp(log_sd_y)), uniform, float(-found.fun / np.log(2)))
+    return CentreBias(x, y, float(np.exp(log_sd_x)), float(np.exp(log_sd_y)), uniform, float(-found.fun / np.log(2)))
 
 
 def _centre_log_likelihood(parameters: FloatArray, places: FloatArray) -> float:
@@ -93,7 +93,7 @@ def _centre_log_likelihood(parameters: FloatArray, places: FloatArray) -> float:
 
 
 @dataclass(frozen=True)
-class Others:
+class InterObserver:
     """How the other viewers' fixations become a density: width of their Gaussians, and three shares that sum to 1.
 
     `width` is in the units of `PictureGaze.unit_px`. `bits`: per fixation, of the density of the others over the centre
@@ -139,7 +139,7 @@ def others_at_fixations(gaze: PictureGaze, sigma_px: float) -> FloatArray:
 
 def fit_others(
     pictures: Sequence[PictureGaze], widths: Sequence[float], centres: Sequence[FloatArray] | None = None
-) -> Others:
+) -> InterObserver:
     """The others' width and admixtures, by the likelihood of each viewer's fixations under everybody else's.
 
     widths: rising, in units of `unit_px`, evenly spaced in their logarithm at best; at each the shares are fitted by
@@ -156,7 +156,7 @@ def fit_others(
     log_width, at_edge = vertex(np.log(tried), bits)
     width = float(np.exp(log_width))
     shares, best, n = _fit_shares(pictures, width, centres)
-    return Others(width, float(shares[0]), float(shares[1]), float(shares[2]), best, bool(at_edge), n)
+    return InterObserver(width, float(shares[0]), float(shares[1]), float(shares[2]), best, bool(at_edge), n)
 
 
 def _fit_shares(
@@ -216,7 +216,9 @@ def vertex(at: FloatArray, values: FloatArray) -> tuple[FloatArray, NDArray[np.b
     return np.where(edge | flat, at[best], top), edge
 
 
-def everybodys_mass(gaze: PictureGaze, others: Others, weights: Sequence[FloatArray] | None = None) -> FloatArray:
+def everybodys_mass(
+    gaze: PictureGaze, others: InterObserver, weights: Sequence[FloatArray] | None = None
+) -> FloatArray:
     """All viewers' Gaussians on one picture, added up; (height, width). weights: as in `others_densities`."""
     total = np.zeros(gaze.grid.shape)
     for viewer in range(len(gaze.points)):
@@ -225,7 +227,8 @@ def everybodys_mass(gaze: PictureGaze, others: Others, weights: Sequence[FloatAr
 
 
 def others_densities(
-    gaze: PictureGaze, others: Others, centre: FloatArray | None = None, *, weights: Sequence[FloatArray] | None = None,
+    gaze: PictureGaze, others: InterObserver, centre: FloatArray | None = None, *,
+    weights: Sequence[FloatArray] | None = None,
     viewers: slice = slice(None), everybody: FloatArray | None = None,
 ) -> FloatArray:  # fmt: skip
     """What everybody else's fixations predict for each viewer on one picture; (viewers, height, width), each sums to 1.
@@ -245,7 +248,7 @@ def others_densities(
 
 
 def elsewhere_density(
-    places: FloatArray, grid: Grid, unit_px: float, others: Others, centre: FloatArray | None = None
+    places: FloatArray, grid: Grid, unit_px: float, others: InterObserver, centre: FloatArray | None = None
 ) -> FloatArray:
     """Where fixations on other pictures fall, by the width and shares of the other viewers on one; (height, width).
 
@@ -259,7 +262,7 @@ def elsewhere_density(
     return _with_shares(rows @ counts @ columns.T, others, centre)
 
 
-def _with_shares(kernel: FloatArray, others: Others, centre: FloatArray | None) -> FloatArray:
+def _with_shares(kernel: FloatArray, others: InterObserver, centre: FloatArray | None) -> FloatArray:
     """Gaussians (..., height, width) of any sum, with the uniform density's share and the centre's; sums to 1."""
     if centre is None and others.centre > 0:
         raise ValueError("these others have a share of the centre: give its density")
@@ -271,7 +274,7 @@ def _with_shares(kernel: FloatArray, others: Others, centre: FloatArray | None) 
     return density
 
 
-def _mass(gaze: PictureGaze, viewer: int, others: Others, weights: Sequence[FloatArray] | None) -> FloatArray:
+def _mass(gaze: PictureGaze, viewer: int, others: InterObserver, weights: Sequence[FloatArray] | None) -> FloatArray:
     """One viewer's Gaussians, added up."""
     points, sigma_px = gaze.points[viewer], others.width * gaze.unit_px
     rows = blur_matrix(points[:, 1], gaze.grid.height, sigma_px)

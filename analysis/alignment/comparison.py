@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from beholder.analysis.alignment.baselines import Centre, Others
+from beholder.analysis.alignment.baselines import CentreBias, InterObserver
 from beholder.analysis.gaze.maps import Grid
 from beholder.analysis.gaze.picture_gaze import PictureGaze
 from beholder.shared.arrays import FloatArray
@@ -90,8 +90,8 @@ class PictureBaselines:
     other_fixations: those on other pictures, (n, 2), in shares of their pictures' width and height.
     """
 
-    centre: Centre | None
-    inter_observer: Others | None
+    centre: CentreBias | None
+    inter_observer: InterObserver | None
     other_fixations: FloatArray
 
 

@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from beholder.analysis.alignment.measures import sign_of
-from beholder.analysis.findings.readings import ChanceTest, Sound
-from beholder.analysis.findings.score_arrays import Cells, against_other_pictures
+from beholder.analysis.findings.readings import ChanceTest, LayerReading
+from beholder.analysis.findings.score_arrays import ScoreArray, against_other_pictures
 from beholder.analysis.results.map_names import is_head
 from beholder.analysis.results.study_results import Results
 from beholder.analysis.statistics.permutation import above_chance
@@ -60,7 +60,7 @@ def chance_tests(
     return tuple(tests), p_values
 
 
-def match_of(results: Results, cells: Cells, model: str, layer: int) -> Match:
+def match_of(results: Results, cells: ScoreArray, model: str, layer: int) -> Match:
     """What permuted pictures are drawn from; cells: by the primary measure, at the fixed sigma."""
     primary = results.study.alignment.primary
     heads = [m for m in cells.maps if is_head(m)]
@@ -82,7 +82,7 @@ def compared_with_each_other(known: NDArray[np.bool_]) -> list[list[int]]:
     return [list(block) for block in blocks.values()]
 
 
-def with_p_above_chance(reading: Sound, p_values: dict[tuple[str, int, str], float]) -> Sound:
+def with_p_above_chance(reading: LayerReading, p_values: dict[tuple[str, int, str], float]) -> LayerReading:
     """A reading whose heads have their adjusted p values; p_values: by (model, layer, map)."""
     heads = [replace(h, p_above_chance=p_values.get((reading.model, reading.layer, h.map))) for h in reading.heads]
     return replace(reading, heads=tuple(heads))

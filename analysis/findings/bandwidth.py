@@ -8,14 +8,14 @@ import numpy as np
 
 from beholder.analysis.alignment.bandwidth import human_sigma, model_sigma, sigmas_to_try
 from beholder.analysis.attention.named_maps import named_maps
-from beholder.analysis.findings.readings import SigmaReading, Sound
+from beholder.analysis.findings.readings import LayerReading, SigmaReading
 from beholder.analysis.gaze.maps import area_resample, grid_for, sigma_in_map_px
 from beholder.analysis.gaze.picture_gaze import PictureGaze, picture_gaze
 from beholder.analysis.results.study_results import Results
 from beholder.shared.stimuli.folder import read_stimuli
 
 
-def estimate_sigmas(results: Results, shown: Sequence[Sound]) -> tuple[SigmaReading, ...]:
+def estimate_sigmas(results: Results, shown: Sequence[LayerReading]) -> tuple[SigmaReading, ...]:
     """Sigma by held-out likelihood, of people and of each head of the layers shown, in the study's unit."""
     study = results.study
     used = results.fixations[results.fixations["used"]]

@@ -12,8 +12,8 @@ from beholder.analysis.alignment.measures import sign_of
 from beholder.analysis.findings.above_chance import PERMUTATIONS, Match, compared_with_each_other
 from beholder.analysis.findings.layer import FITTED_CENTRE, OTHERS, share_by_measure
 from beholder.analysis.findings.models import wide
-from beholder.analysis.findings.readings import Choice, MapReading, Sound
-from beholder.analysis.findings.score_arrays import Cells, Fixed, head_scores
+from beholder.analysis.findings.readings import Choice, LayerReading, MapReading
+from beholder.analysis.findings.score_arrays import FixedSigma, ScoreArray, head_scores
 from beholder.analysis.results.map_names import SAME_HALF
 from beholder.analysis.results.study_results import Results
 from beholder.analysis.statistics.crossed import LEVEL, complete, crossed_interval
@@ -21,13 +21,15 @@ from beholder.analysis.statistics.permutation import above_chance
 from beholder.shared.errors import DataError
 
 
-def by_model(readings: Sequence[Sound]) -> list[list[Sound]]:
+def by_model(readings: Sequence[LayerReading]) -> list[list[LayerReading]]:
     """The readings by the primary measure, model by model."""
     primary = [s for s in readings if s.primary]
     return [[s for s in primary if s.model == model] for model in dict.fromkeys(s.model for s in primary)]
 
 
-def name_head(of_model: Sequence[Sound], first_halves: dict[tuple[str, int], dict[str, float]]) -> tuple[Sound, str]:
+def name_head(
+    of_model: Sequence[LayerReading], first_halves: dict[tuple[str, int], dict[str, float]]
+) -> tuple[LayerReading, str]:
     """The closest head of all layers of a model, and its layer's reading; on the half that chooses, where one does.
 
     first_halves: the heads' mean scores on that half by model and layer; empty where all pictures choose.
@@ -40,7 +42,7 @@ def name_head(of_model: Sequence[Sound], first_halves: dict[tuple[str, int], dic
     return of_model[number], name
 
 
-def means_on(cells: Cells, reading: Sound, pictures: Collection[str]) -> dict[str, float]:
+def means_on(cells: ScoreArray, reading: LayerReading, pictures: Collection[str]) -> dict[str, float]:
     """The heads' mean scores on some pictures, over the participants who have all of them there.
 
     Raises DataError where nobody has.
@@ -54,7 +56,7 @@ def means_on(cells: Cells, reading: Sound, pictures: Collection[str]) -> dict[st
     return {h.map: float(m) for h, m in zip(reading.heads, means, strict=True)}
 
 
-def _nobody_on(reading: Sound, what: str) -> str:
+def _nobody_on(reading: LayerReading, what: str) -> str:
     return (
         f"{reading.model}, layer {reading.layer}: nobody has a score on every picture of the half that heads are "
         f'{what} on; set alignment.choose_on = "all" in study.toml, or record again.'
@@ -62,7 +64,7 @@ def _nobody_on(reading: Sound, what: str) -> str:
 
 
 def choice_of(
-    results: Results, reading: Sound, head: str, of_model: Sequence[Sound], at: Fixed, match: Match
+    results: Results, reading: LayerReading, head: str, of_model: Sequence[LayerReading], at: FixedSigma, match: Match
 ) -> Choice:  # fmt: skip
     """What is said of the head that is named: on the pictures that did not choose it, where there are such.
 
@@ -87,8 +89,8 @@ def choice_of(
 
 
 def _ties(
-    results: Results, reading: Sound, head: str, of_model: Sequence[Sound], own: Cells, pictures: Collection[str],
-    comparisons: int,
+    results: Results, reading: LayerReading, head: str, of_model: Sequence[LayerReading], own: ScoreArray,
+    pictures: Collection[str], comparisons: int,
 ) -> tuple[tuple[int, str], ...] | None:  # fmt: skip
     """The heads of all layers that cannot be told from one of them, on some pictures; None where none can be tested.
 
@@ -113,7 +115,7 @@ def _ties(
     return tuple((layer, name) for _, layer, name in sorted(found)) if tested else None
 
 
-def _on_second_half(at: Fixed, reading: Sound, head: str, pictures: Collection[str]) -> MapReading:
+def _on_second_half(at: FixedSigma, reading: LayerReading, head: str, pictures: Collection[str]) -> MapReading:
     """A head's score and gain on the half of the pictures that did not choose it; chance is their attention alone."""
     sigma, sign = reading.sigma, sign_of(reading.measure)
     columns = np.array([i for i, name in enumerate(at.cells.pictures) if name in pictures], dtype=np.intp)
@@ -135,7 +137,7 @@ def _on_second_half(at: Fixed, reading: Sound, head: str, pictures: Collection[s
     )
 
 
-def _p_on(match: Match, head: str, pictures: Collection[str], reading: Sound, seed: int) -> float | None:
+def _p_on(match: Match, head: str, pictures: Collection[str], reading: LayerReading, seed: int) -> float | None:
     """How likely such a gain of one head is for permuted pictures, on some pictures; None where it is not tested."""
     names = sorted(pictures)
     where = pd.MultiIndex.from_product([names, names])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from beholder.analysis.alignment.measures import sign_of
 from beholder.analysis.findings.readings import GroupContrast, Groups
-from beholder.analysis.findings.score_arrays import Equal, with_equal_counts
+from beholder.analysis.findings.score_arrays import EqualCounts, with_equal_counts
 from beholder.analysis.results.map_names import is_head
 from beholder.analysis.results.study_results import Results
 from beholder.analysis.statistics.crossed import complete, groups_interval
@@ -30,7 +30,7 @@ def compare_groups(results: Results, shown: Sequence[tuple[str, int]], primary: 
         return None, f'participants.tsv has no column "{column}"; groups are not compared'
     of = people[column].dropna().astype(str)
     contrasts: list[GroupContrast] = []
-    measured: list[Equal] = []
+    measured: list[EqualCounts] = []
     for model, layer in shown:
         equal = with_equal_counts(results, model, layer, primary, of.index)
         names = sorted(set(of[list(equal.cells.participants)])) if equal else []
@@ -44,12 +44,10 @@ def compare_groups(results: Results, shown: Sequence[tuple[str, int]], primary: 
         for first, second in combinations(names, 2):
             if min((belongs == first).sum(), (belongs == second).sum()) < 2 or len(kept[1]) < 2:
                 return None, f"of the group {first} or {second} fewer than two participants can be compared"
-            rows = tuple(kept[0][belongs == group] for group in (first, second))
-            by: tuple[Literal["score", "gain"], ...] = ("score", "gain")
-            for measured_by in by:
-                contrasts += _between_groups(
-                    equal, measured_by, model, layer, maps, (first, second), rows, kept[1], primary
-                )
+            rows = (kept[0][belongs == first], kept[0][belongs == second])
+            pair = _Pair(model, layer, (first, second), rows, kept[1])
+            contrasts += _between_groups(equal, pair, maps, "score", sign_of(primary))
+            contrasts += _between_groups(equal, pair, maps, "gain", sign_of(primary))
     equal = measured[0]
     members = list(of[list(equal.cells.participants)])
     return Groups(
@@ -61,23 +59,36 @@ def compare_groups(results: Results, shown: Sequence[tuple[str, int]], primary: 
     ), ""
 
 
+@dataclass(frozen=True)
+class _Pair:
+    """Two groups in one layer of a model: the rows of the participants of either, and the columns of the pictures."""
+
+    model: str
+    layer: int
+    groups: tuple[str, str]
+    rows: tuple[NDArray[np.intp], NDArray[np.intp]]
+    columns: NDArray[np.intp]
+
+
 def _between_groups(
-    equal: Equal, of: Literal["score", "gain"], model: str, layer: int, maps: Sequence[str], groups: tuple[str, str],
-    rows: tuple[NDArray[np.intp], ...], columns: NDArray[np.intp], primary: str,
-) -> list[GroupContrast]:  # fmt: skip
-    """Two groups by each map's score or gain; rows: the participants of either. Empty where chance is not known."""
-    cells, sign, some = equal.cells, sign_of(primary), []
+    equal: EqualCounts, of: _Pair, maps: Sequence[str], by: Literal["score", "gain"], sign: int
+) -> list[GroupContrast]:
+    """Two groups by each map's score or gain; empty where chance is not known."""
+    cells, some = equal.cells, []
     for name in maps:
-        if of == "score":
-            pair = [cells.at(name, cells.sigmas[0])[np.ix_(r, columns)] for r in rows]
+        if by == "score":
+            pair = [cells.at(name, cells.sigmas[0])[np.ix_(rows, of.columns)] for rows in of.rows]
             towards = [np.asarray(sign * scores) for scores in pair]
         else:
-            pair = towards = [equal.gain(name, sign, g, r, columns) for g, r in zip(groups, rows, strict=True)]
+            both = zip(of.groups, of.rows, strict=True)
+            pair = towards = [equal.gain(name, sign, group, rows, of.columns) for group, rows in both]
         if any(np.isnan(scores).any() for scores in pair):
             continue
         e = groups_interval(towards[0], towards[1])
         means = (float(pair[0].mean()), float(pair[1].mean()))
-        some.append(GroupContrast(of, model, layer, name, *groups, means, e.mean, e.low, e.high, e.df, e.p, None))
+        some.append(
+            GroupContrast(by, of.model, of.layer, name, *of.groups, means, e.mean, e.low, e.high, e.df, e.p, None)
+        )
     heads = [c for c in some if is_head(c.map) and c.p is not None]
     p_holm = dict(zip([c.map for c in heads], holm([c.p for c in heads if c.p is not None]), strict=True))
     return [replace(c, p_holm=p_holm.get(c.map)) for c in some]

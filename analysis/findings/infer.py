@@ -24,10 +24,10 @@ from beholder.analysis.findings.above_chance import Match, chance_tests, match_o
 from beholder.analysis.findings.bandwidth import estimate_sigmas
 from beholder.analysis.findings.choice import by_model, choice_of, means_on, name_head
 from beholder.analysis.findings.groups import compare_groups
-from beholder.analysis.findings.layer import in_depth, sound_reading, with_holm_over_head_effects, with_other_drift
+from beholder.analysis.findings.layer import in_depth, read_layer, with_holm_over_head_effects, with_other_drift
 from beholder.analysis.findings.models import MeanOfHeads, model_contrasts, wide, wide_gain
 from beholder.analysis.findings.object_lift import lifts
-from beholder.analysis.findings.readings import Inference, Sound
+from beholder.analysis.findings.readings import Findings, LayerReading
 from beholder.analysis.findings.replication import replicate
 from beholder.analysis.findings.score_arrays import at_fixed_sigma, half_of_viewers, over_sigma
 from beholder.analysis.findings.windows import read_windows
@@ -37,7 +37,7 @@ from beholder.analysis.statistics.crossed import LEVEL, Estimate, mean_interval
 from beholder.shared.errors import DataError, Remark
 
 
-def infer(results: Results, progress: Callable[[int, int], None] = lambda done, total: None) -> Inference:
+def infer(results: Results, progress: Callable[[int, int], None] = lambda done, total: None) -> Findings:
     """The sound reading, the replication and the lifts of every model and layer that was analysed.
 
     progress(steps done, of all). A layer's scores are read when its turn comes, and none stays but what is said of it.
@@ -45,7 +45,7 @@ def infer(results: Results, progress: Callable[[int, int], None] = lambda done, 
     """
     study, primary = results.study, results.study.alignment.primary
     layers = [(model, layer) for model in results.summary.models for layer in model.analysed_layers]
-    sound: list[Sound] = []
+    sound: list[LayerReading] = []
     matches: dict[tuple[str, int], Match] = {}
     means: dict[str, MeanOfHeads] = {}  # of each model's last layer, by the primary measure
     first_halves: dict[tuple[str, int], dict[str, float]] = {}  # the heads' scores where they are chosen on a half
@@ -66,7 +66,7 @@ def infer(results: Results, progress: Callable[[int, int], None] = lambda done, 
                 remarks.append(Remark(about, f"{measure} is undefined for every head"))
                 continue
             try:
-                reading, left_out = sound_reading(
+                reading, left_out = read_layer(
                     at, model.name, layer, measure, study.maps.sigma, study.maps.sigma_unit, primary=measure == primary
                 )
             except DataError as error:
@@ -121,7 +121,7 @@ def infer(results: Results, progress: Callable[[int, int], None] = lambda done, 
     readings_shown = [s for s in sound if s.primary and (s.model, s.layer) in shown]
     groups, remark = compare_groups(results, sorted(shown), primary)
     progress(2 * len(layers), 2 * len(layers))
-    return Inference(
+    return Findings(
         primary=primary,
         level=LEVEL,
         sound=tuple(sound),

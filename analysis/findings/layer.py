@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from beholder.analysis.alignment.measures import MEASURES, sign_of
-from beholder.analysis.findings.readings import MapReading, MixedReading, OnLogs, Reference, Sound
-from beholder.analysis.findings.score_arrays import Cells, Fixed, at_fixed_sigma
+from beholder.analysis.findings.readings import LayerReading, MapReading, MixedReading, OnLogs, Reference
+from beholder.analysis.findings.score_arrays import FixedSigma, ScoreArray, at_fixed_sigma
 from beholder.analysis.results.map_names import SAME_HALF, SAME_KIND, SHUFFLED, is_head
 from beholder.analysis.results.study_results import Results
 from beholder.analysis.results.tables import REFERENCES
@@ -43,21 +43,21 @@ SKEWED = ("kl",)  # measures that have a reading by their logarithms beside
 MOST_NAMED = 20  # participants or pictures in one remark
 
 
-def with_other_drift(results: Results, reading: Sound) -> tuple[Sound, ...]:
+def with_other_drift(results: Results, reading: LayerReading) -> tuple[LayerReading, ...]:
     """A sound reading once more, over the fixations with the other choice of the correction, if there are any."""
     found = at_fixed_sigma(results, reading.model, reading.layer, [reading.measure], moved=True)
     if not found:
         return ()
     try:
-        return (sound_reading(found[reading.measure], reading.model, reading.layer, reading.measure, reading.sigma,
+        return (read_layer(found[reading.measure], reading.model, reading.layer, reading.measure, reading.sigma,
                               reading.sigma_unit, primary=True)[0],)  # fmt: skip
     except DataError:
         return ()
 
 
-def sound_reading(
-    at: Fixed, model: str, layer: int, measure: str, sigma: float, unit: str, *, primary: bool
-) -> tuple[Sound, list[str]]:
+def read_layer(
+    at: FixedSigma, model: str, layer: int, measure: str, sigma: float, unit: str, *, primary: bool
+) -> tuple[LayerReading, list[str]]:
     """One measure at the sigma fixed beforehand, and what had to be left out of it, in words."""
     sign, cells = sign_of(measure), at.cells
     heads, every, chance = _heads_at(at, sigma)
@@ -109,7 +109,7 @@ def sound_reading(
     crossed = min(scores.shape) > 1  # heads, participants and pictures, two of each
     contrasts = pairwise(scores, heads, sign) if crossed else ()
     return (
-        Sound(
+        LayerReading(
             model=model,
             layer=layer,
             measure=measure,
@@ -162,7 +162,7 @@ def _on_logs(scores: FloatArray, heads: list[str]) -> OnLogs | None:
 
 
 def _beside(
-    at: Fixed, name: str, value: FloatArray, kept: tuple[NDArray[np.intp], ...], sigma: float, measure: str
+    at: FixedSigma, name: str, value: FloatArray, kept: tuple[NDArray[np.intp], ...], sigma: float, measure: str
 ) -> dict[str, Any]:
     """What stands beside a map's score: other pictures of its kind, within the object, everybody's map."""
     found: dict[str, Any] = {"inside": _inside(at, name, sigma)}
@@ -177,14 +177,14 @@ def _beside(
     return found
 
 
-def _other_viewers(cells: Cells, sigma: float) -> tuple[int, int] | None:
+def _other_viewers(cells: ScoreArray, sigma: float) -> tuple[int, int] | None:
     """How many others predict each viewer, on the picture with the fewest and on that with the most."""
     viewers = np.isfinite(cells.at(OTHERS, sigma)).sum(axis=0)
     seen = viewers[viewers > 0]
     return (int(seen.min()) - 1, int(seen.max()) - 1) if len(seen) else None
 
 
-def _inside(at: Fixed, name: str, sigma: float) -> Estimate | None:
+def _inside(at: FixedSigma, name: str, sigma: float) -> Estimate | None:
     """A map's score within the object, over the participants and pictures that have one for every map."""
     if at.inside is None or name not in at.inside.maps:
         return None
@@ -193,15 +193,15 @@ def _inside(at: Fixed, name: str, sigma: float) -> Estimate | None:
     return crossed_interval(scores) if scores.size else None
 
 
-def _heads_at(at: Fixed, sigma: float) -> tuple[list[str], FloatArray, FloatArray | None]:
+def _heads_at(at: FixedSigma, sigma: float) -> tuple[list[str], FloatArray, FloatArray | None]:
     """The heads, their scores (participants, pictures, heads), and those on other pictures if any were shuffled."""
     heads = [m for m in at.cells.maps if is_head(m)]
     scores, chance = (np.stack([at.cells.at(of + h, sigma) for h in heads], axis=2) for of in ("", SHUFFLED))
     return heads, scores, None if np.isnan(chance).all() else chance
 
 
-def _chance_of(at: Fixed, heads: Sequence[str], sigma: float, kept: tuple[NDArray[np.intp], ...]) -> FloatArray:
-    """The pseudo-values of the heads' scores by chance (`Fixed.chance`), of those kept; the shape of the scores."""
+def _chance_of(at: FixedSigma, heads: Sequence[str], sigma: float, kept: tuple[NDArray[np.intp], ...]) -> FloatArray:
+    """The pseudo-values of the heads' scores by chance (`FixedSigma.chance`), of those kept; shaped as the scores."""
     return np.stack([at.chance(SHUFFLED + h, sigma, kept) for h in heads], axis=2)
 
 
@@ -209,7 +209,7 @@ def _complete_heads(scores: FloatArray, chance: FloatArray | None) -> tuple[NDAr
     return complete(scores if chance is None else np.concatenate([scores, chance], axis=2))
 
 
-def with_holm_over_head_effects(readings: Sequence[Sound]) -> list[Sound]:
+def with_holm_over_head_effects(readings: Sequence[LayerReading]) -> list[LayerReading]:
     """The head effects of a model, corrected by Holm: of the primary measure over its layers, of the others over layers
     and measures together. The primary measure of a single layer is one test, and is not corrected.
     """
@@ -227,7 +227,7 @@ def with_holm_over_head_effects(readings: Sequence[Sound]) -> list[Sound]:
     return corrected
 
 
-def in_depth(at: Fixed, reading: Sound, seed: int) -> tuple[Sound, str]:
+def in_depth(at: FixedSigma, reading: LayerReading, seed: int) -> tuple[LayerReading, str]:
     """A reading with its bootstrap and, where cells are missing, the mixed model; and in words why there is none."""
     heads, scores, chance = _heads_at(at, reading.sigma)
     kept = np.ix_(*_complete_heads(scores, chance))
@@ -311,7 +311,7 @@ def mixed_reading(scores: FloatArray, gain: FloatArray | None, heads: Sequence[s
     )
 
 
-def _left_out(cells: Cells, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> list[str]:
+def _left_out(cells: ScoreArray, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> list[str]:
     """In words, which participants and pictures a complete table had to leave out."""
     texts = []
     for kind, names, kept in (

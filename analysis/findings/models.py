@@ -11,7 +11,7 @@ import pandas as pd
 
 from beholder.analysis.alignment.measures import sign_of
 from beholder.analysis.findings.readings import ModelContrast
-from beholder.analysis.findings.score_arrays import Cells, Fixed
+from beholder.analysis.findings.score_arrays import FixedSigma, ScoreArray
 from beholder.analysis.results.map_names import SHUFFLED
 from beholder.analysis.statistics.crossed import LEVEL, complete, crossed_interval
 from beholder.analysis.statistics.multiplicity import simultaneous
@@ -48,7 +48,7 @@ def model_contrasts(means: dict[str, MeanOfHeads], primary: str) -> tuple[ModelC
     return tuple(found)
 
 
-def wide_gain(at: Fixed, primary: str) -> pd.DataFrame | None:
+def wide_gain(at: FixedSigma, primary: str) -> pd.DataFrame | None:
     """The gain of the mean of the heads, participants x pictures, positive towards people; None without chance."""
     sigma, everything = at.cells.sigmas[0], np.ix_(*map(np.arange, at.cells.scores.shape[:2]))
     chance = at.chance(f"{SHUFFLED}mean", sigma, everything)
@@ -58,6 +58,6 @@ def wide_gain(at: Fixed, primary: str) -> pd.DataFrame | None:
     return pd.DataFrame(gain, index=at.cells.participants, columns=at.cells.pictures)
 
 
-def wide(cells: Cells, name: str) -> pd.DataFrame:
+def wide(cells: ScoreArray, name: str) -> pd.DataFrame:
     """The scores of one map, participants x pictures."""
     return pd.DataFrame(cells.at(name, cells.sigmas[0]), index=cells.participants, columns=cells.pictures)

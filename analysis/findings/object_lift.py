@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from beholder.analysis.findings.readings import Lift
+from beholder.analysis.findings.readings import ObjectLift
 from beholder.analysis.results.map_names import is_head
 from beholder.analysis.statistics.crossed import mean_interval
 from beholder.analysis.statistics.multiplicity import holm
 
 
-def lifts(table: pd.DataFrame) -> tuple[Lift, ...]:
+def lifts(table: pd.DataFrame) -> tuple[ObjectLift, ...]:
     """Attention on the object by map; pictures without a mask have no part."""
     masked = table.dropna(subset=["lift_pp"])
     found = []
@@ -25,11 +25,11 @@ def lifts(table: pd.DataFrame) -> tuple[Lift, ...]:
         inside, outside, area, lift = (
             mean_interval(part[c].to_numpy(dtype=np.float64)) for c in ("inside", "outside", "area", "lift_pp")
         )
-        found.append(Lift(model, layer, name, inside, outside, area, lift))
+        found.append(ObjectLift(model, layer, name, inside, outside, area, lift))
     return tuple(_with_holm_of_lifts(found))
 
 
-def _with_holm_of_lifts(found: Sequence[Lift]) -> list[Lift]:
+def _with_holm_of_lifts(found: Sequence[ObjectLift]) -> list[ObjectLift]:
     corrected = list(found)
     for layer in dict.fromkeys((x.model, x.layer) for x in found):
         heads = [i for i, x in enumerate(found) if (x.model, x.layer) == layer and is_head(x.map)]

@@ -68,7 +68,7 @@ class MixedReading:
     `rows` are its scores, `cells` x heads; `cells_missing` is how many more cells the participants and pictures that it
     has would make. `head_effect` is Wald's F, both degrees of freedom multiplied by epsilon. `heads` stand in the order
     of their numbers and have no `shuffled`; `contrasts` are those with the closest head, corrected for all pairs, since
-    the scores chose the closest; `ranked` and `ties` as in `Sound`. `trouble` says in words which fits did not
+    the scores chose the closest; `ranked` and `ties` as in `LayerReading`. `trouble` says in words which fits did not
     converge; empty where all did.
     """
 
@@ -100,7 +100,7 @@ class OnLogs:
 
 
 @dataclass(frozen=True)
-class Sound:
+class LayerReading:
     """One model, layer and measure at the fixed sigma, participants and pictures both random.
 
     `heads` stand in the order of their numbers, `ranked` from the closest to people to the farthest. `ties` are the
@@ -219,7 +219,7 @@ class Replication:
 
 
 @dataclass(frozen=True)
-class Lift:
+class ObjectLift:
     """Attention on the object, of one map of one layer: shares of attention and of area, and the lift in pp.
 
     `lift_p_holm` is the p of `lift_pp` against 0, corrected by Holm over the heads of the layer; None for other maps
@@ -382,7 +382,7 @@ class SigmaReading:
 
 
 @dataclass(frozen=True)
-class Inference:
+class Findings:
     """All that is said of a study; `primary` is the measure set beforehand, `remarks` what had to be left out.
 
     `other_drift`: the layers shown, by the primary measure, with the correction of drift that the study did not choose;
@@ -392,10 +392,10 @@ class Inference:
 
     primary: str
     level: float
-    sound: tuple[Sound, ...]
+    sound: tuple[LayerReading, ...]
     replication: tuple[Replication, ...]
-    lifts: tuple[Lift, ...]
-    other_drift: tuple[Sound, ...]
+    lifts: tuple[ObjectLift, ...]
+    other_drift: tuple[LayerReading, ...]
     remarks: tuple[Remark, ...]
     above_chance: tuple[ChanceTest, ...] = ()
     model_contrasts: tuple[ModelContrast, ...] = ()
@@ -413,40 +413,40 @@ class Inference:
         known = [r.measure for r in self.replication]
         return next((m for m in (self.primary, "kl", *known) if m in known), "")
 
-    def primary_of(self, model: str, layer: int) -> Sound:
+    def primary_of(self, model: str, layer: int) -> LayerReading:
         """The sound reading of one layer by the primary measure."""
         return next(s for s in self.sound if s.primary and (s.model, s.layer) == (model, layer))
 
-    def shown(self) -> tuple[Sound, ...]:
+    def shown(self) -> tuple[LayerReading, ...]:
         """By the primary measure, of each model the layer of the head that is named."""
         return tuple(self.primary_of(c.model, c.layer) for c in self.choices)
 
-    def main(self) -> Sound:
+    def main(self) -> LayerReading:
         """What the first sentence speaks of: the layer shown of the first model."""
         return self.shown()[0]
 
-    def measures_of(self, reading: Sound) -> tuple[Sound, ...]:
+    def measures_of(self, reading: LayerReading) -> tuple[LayerReading, ...]:
         """Every measure of the layer that `reading` is of."""
         return tuple(s for s in self.sound if (s.model, s.layer) == (reading.model, reading.layer))
 
-    def replications_of(self, reading: Sound) -> tuple[Replication, ...]:
+    def replications_of(self, reading: LayerReading) -> tuple[Replication, ...]:
         """The published analysis of the layer that `reading` is of, by measure."""
         return tuple(r for r in self.replication if (r.model, r.layer) == (reading.model, reading.layer))
 
-    def other_drift_of(self, reading: Sound) -> Sound | None:
+    def other_drift_of(self, reading: LayerReading) -> LayerReading | None:
         """The layer that `reading` is of, with the other choice of the correction of drift."""
         return next((s for s in self.other_drift if (s.model, s.layer) == (reading.model, reading.layer)), None)
 
-    def lifts_of(self, reading: Sound) -> tuple[Lift, ...]:
+    def lifts_of(self, reading: LayerReading) -> tuple[ObjectLift, ...]:
         """Attention on the object in the layer that `reading` is of."""
         return tuple(x for x in self.lifts if (x.model, x.layer) == (reading.model, reading.layer))
 
 
-def read_inference(results_folder: Path) -> Inference:
+def read_findings(results_folder: Path) -> Findings:
     """What `infer` found, as written to inference.json. Raises DataError where it is absent or of another version."""
     path = results_folder / "inference.json"
     try:
-        return TypeAdapter(Inference).validate_json(path.read_bytes())
+        return TypeAdapter(Findings).validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f'{path} cannot be used ({reason}): run "beholder analyze" on the study again.') from None

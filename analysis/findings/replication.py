@@ -6,12 +6,12 @@ import numpy as np
 
 from beholder.analysis.alignment.measures import sign_of
 from beholder.analysis.findings.readings import BestSigma, Curve, Replication
-from beholder.analysis.findings.score_arrays import Cells
+from beholder.analysis.findings.score_arrays import ScoreArray
 from beholder.analysis.results.map_names import SHUFFLED, is_head
 from beholder.analysis.statistics.oneway import anova, tukey
 
 
-def replicate(cells: Cells, model: str, layer: int, measure: str, unit: str, *, pairs: bool) -> Replication:
+def replicate(cells: ScoreArray, model: str, layer: int, measure: str, unit: str, *, pairs: bool) -> Replication:
     """The published analysis: best sigma by head, one-way ANOVA over heads at their mean best sigma, Tukey's HSD.
 
     `pairs`: whether Tukey's HSD is wanted; with many layers it takes longer than all else together.
@@ -47,7 +47,7 @@ def replicate(cells: Cells, model: str, layer: int, measure: str, unit: str, *, 
     )
 
 
-def best_sigma_over_cells(cells: Cells, heads: tuple[str, ...], sign: int) -> BestSigma | None:
+def best_sigma_over_cells(cells: ScoreArray, heads: tuple[str, ...], sign: int) -> BestSigma | None:
     """Where each participant and picture's mean over `heads` is best, summarised; None as in `Replication`.
 
     A participant and picture counts at the sigmas at which every head has a score; of equal scores the smallest sigma
@@ -64,7 +64,7 @@ def best_sigma_over_cells(cells: Cells, heads: tuple[str, ...], sign: int) -> Be
     return BestSigma(float(best.mean()), sd, None if sd is None else sd / float(np.sqrt(n)), n, edges)
 
 
-def curve(cells: Cells, maps: tuple[str, ...], label: str, sign: int) -> Curve:
+def curve(cells: ScoreArray, maps: tuple[str, ...], label: str, sign: int) -> Curve:
     """The mean score of some maps over sigma, each participant x picture averaged over those maps first."""
     scores = cells.scores[:, :, [cells.maps.index(m) for m in maps], :].mean(axis=2)
     flat = scores.reshape(-1, len(cells.sigmas))

@@ -39,7 +39,7 @@ from beholder.analysis.findings.claims import (
     Sweep,
     heads_of,
 )
-from beholder.analysis.findings.readings import Inference, Lift, Replication, Sound
+from beholder.analysis.findings.readings import Findings, LayerReading, ObjectLift, Replication
 from beholder.analysis.results.map_names import head_name, is_head
 from beholder.analysis.results.study_results import ModelSummary, Results
 from beholder.analysis.statistics.crossed import LEVEL
@@ -83,8 +83,8 @@ class Here:
 
     value: Any = None
     replication: Replication | None = None
-    sound: Sound | None = None
-    lifts: tuple[Lift, ...] = ()
+    sound: LayerReading | None = None
+    lifts: tuple[ObjectLift, ...] = ()
     inside: tuple[tuple[float | None, float | None], ...] = ()
     w: tuple[float | None, float | None] = (None, None)
 
@@ -118,12 +118,12 @@ class _Layer:
     results: Results
     model: ModelSummary
     layer: int
-    sound: dict[str, Sound]
+    sound: dict[str, LayerReading]
     replication: dict[str, Replication]
-    lifts: tuple[Lift, ...]
+    lifts: tuple[ObjectLift, ...]
 
 
-def reproduce(claims: Claims, results: Results, inference: Inference) -> tuple[Row, ...]:
+def reproduce(claims: Claims, results: Results, inference: Findings) -> tuple[Row, ...]:
     """Every claim in every layer shown: a row a claim, and a measure or head where a claim has several."""
     rows: list[Row] = []
     for reading in inference.shown():
@@ -144,7 +144,7 @@ def reproduce(claims: Claims, results: Results, inference: Inference) -> tuple[R
     return tuple(rows)
 
 
-def main_layer(claims: Claims, inference: Inference) -> Sound:
+def main_layer(claims: Claims, inference: Findings) -> LayerReading:
     """The layer that a page shows the claims of: that of the paper's own model where it was analysed."""
     own = [s for s in inference.shown() if s.model in claims.paper.models]
     return own[0] if own else inference.main()
@@ -225,7 +225,7 @@ def _published(claim: BestSigma | HeadsDiffer | Extreme | HeadMean, r: Replicati
             return _mean_over_sigma(claim, r)
 
 
-def _sound(claim: BestSigma | HeadsDiffer | Extreme | HeadMean, s: Sound) -> Judgement:
+def _sound(claim: BestSigma | HeadsDiffer | Extreme | HeadMean, s: LayerReading) -> Judgement:
     match claim:
         case BestSigma():
             return _untestable("sigma moves the target")
@@ -335,7 +335,7 @@ def extreme(
 # Attention on the object.
 
 
-def _lifted(claim: LiftRange, lift: Lift | None, of: _Layer) -> tuple[Judgement, Judgement]:
+def _lifted(claim: LiftRange, lift: ObjectLift | None, of: _Layer) -> tuple[Judgement, Judgement]:
     if not of.lifts:
         return (_untestable("no masks"),) * 2
     other = _other_heads(claim, of)
@@ -344,7 +344,7 @@ def _lifted(claim: LiftRange, lift: Lift | None, of: _Layer) -> tuple[Judgement,
     return lift_published(claim, lift), lift_sound(claim, lift)
 
 
-def lift_published(claim: LiftRange, lift: Lift) -> Judgement:
+def lift_published(claim: LiftRange, lift: ObjectLift) -> Judgement:
     """It holds where the mean lift lies in the range and its p is at most the paper's."""
     mean, p = lift.lift_pp.mean, lift.lift_pp.p
     if not claim.low_pp <= mean <= claim.high_pp:
@@ -356,7 +356,7 @@ def lift_published(claim: LiftRange, lift: Lift) -> Judgement:
     return Judgement("holds", "in range", p=p) if p <= claim.p else Judgement("cannot be told", "not shown", p=p)
 
 
-def lift_sound(claim: LiftRange, lift: Lift) -> Judgement:
+def lift_sound(claim: LiftRange, lift: ObjectLift) -> Judgement:
     """It holds where the whole interval over pictures lies in the range, and not where it lies beyond.
 
     Where the paper has a p, Holm's over the heads must be below .05 as well.
@@ -373,7 +373,7 @@ def lift_sound(claim: LiftRange, lift: Lift) -> Judgement:
     return Judgement("holds", "in range", p=p)
 
 
-def inside_over_outside(lifts: Sequence[Lift]) -> tuple[tuple[float | None, float | None], ...]:
+def inside_over_outside(lifts: Sequence[ObjectLift]) -> tuple[tuple[float | None, float | None], ...]:
     """By head the p of as much attention inside the object as outside, and Holm's over the heads; None unknown.
 
     The two shares sum to one, so that their difference is twice the share inside less one: the t over pictures is that
@@ -400,7 +400,7 @@ def _inside(claim: Inside, here: Here) -> tuple[Judgement, Judgement]:
     return _every_inside(here.lifts, plain, claim.p), _every_inside(here.lifts, corrected, ALPHA)
 
 
-def _every_inside(lifts: Sequence[Lift], p_values: Sequence[float | None], most: float) -> Judgement:
+def _every_inside(lifts: Sequence[ObjectLift], p_values: Sequence[float | None], most: float) -> Judgement:
     """Whether each head has more attention inside than outside; not where one is shown to have less."""
     known = [p for p in p_values if p is not None]
     if len(known) < len(p_values):
@@ -418,10 +418,10 @@ def _every_inside(lifts: Sequence[Lift], p_values: Sequence[float | None], most:
 # How far measures agree.
 
 
-def closeness(of: Replication | Sound) -> list[float]:
+def closeness(of: Replication | LayerReading) -> list[float]:
     """How close each head is to people, in the order of their numbers; higher is closer, NaN is not known."""
     sign = sign_of(of.measure)
-    if isinstance(of, Sound):
+    if isinstance(of, LayerReading):
         return [sign * h.value.mean for h in of.heads]
     at = of.sigmas.index(of.sigma)
     return [np.nan if (mean := c.mean[at]) is None else sign * mean for c in of.curves]
@@ -447,7 +447,7 @@ def concordance(orders: Sequence[Sequence[float]]) -> float | None:
 
 
 def _agreement(
-    claim: Concordance, w: float | None, measured: Mapping[str, Replication] | Mapping[str, Sound]
+    claim: Concordance, w: float | None, measured: Mapping[str, Replication] | Mapping[str, LayerReading]
 ) -> Judgement:
     if sum(m in measured for m in claim.measures) < 2:
         return _untestable("not measured")

@@ -27,7 +27,7 @@ _AMONG = {"others": None, "same kind": "same_kind", "same half": "same_half"}
 
 
 @dataclass(frozen=True)
-class Cells:
+class ScoreArray:
     """The scores of one model, layer and measure: scores (participants, pictures, maps, sigmas), NaN where missing."""
 
     scores: FloatArray
@@ -65,15 +65,15 @@ class AttentionEffect:
 
 
 @dataclass(frozen=True)
-class Fixed:
+class FixedSigma:
     """One model, layer and measure at the fixed sigma: the participants' scores, those within the object, and by
     picture those of everybody's map together, {map: (pictures,)}; cells have one sigma.
 
     `attention`: of each map of chance, what the attention on each of the cells' pictures does to it.
     """
 
-    cells: Cells
-    inside: Cells | None = None
+    cells: ScoreArray
+    inside: ScoreArray | None = None
     pooled: dict[str, FloatArray] = field(default_factory=dict)
     attention: dict[str, AttentionEffect] = field(default_factory=dict)
 
@@ -89,24 +89,24 @@ class Fixed:
 
 
 @dataclass(frozen=True)
-class Window:
+class TimeWindow:
     """The primary measure in one window of viewing time; `fixations` in it, a mean over participants and pictures."""
 
     start_s: float
     end_s: float
-    cells: Cells
+    cells: ScoreArray
     fixations: float
 
 
 @dataclass(frozen=True)
-class Equal:
+class EqualCounts:
     """The primary measure where everybody has as many fixations on a picture, `fixations` (a mean over pictures).
 
-    viewed: how many pairs of participant and picture there are, with fewer fixations too. `attention` as in `Fixed`, by
-    the group whose gaze it is a mean over.
+    viewed: how many pairs of participant and picture there are, with fewer fixations too. `attention` as in
+    `FixedSigma`, by the group whose gaze it is a mean over.
     """
 
-    cells: Cells
+    cells: ScoreArray
     fixations: float
     viewed: int
     attention: dict[str, dict[str, AttentionEffect]] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class Equal:
         where chance is not known.
         """
         kept, sigma = np.ix_(rows, columns), self.cells.sigmas[0]
-        of_group = Fixed(self.cells, attention=self.attention.get(group, {}))
+        of_group = FixedSigma(self.cells, attention=self.attention.get(group, {}))
         return sign * (self.cells.at(name, sigma)[kept] - of_group.chance(SHUFFLED + name, sigma, kept))
 
 
@@ -163,7 +163,7 @@ def attention_effect(scores: FloatArray) -> AttentionEffect:
     return AttentionEffect(mean, known.sum(axis=0))
 
 
-def to_cells(table: pd.DataFrame, measures: Sequence[str]) -> dict[str, Cells]:
+def to_cells(table: pd.DataFrame, measures: Sequence[str]) -> dict[str, ScoreArray]:
     """Rows of one layer as arrays, by measure; what a participant saw in several runs is averaged.
 
     table: participant, stimulus, map, sigma and the measures.
@@ -184,11 +184,11 @@ def to_cells(table: pd.DataFrame, measures: Sequence[str]) -> dict[str, Cells]:
         counts = np.bincount(flat[known], minlength=size)
         sums = np.bincount(flat[known], weights=scores[known], minlength=size)
         values = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan).reshape(shape)
-        cells[measure] = Cells(values, participants, pictures, maps, tuple(float(s) for s in names[3]))
+        cells[measure] = ScoreArray(values, participants, pictures, maps, tuple(float(s) for s in names[3]))
     return cells
 
 
-def joined(parts: Sequence[Cells]) -> Cells:
+def joined(parts: Sequence[ScoreArray]) -> ScoreArray:
     """The same measure on several pictures as one array; who or what a part lacks is missing there.
 
     Raises ValueError where there is no part, or two are of the same picture.
@@ -209,7 +209,7 @@ def joined(parts: Sequence[Cells]) -> Cells:
             _places(some, every) for some, every in zip(of_part, (participants, pictures, maps, sigmas), strict=True)
         ]
         scores[np.ix_(*places)] = part.scores
-    return Cells(scores, participants, pictures, maps, sigmas)
+    return ScoreArray(scores, participants, pictures, maps, sigmas)
 
 
 def _places(some: Sequence[Any], every: Sequence[Any]) -> NDArray[np.intp]:
@@ -217,13 +217,13 @@ def _places(some: Sequence[Any], every: Sequence[Any]) -> NDArray[np.intp]:
     return np.array([number[name] for name in some], dtype=np.intp)
 
 
-def over_sigma(results: Results, model: str, layer: int, measures: Sequence[str]) -> dict[str, Cells]:
+def over_sigma(results: Results, model: str, layer: int, measures: Sequence[str]) -> dict[str, ScoreArray]:
     """The participants' scores at every sigma, by measure; empty where nothing was compared, and of a measure that was
     not swept there are none.
     """
     columns = ["participant", "stimulus", "map", "sigma", *measures]
     where = [("participant", "!=", POOLED), ("smooth", "==", results.study.maps.smooth)]
-    parts: dict[str, list[Cells]] = {}
+    parts: dict[str, list[ScoreArray]] = {}
     for picture in results.compared(model, layer):
         rows = results.rows("alignment", model, layer, picture, columns, where)
         if len(rows):
@@ -233,7 +233,7 @@ def over_sigma(results: Results, model: str, layer: int, measures: Sequence[str]
 
 def at_fixed_sigma(
     results: Results, model: str, layer: int, measures: Sequence[str], *, moved: bool = False
-) -> dict[str, Fixed]:
+) -> dict[str, FixedSigma]:
     """By measure what was compared at the fixed sigma over all viewing time, with chance; empty where nothing was.
 
     Chance stands among the maps, by SHUFFLED, SAME_KIND and SAME_HALF. moved: with the correction of drift that the
@@ -241,8 +241,8 @@ def at_fixed_sigma(
     """
     keys, at = ["participant", "stimulus", "map"], {"sigma": results.study.maps.sigma}
     drift = ("drift_corrected", "==", results.study.fixations.correct_drift != moved)
-    cells: dict[str, list[Cells]] = {}
-    inside: dict[str, list[Cells]] = {}
+    cells: dict[str, list[ScoreArray]] = {}
+    inside: dict[str, list[ScoreArray]] = {}
     pooled: list[pd.DataFrame] = []
     by_picture: list[pd.DataFrame] = []
     for picture in results.compared(model, layer):
@@ -271,7 +271,7 @@ def at_fixed_sigma(
     by_map = pd.concat(pooled).sort_index()
     found = {measure: joined(some) for measure, some in cells.items()}
     return {
-        measure: Fixed(
+        measure: FixedSigma(
             of_people,
             # Neighbours are lost within the object: some measures have no score there.
             known if measure in inside and not (known := joined(inside[measure])).without_scores() else None,
@@ -286,7 +286,7 @@ def at_fixed_sigma(
 
 
 def _attention(by_picture: Sequence[pd.DataFrame], measure: str, pictures: Sequence[str]) -> dict[str, AttentionEffect]:
-    """`Fixed.attention` from the rows of chance by picture, those of each gaze's picture in a table."""
+    """`FixedSigma.attention` from the rows of chance by picture, those of each gaze's picture in a table."""
     if not by_picture:
         return {}
     rows = pd.concat(by_picture)
@@ -304,7 +304,7 @@ def _attention(by_picture: Sequence[pd.DataFrame], measure: str, pictures: Seque
     return found
 
 
-def head_scores(results: Results, model: str, layer: int, measure: str) -> Cells | None:
+def head_scores(results: Results, model: str, layer: int, measure: str) -> ScoreArray | None:
     """The participants' scores at the fixed sigma, over all viewing time and without chance; None where there are none.
 
     For where one measure is asked of many layers: `at_fixed_sigma` reads every measure and all of chance.
@@ -323,14 +323,14 @@ def head_scores(results: Results, model: str, layer: int, measure: str) -> Cells
     return joined(parts) if parts else None
 
 
-def in_windows(results: Results, model: str, layer: int, measure: str) -> tuple[Window, ...]:
+def in_windows(results: Results, model: str, layer: int, measure: str) -> tuple[TimeWindow, ...]:
     """A measure in each window of viewing time that at least half of the pictures have, the whole left out."""
     columns = ["participant", "run", "stimulus", "map", "window_start_s", "window_end_s", "n_fixations", measure]
     where: list[Condition] = [
         ("drift_corrected", "==", results.study.fixations.correct_drift), ("counted", "==", "all"),
         ("within", "==", "picture"), ("participant", "!=", POOLED),
     ]  # fmt: skip
-    parts: dict[tuple[float, float], list[Cells]] = {}
+    parts: dict[tuple[float, float], list[ScoreArray]] = {}
     counts: dict[tuple[float, float], list[NDArray[np.int64]]] = {}
     pictures = results.compared(model, layer)
     for picture in pictures:
@@ -341,14 +341,14 @@ def in_windows(results: Results, model: str, layer: int, measure: str) -> tuple[
             seen = own.drop_duplicates(["participant", "run"])["n_fixations"].to_numpy()
             counts.setdefault(window, []).append(seen)
     return tuple(
-        Window(*window, joined(parts[window]), float(np.concatenate(counts[window]).mean()))
+        TimeWindow(*window, joined(parts[window]), float(np.concatenate(counts[window]).mean()))
         for window in sorted(parts) if len(parts[window]) * 2 >= len(pictures)
     )  # fmt: skip
 
 
 def with_equal_counts(
     results: Results, model: str, layer: int, measure: str, participants: Iterable[str]
-) -> Equal | None:
+) -> EqualCounts | None:
     """A measure where everybody has as many fixations on a picture, of these participants; None where there is none.
 
     Chance stands among the maps, by SHUFFLED, where it is known.
@@ -380,7 +380,7 @@ def with_equal_counts(
         group: _attention([rows[rows["group"] == group] for rows in by_picture], measure, cells.pictures)
         for group in groups
     }
-    return Equal(cells, float(np.mean(counts)), viewed, effects)
+    return EqualCounts(cells, float(np.mean(counts)), viewed, effects)
 
 
 def against_other_pictures(results: Results, model: str, layer: int, measure: str) -> pd.DataFrame:
@@ -436,6 +436,6 @@ def _over_all_time(rows: pd.DataFrame) -> pd.Series[bool]:
     return whole
 
 
-def _add(parts: dict[Name, list[Cells]], found: Mapping[Name, Cells]) -> None:
+def _add(parts: dict[Name, list[ScoreArray]], found: Mapping[Name, ScoreArray]) -> None:
     for name, cells in found.items():
         parts.setdefault(name, []).append(cells)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from beholder.analysis.findings.readings import MapReading, Sound, WindowReading
+from beholder.analysis.findings.readings import LayerReading, MapReading, WindowReading
 from beholder.analysis.findings.score_arrays import in_windows
 from beholder.analysis.results.map_names import is_head
 from beholder.analysis.results.study_results import Results
@@ -14,7 +14,7 @@ from beholder.analysis.results.tables import REFERENCES
 from beholder.analysis.statistics.crossed import complete, crossed_interval
 
 
-def read_windows(results: Results, reading: Sound) -> tuple[WindowReading, ...]:
+def read_windows(results: Results, reading: LayerReading) -> tuple[WindowReading, ...]:
     """The primary measure in each window of time that at least half of the pictures have, the whole left out."""
     found = []
     for window in in_windows(results, reading.model, reading.layer, reading.measure):

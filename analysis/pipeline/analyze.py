@@ -18,7 +18,7 @@ from beholder.analysis.findings.claims import ClaimsFile, claims_files
 from beholder.analysis.pipeline.alignment_stage import alignment_stage
 from beholder.analysis.pipeline.area_stage import area_stage
 from beholder.analysis.pipeline.attention_stage import attention_stage
-from beholder.analysis.pipeline.find import Found, find
+from beholder.analysis.pipeline.find import Inputs, find
 from beholder.analysis.pipeline.fixation_stage import fixation_stage
 from beholder.analysis.pipeline.summary import provenance_of, summarise, written_key
 from beholder.analysis.pipeline.versions import PACKAGES, VERSION
@@ -62,7 +62,7 @@ def analyze(
     workers: int | None = None,
     cluster: str | None = None,
     device: str = "cpu",
-    found: Found | None = None,
+    found: Inputs | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> Analysis:
     """Bring `derivatives/beholder` up to date, report included; computes only what is not.
@@ -99,7 +99,7 @@ def analyze(
 
 
 def _analyze(
-    study_folder: Path, study: Study, claims: Sequence[ClaimsFile], found: Found, weights: Path | None, device: str,
+    study_folder: Path, study: Study, claims: Sequence[ClaimsFile], found: Inputs, weights: Path | None, device: str,
     run: Runner, progress: Progress,
 ) -> Analysis:  # fmt: skip
     """One round of `analyze`; raises DamagedError where a file that it kept cannot be read."""

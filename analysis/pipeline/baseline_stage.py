@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from beholder.analysis.alignment.baselines import FEWEST_FIXATIONS, Centre, Others, fit_centre, fit_others
+from beholder.analysis.alignment.baselines import FEWEST_FIXATIONS, CentreBias, InterObserver, fit_centre, fit_others
 from beholder.analysis.gaze.picture_gaze import PictureGaze
 from beholder.analysis.pipeline.fixation_stage import begin_writing
 from beholder.analysis.pipeline.versions import VERSION
@@ -38,8 +38,8 @@ class Baselines:
     of their width and height); of all, how the other viewers become a density.
     """
 
-    centres: dict[str, Centre]
-    others: Others | None
+    centres: dict[str, CentreBias]
+    others: InterObserver | None
     places: dict[str, FloatArray]
 
 
@@ -67,8 +67,8 @@ def fit_baselines(
         begin_writing(results_folder(study_folder))
         write_json(kept, file)
     with reading(file):
-        centres = {name: Centre(**values) for name, values in kept["centres"].items()}
-        others = Others(**kept["others"]) if kept["others"] else None
+        centres = {name: CentreBias(**values) for name, values in kept["centres"].items()}
+        others = InterObserver(**kept["others"]) if kept["others"] else None
     return Baselines(
         centres,
         others,
@@ -86,7 +86,7 @@ def _others_places(own: Mapping[str, FloatArray], name: str, seed: int) -> Float
 
 
 def _ceiling_sample(
-    views: Sequence[PictureViews], centres: Mapping[str, Centre], seed: int
+    views: Sequence[PictureViews], centres: Mapping[str, CentreBias], seed: int
 ) -> tuple[list[PictureGaze], list[FloatArray] | None]:
     """The gaze that the ceiling is fitted to, and the centre bias on its pictures where all of these have one."""
     rng = np.random.default_rng([seed, zlib.crc32(b"other viewers")])
@@ -104,7 +104,7 @@ def _ceiling_sample(
     return pictures, biases if len(biases) == len(pictures) else None
 
 
-def _fit_ceiling(sample: tuple[list[PictureGaze], list[FloatArray] | None]) -> Others | None:
+def _fit_ceiling(sample: tuple[list[PictureGaze], list[FloatArray] | None]) -> InterObserver | None:
     """How the other viewers' fixations become a density; None where nobody has others."""
     pictures, biases = sample
     return fit_others(pictures, WIDTHS, biases) if pictures else None

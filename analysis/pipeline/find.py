@@ -18,7 +18,7 @@ from beholder.shared.study import read_study
 
 
 @dataclass(frozen=True)
-class Found:
+class Inputs:
     """What there is to analyse, before anything is computed."""
 
     recordings: tuple[Run, ...]
@@ -27,7 +27,7 @@ class Found:
     remarks: tuple[Remark, ...]
 
 
-def find(study_folder: Path) -> Found:
+def find(study_folder: Path) -> Inputs:
     """The recordings and pictures of a study. Raises DataError where there is nothing to analyse."""
     study = read_study(study_folder)
     finish_changes(study_folder)
@@ -63,7 +63,7 @@ def find(study_folder: Path) -> Found:
             f'{study_folder} has no recordings: simulate some ("beholder simulate {study_folder} --participants 30"), '
             'import fixations ("beholder import fixations"), or record.'
         )
-    return Found(recordings, imports, stimuli, remarks)
+    return Inputs(recordings, imports, stimuli, remarks)
 
 
 def _refuse_ambiguous(found: Sequence[Run]) -> None:

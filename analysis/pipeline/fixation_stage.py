@@ -16,12 +16,12 @@ from beholder.analysis.gaze.exclusion import LIMITS, counted, exclude
 from beholder.analysis.gaze.exclusion import remarks as exclusion_remarks
 from beholder.analysis.gaze.session_records import Settings, session_remarks, settings_remarks
 from beholder.analysis.gaze.trials import RunFixations, fixations_of_import, fixations_of_run
-from beholder.analysis.pipeline.find import Found
+from beholder.analysis.pipeline.find import Inputs
 from beholder.analysis.pipeline.versions import VERSION
 from beholder.analysis.pipeline.workers import Progress, Runner
 from beholder.analysis.results.files import key_of, read_table, remarks_of, write_json, write_table
 from beholder.analysis.results.paths import results_folder
-from beholder.analysis.results.study_results import Setup
+from beholder.analysis.results.study_results import Apparatus
 from beholder.analysis.results.sums import reading
 from beholder.analysis.results.tables import FIXATION_COLUMNS, QUALITY_COLUMNS, TRIAL_COLUMNS
 from beholder.shared.dataset.participants import read_participants
@@ -52,7 +52,7 @@ class ViewedTrials:
     simulated: dict[str, str]
     imported: tuple[str, ...]
     remarks: tuple[Remark, ...]
-    setup: Setup
+    setup: Apparatus
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class _RunJob:
 
 
 def fixation_stage(
-    study_folder: Path, study: Study, found: Found, run: Runner, progress: Progress
+    study_folder: Path, study: Study, found: Inputs, run: Runner, progress: Progress
 ) -> tuple[ViewedTrials, int]:
     """Everybody's fixations, and 1 where they had to be found anew, else 0."""
     folder = results_folder(study_folder)
@@ -116,12 +116,12 @@ def fixation_stage(
         simulated,
         imported,
         tuple(noted),
-        Setup(trackers, screens, _answers(study_folder, trials)),
+        Apparatus(trackers, screens, _answers(study_folder, trials)),
     ), computed
 
 
 def _find_fixations(
-    folder: Path, paths: Mapping[str, Path], key: str, study: Study, found: Found, run: Runner, progress: Progress
+    folder: Path, paths: Mapping[str, Path], key: str, study: Study, found: Inputs, run: Runner, progress: Progress
 ) -> None:
     """Fixations of every run, what is excluded of them, and quality, into their tables; nothing stays in memory."""
     jobs = [

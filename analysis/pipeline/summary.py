@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from beholder.analysis.pipeline.attention_stage import ModelAttention
-from beholder.analysis.pipeline.find import Found
+from beholder.analysis.pipeline.find import Inputs
 from beholder.analysis.pipeline.fixation_stage import MOUSE, ViewedTrials, files_of
 from beholder.analysis.pipeline.versions import PACKAGES, VERSION
 from beholder.analysis.results.study_results import Source, Summary
@@ -28,7 +28,7 @@ def groups_of(study_folder: Path, study: Study) -> dict[str, str]:
 
 
 def summarise(
-    study_folder: Path, found: Found, people: ViewedTrials, seen: Sequence[ModelAttention], halves: dict[str, int],
+    study_folder: Path, found: Inputs, people: ViewedTrials, seen: Sequence[ModelAttention], halves: dict[str, int],
     remarks: Sequence[Remark],
 ) -> Summary:  # fmt: skip
     """What the report needs to know of a study beside its tables."""
@@ -76,7 +76,7 @@ def _observers(study_folder: Path, participants: Mapping[str, str]) -> str:
     return "; ".join(dict.fromkeys(sentences))
 
 
-def provenance_of(study_folder: Path, study: Study, found: Found) -> dict[str, Any]:
+def provenance_of(study_folder: Path, study: Study, found: Inputs) -> dict[str, Any]:
     """Where the numbers come from: versions, machine, seed, and the digest of every file that was read."""
     return {
         "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

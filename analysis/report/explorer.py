@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from beholder.analysis.alignment.measures import MEASURES
-from beholder.analysis.findings.readings import Inference
+from beholder.analysis.findings.readings import Findings
 from beholder.analysis.findings.score_arrays import means_over_participants
 from beholder.analysis.gaze.maps import fixation_map, grid_for, sigma_in_map_px
 from beholder.analysis.gaze.picture_gaze import PictureGaze, picture_gaze
@@ -39,7 +39,7 @@ PEOPLE_MAP_PX = 112  # people's map is shown at this many px on its longer side
 
 
 @dataclass(frozen=True)
-class Look:
+class PicturePanel:
     """One object to look at, as it is shown at first: people's map, the closest head's, their difference.
 
     Maps are PNGs as data URIs, empty where there is none.
@@ -59,7 +59,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Chooser:
+class Explorer:
     """What the reader can choose from, and what the page needs to draw it.
 
     `layers`: (layer's label, names of its heads), the first head of the first layer's `first` is shown at first;
@@ -76,7 +76,9 @@ class Chooser:
     data: dict[str, Any]
 
 
-def make_looks(results: Results, inference: Inference, stimuli: Sequence[Stimulus]) -> tuple[tuple[Look, ...], Chooser]:
+def make_explorer(
+    results: Results, inference: Findings, stimuli: Sequence[Stimulus]
+) -> tuple[tuple[PicturePanel, ...], Explorer]:
     """Each object with people's map and every head's, all in one scale: times what an even spread would give."""
     study = results.study
     main = inference.main()
@@ -150,7 +152,7 @@ def make_looks(results: Results, inference: Inference, stimuli: Sequence[Stimulu
         for key, names_ in zip(layers, names, strict=True)
     )
     shown_sigmas = tuple(sigma_text(study, s) for s in sigmas)
-    return tuple(looks), Chooser(labels, best, top, shown_sigmas, fixed, note.strip(), data)
+    return tuple(looks), Explorer(labels, best, top, shown_sigmas, fixed, note.strip(), data)
 
 
 def _data(
@@ -245,7 +247,7 @@ def _row(scores: pd.DataFrame, name: str, picture: str) -> list[float]:
 def _look(
     results: Results, stimulus: Stimulus, side: int, people: FloatArray | None, head: FloatArray | None, score: float,
     top: float, most_dots: int | None,
-) -> Look:  # fmt: skip
+) -> PicturePanel:  # fmt: skip
     scale = side / max(stimulus.width_px, stimulus.height_px)
     width, height = max(1, round(stimulus.width_px * scale)), max(1, round(stimulus.height_px * scale))
     small = open_picture(stimulus.file).resize((width, height), Image.Resampling.LANCZOS)
@@ -253,7 +255,7 @@ def _look(
     small.save(buffer, format="JPEG", quality=82)
     used = results.fixations[results.fixations["used"] & (results.fixations["stimulus"] == stimulus.name)]
     minus = None if people is None or head is None else difference(people, head)
-    return Look(
+    return PicturePanel(
         name=stimulus.title or stimulus.name,
         width=width,
         height=height,

@@ -17,8 +17,8 @@ import jinja2
 
 from beholder.analysis.alignment.measures import MEASURES
 from beholder.analysis.findings.claims import claims_files
-from beholder.analysis.findings.readings import Inference, read_inference
-from beholder.analysis.report.explorer import Chooser, Look, make_looks
+from beholder.analysis.findings.readings import Findings, read_findings
+from beholder.analysis.report.explorer import Explorer, PicturePanel, make_explorer
 from beholder.analysis.report.images import colour_bar, difference_bar
 from beholder.analysis.report.labels import UNITS, layer_label, sigma_text, thing
 from beholder.analysis.report.plates import Plate, make_plates
@@ -30,10 +30,10 @@ from beholder.analysis.report.prose.statistics import (
     SIGMA_WARNING,
     floor_sentences,
     group_sentences,
+    layer_sentences,
     model_sentences,
     replication_sentences,
     sigma_reading,
-    sound_sentences,
 )
 from beholder.analysis.report.tables import AgainstPaper, Table, against_paper, make_tables
 from beholder.analysis.results.files import part_of
@@ -54,7 +54,7 @@ def write_report(study_folder: Path, progress: Progress = lambda stage, done, to
     """
     folder = results_folder(study_folder)
     progress("report", 0, 3)
-    results, inference = read_results(study_folder), read_inference(folder)
+    results, inference = read_results(study_folder), read_findings(folder)
     claims = claims_files(study_folder, results.study.alignment.claims)
     stimuli = [s for s in read_stimuli(study_folder / "stimuli")[0] if s.name in set(results.trials["stimulus"])]
     tables = make_tables(results, inference, stimuli)
@@ -66,7 +66,7 @@ def write_report(study_folder: Path, progress: Progress = lambda stage, done, to
     progress("report", 1, 3)
     plates = make_plates(results, inference)
     progress("report", 2, 3)
-    looks, chooser = make_looks(results, inference, stimuli)
+    looks, chooser = make_explorer(results, inference, stimuli)
     page = render(results, inference, tables, plates, looks, chooser, against, _provenance(folder))
     for plate in plates.values():
         _write(plate.svg, folder / "figures" / f"{plate.name}.svg")
@@ -82,8 +82,8 @@ def write_report(study_folder: Path, progress: Progress = lambda stage, done, to
 
 
 def render(
-    results: Results, inference: Inference, tables: dict[str, Table], plates: dict[str, Plate], looks: Sequence[Look],
-    chooser: Chooser, against: Sequence[AgainstPaper], provenance: dict[str, Any],
+    results: Results, inference: Findings, tables: dict[str, Table], plates: dict[str, Plate],
+    looks: Sequence[PicturePanel], chooser: Explorer, against: Sequence[AgainstPaper], provenance: dict[str, Any],
 ) -> str:  # fmt: skip
     """The page as HTML; every word that comes from a study is escaped."""
     environment = jinja2.Environment(
@@ -117,7 +117,7 @@ def render(
         replication_warning=REPLICATION_WARNING,
         replication=replication_sentences(inference),
         against=against,
-        sound_sentences=sound_sentences(results, inference),
+        sound_sentences=layer_sentences(results, inference),
         floor_sentences=floor_sentences(results, inference),
         model_sentences=model_sentences(results, inference),
         group_sentences=group_sentences(results, inference),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from beholder.analysis.findings.readings import Inference
+from beholder.analysis.findings.readings import Findings
 from beholder.analysis.report.figures.areas import draw_areas, draw_lift
 from beholder.analysis.report.figures.heads import draw_heads, draw_layers, draw_measures, draw_models
 from beholder.analysis.report.figures.quality import draw_quality, draw_trials
@@ -16,16 +16,16 @@ from beholder.analysis.report.figures.time import draw_windows
 from beholder.analysis.report.images import data_uri
 from beholder.analysis.report.labels import layer_label, sigma_text
 from beholder.analysis.report.prose.captions import (
-    areas_words,
-    heads_words,
-    layers_words,
-    lift_words,
-    measures_words,
-    models_words,
-    quality_words,
-    sigma_words,
-    time_words,
-    trials_words,
+    areas_caption,
+    heads_caption,
+    layers_caption,
+    lift_caption,
+    measures_caption,
+    models_caption,
+    quality_caption,
+    sigma_caption,
+    time_caption,
+    trials_caption,
 )
 from beholder.analysis.results.paths import model_folder
 from beholder.analysis.results.study_results import Results
@@ -47,16 +47,16 @@ class Plate:
         return data_uri(self.svg, "image/svg+xml")
 
 
-def make_plates(results: Results, inference: Inference) -> dict[str, Plate]:
+def make_plates(results: Results, inference: Findings) -> dict[str, Plate]:
     """Every figure of the page, drawn; of each model, the layer that is shown."""
     main, study = inference.main(), results.study
     plates = []
     quality = draw_quality(results.quality, results.trials, study.limits)
     if quality is not None:
-        plates.append(_plate("quality", quality, quality_words(results)))
+        plates.append(_plate("quality", quality, quality_caption(results)))
     tiles = draw_trials(results.trials, study.limits, study.exclusion)
     if tiles is not None:
-        plates.append(_plate("trials", tiles, trials_words(results)))
+        plates.append(_plate("trials", tiles, trials_caption(results)))
     for s in inference.shown():
         suffix = "" if s.model == main.model else f"-{model_folder(s.model)}"
         label = layer_label(results, s.model, s.layer)
@@ -64,25 +64,25 @@ def make_plates(results: Results, inference: Inference) -> dict[str, Plate]:
         measures, lifts = inference.measures_of(s), inference.lifts_of(s)
         curves = [r for r in inference.replications_of(s) if r.swept]
         plates += [
-            _plate(f"heads{suffix}", draw_heads(s), heads_words(s, at)),
-            _plate(f"measures{suffix}", draw_measures(measures), measures_words(measures, at)),
+            _plate(f"heads{suffix}", draw_heads(s), heads_caption(s, at)),
+            _plate(f"measures{suffix}", draw_measures(measures), measures_caption(measures, at)),
         ]
         if curves:
             drawn = draw_sigma(curves, s.sigma)
-            plates.append(_plate(f"sigma{suffix}", drawn, sigma_words(curves, label)))
+            plates.append(_plate(f"sigma{suffix}", drawn, sigma_caption(curves, label)))
         if lifts:
-            plates.append(_plate(f"lift{suffix}", draw_lift(lifts), lift_words(lifts, label)))
+            plates.append(_plate(f"lift{suffix}", draw_lift(lifts), lift_caption(lifts, label)))
         windows = [w for w in inference.windows if (w.model, w.layer) == (s.model, s.layer)]
         if len(windows) > 2:
             drawn = draw_windows(windows, s)
-            plates.append(_plate(f"time{suffix}", drawn, time_words(windows, s, label)))
+            plates.append(_plate(f"time{suffix}", drawn, time_caption(windows, s, label)))
         if len(set(results.areas["part"])) > 1:
             drawn = draw_areas(results.areas, s)
-            plates.append(_plate(f"areas{suffix}", drawn, areas_words(results.areas, s, label)))
+            plates.append(_plate(f"areas{suffix}", drawn, areas_caption(results.areas, s, label)))
     if len(inference.shown()) > 1:
         side_by_side = [(layer_label(results, s.model, s.layer), s) for s in inference.shown()]
         at = f"σ = {sigma_text(study, main.sigma)}"
-        words = models_words(side_by_side, at)
+        words = models_caption(side_by_side, at)
         plates.append(_plate("models", draw_models(side_by_side), words))
     models = [
         (m.label, [s for s in inference.sound if s.primary and s.model == m.name]) for m in results.summary.models
@@ -90,7 +90,7 @@ def make_plates(results: Results, inference: Inference) -> dict[str, Plate]:
     if any(len(layers) > 1 for _, layers in models):
         at = f"{layer_label(results, main.model, main.layer)}, σ = {sigma_text(study, main.sigma)}"
         readings = [(label, layers) for label, layers in models if layers]
-        plates.append(_plate("layers", draw_layers(readings), layers_words(readings, main, at)))
+        plates.append(_plate("layers", draw_layers(readings), layers_caption(readings, main, at)))
     return {p.name: p for p in plates}
 
 

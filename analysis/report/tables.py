@@ -13,7 +13,7 @@ import pandas as pd
 from beholder.analysis.alignment.measures import MEASURES
 from beholder.analysis.findings.claims import ClaimsFile
 from beholder.analysis.findings.layer import OTHERS
-from beholder.analysis.findings.readings import BestSigma, Inference, MapReading, Replication, Sound
+from beholder.analysis.findings.readings import BestSigma, Findings, LayerReading, MapReading, Replication
 from beholder.analysis.findings.reproduction import main_layer, reproduce
 from beholder.analysis.gaze.exclusion import in_words
 from beholder.analysis.report.figures.marks import REFERENCE_LABELS
@@ -95,7 +95,7 @@ class Table:
         return "CSV" if len(self.csv) <= CSV_BYTES else f"tables/{self.name}.csv, beside this page"
 
 
-def make_tables(results: Results, inference: Inference, stimuli: Sequence[Stimulus]) -> dict[str, Table]:
+def make_tables(results: Results, inference: Findings, stimuli: Sequence[Stimulus]) -> dict[str, Table]:
     """Every table, whole for its CSV; the page shows the layers that are shown, long ones by the primary measure."""
     heads, further, references, effects, pairs = [], [], [], [], []
     for s in inference.sound:
@@ -222,7 +222,7 @@ def _ends(name: str, share: Share) -> dict[str, float | None]:
     return {f"{name} low (%)": low, f"{name} high (%)": high}
 
 
-def _why_of_shares(h: MapReading, s: Sound) -> str:
+def _why_of_shares(h: MapReading, s: LayerReading) -> str:
     """Why shares are blank or above 100 %; empty where there is nothing to explain."""
     found = {"way to others": why_of_share(h.share, s, "its own attention on other pictures")}
     found["from centre"] = why_of_share(h.share_over_centre, s, "the fitted centre bias")
@@ -231,7 +231,7 @@ def _why_of_shares(h: MapReading, s: Sound) -> str:
     return "; ".join(f"{name}: {why}" for name, why in found.items() if why)
 
 
-def _reference_label(name: str, s: Sound) -> str:
+def _reference_label(name: str, s: LayerReading) -> str:
     """A reference as tables name it; other viewers with how many they are, and whether they are a ceiling."""
     if name != OTHERS:
         return REFERENCE_LABELS[name]
@@ -245,7 +245,7 @@ def _verdict(lead: Estimate) -> str:
     return "closer" if lead.low > 0 else "farther" if lead.high < 0 else "not shown to be either"
 
 
-def _mixed(inference: Inference) -> Table:
+def _mixed(inference: Findings) -> Table:
     """The mixed model of the layers shown, where cells are missing."""
     rows = [
         {"model": s.model, "layer": s.layer, "measure": s.measure, "map": head_label(h.map)}
@@ -257,7 +257,7 @@ def _mixed(inference: Inference) -> Table:
     return _table(inference, "mixed-model", "With the cells that are missing elsewhere", rows, note)
 
 
-def _models(results: Results, inference: Inference) -> Table:
+def _models(results: Results, inference: Findings) -> Table:
     rows = [
         {"first": layer_label(results, c.first, c.first_layer)}
         | {"second": layer_label(results, c.second, c.second_layer)}
@@ -273,7 +273,7 @@ def _models(results: Results, inference: Inference) -> Table:
     return Table("models", "Models compared", table, table, note)
 
 
-def _special_tokens(results: Results, inference: Inference) -> Table:
+def _special_tokens(results: Results, inference: Findings) -> Table:
     """How much of each head's attention lies on tokens that are no patch; empty where the model has none."""
     known = results.attention_table.dropna(subset=["special_mass"])
     rows = [
@@ -288,7 +288,7 @@ def _special_tokens(results: Results, inference: Inference) -> Table:
     return _table(inference, "special-tokens", "Attention on class and register tokens", rows, note)
 
 
-def _windows(inference: Inference) -> Table:
+def _windows(inference: Findings) -> Table:
     rows = [
         {"model": w.model, "layer": w.layer, "from (s)": w.start_s, "to (s)": w.end_s}
         | {"map": head_label(r.map) if r.map not in REFERENCE_LABELS else REFERENCE_LABELS[r.map]}
@@ -303,7 +303,7 @@ def _windows(inference: Inference) -> Table:
     return _table(inference, "windows", f"{MEASURES[inference.primary].label} by window of viewing time", rows, note)
 
 
-def _groups(inference: Inference) -> Table:
+def _groups(inference: Findings) -> Table:
     groups = inference.groups
     if groups is None:
         return Table("groups", "Groups", pd.DataFrame(), pd.DataFrame())
@@ -322,7 +322,7 @@ def _groups(inference: Inference) -> Table:
     return _table(inference, "groups", f"Groups by {groups.column}", rows, note)
 
 
-def _sigma_units(results: Results, inference: Inference, stimuli: Sequence[Stimulus]) -> Table:
+def _sigma_units(results: Results, inference: Findings, stimuli: Sequence[Stimulus]) -> Table:
     """The sigmas that the page speaks of, in degrees, px of the picture, patches and percent of its width."""
     main, unit = inference.main(), results.study.maps.sigma_unit
     found: list[tuple[str, str, float | None]] = [("fixed beforehand", "set", main.sigma)]
@@ -357,7 +357,7 @@ def _sigma_units(results: Results, inference: Inference, stimuli: Sequence[Stimu
     return Table("sigma-units", "Sigma in every unit", table, table.dropna(axis="columns", how="all"), note)
 
 
-def _sigmas(results: Results, inference: Inference) -> Table:
+def _sigmas(results: Results, inference: Findings) -> Table:
     rows = [
         {"of": head_label(r.map) if r.model else "people"}
         | {"layer": layer_label(results, r.model, r.layer) if r.model else ""}
@@ -375,7 +375,7 @@ def _sigmas(results: Results, inference: Inference) -> Table:
     return Table("sigmas", "Sigma by held-out likelihood", table, table.dropna(axis="columns", how="all"), note)
 
 
-def _areas(results: Results, inference: Inference) -> Table:
+def _areas(results: Results, inference: Findings) -> Table:
     table = results.areas.copy()
     table["source"] = [head_label(v) if v != "people" else v for v in table["source"]]
     for column in ("share", "area", "share_of_object", "fixation_share", "looked", "people"):
@@ -408,7 +408,7 @@ def _estimate(name: str, e: Estimate | None) -> dict[str, float | None]:
 
 
 def _table(
-    inference: Inference, name: str, title: str, rows: Sequence[dict[str, Any]], note: str = "", *, long: bool = False
+    inference: Findings, name: str, title: str, rows: Sequence[dict[str, Any]], note: str = "", *, long: bool = False
 ) -> Table:
     """A table of rows by model and layer, of which the page shows the layers shown; a long one by one measure."""
     whole = pd.DataFrame(rows)
@@ -425,7 +425,7 @@ def _table(
     return Table(name, title, whole, whole[on_page].reset_index(drop=True), note)
 
 
-def _replication_tables(inference: Inference) -> list[Table]:
+def _replication_tables(inference: Findings) -> list[Table]:
     best, anovas, tukeys, curves = [], [], [], []
     for r in inference.replication:
         key = {"model": r.model, "layer": r.layer, "measure": r.measure}
@@ -483,7 +483,7 @@ def _over_cells(of: BestSigma | None) -> dict[str, float | None]:
     return dict(zip(names, values, strict=True))
 
 
-def against_paper(file: ClaimsFile, results: Results, inference: Inference) -> tuple[AgainstPaper, Table]:
+def against_paper(file: ClaimsFile, results: Results, inference: Findings) -> tuple[AgainstPaper, Table]:
     """A paper's claims beside the results: the page has one layer, the CSV every layer shown."""
     paper, main = file.content.paper, main_layer(file.content, inference)
     rows = reproduce(file.content, results, inference)
@@ -504,7 +504,7 @@ def against_paper(file: ClaimsFile, results: Results, inference: Inference) -> t
     return AgainstPaper(f"Against the paper: {paper.label}", sentences, name), table
 
 
-def _drift_correction(results: Results, inference: Inference) -> Table:
+def _drift_correction(results: Results, inference: Findings) -> Table:
     """Each head without and with the correction of drift side by side, whichever of the two is the main analysis."""
     corrected, rows = results.study.fixations.correct_drift, []
     for s in inference.shown():

@@ -68,7 +68,7 @@ class ModelSummary:
 
 
 @dataclass(frozen=True)
-class Setup:
+class Apparatus:
     """What the files say of participants and apparatus, for the methods; empty where they say nothing.
 
     `trackers` (maker, model, software) and `screens` (px, cm, distance) have each once; `answers` are, by column of
@@ -98,7 +98,7 @@ class Summary:
     models: tuple[ModelSummary, ...]
     px_per_deg: dict[str, float]
     remarks: tuple[Remark, ...]
-    setup: Setup = field(default_factory=Setup)
+    setup: Apparatus = field(default_factory=Apparatus)
     halves: dict[str, int] = field(default_factory=dict)
 
 

@@ -27,7 +27,7 @@ from beholder.analysis.attention.named_maps import named_maps
 from beholder.analysis.findings.areas import AREA_COLUMNS, ATTENTION_AREA_COLUMNS, AreaPicture, areas_table, dwell
 from beholder.analysis.findings.areas import attention as attention_on_parts
 from beholder.analysis.findings.infer import infer
-from beholder.analysis.findings.readings import Inference, read_inference
+from beholder.analysis.findings.readings import Findings, read_findings
 from beholder.analysis.results.files import write_attention, write_json, write_table
 from beholder.analysis.results.map_names import head_name
 from beholder.analysis.results.paths import (
@@ -169,9 +169,9 @@ def with_changed(made_up_folder: Path, tmp_path: Path) -> Callable[..., Results]
 
 
 @pytest.fixture(scope="session")
-def inference(made_up_folder: Path) -> Inference:
+def inference(made_up_folder: Path) -> Findings:
     """What inference says of the made-up study."""
-    return read_inference(results_folder(made_up_folder))
+    return read_findings(results_folder(made_up_folder))
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
     python tests/benchmarks/bench_inference.py [--studies 2000] [--null-studies 300] [--workers 2] [--json FILE]
 
 Each study has 30 participants, 20 pictures and 12 heads, and goes through the code that the report is made by:
-`sound_reading`, `two_way_bootstrap` and, for the published analysis, `anova`. A score is that of a participant p, gaze
+`read_layer`, `two_way_bootstrap` and, for the published analysis, `anova`. A score is that of a participant p, gaze
 on picture s, attention on picture t and head h; where s is t it is a match, else it is chance:
 
     participant (SD 1) + picture of gaze (1) + residual (1, of which the gaze's own part, the same for all t, 0.8)
@@ -64,9 +64,9 @@ from threadpoolctl import threadpool_limits
 
 from beholder.analysis.findings.above_chance import Match, chance_tests
 from beholder.analysis.findings.choice import name_head
-from beholder.analysis.findings.layer import sound_reading
-from beholder.analysis.findings.readings import Sound
-from beholder.analysis.findings.score_arrays import Cells, Fixed, attention_effect
+from beholder.analysis.findings.layer import read_layer
+from beholder.analysis.findings.readings import LayerReading
+from beholder.analysis.findings.score_arrays import FixedSigma, ScoreArray, attention_effect
 from beholder.analysis.results.map_names import SHUFFLED, head_name
 from beholder.analysis.statistics.crossed import Estimate, crossed_interval, two_way_bootstrap
 from beholder.analysis.statistics.oneway import anova
@@ -145,21 +145,23 @@ def draw(case: Case, rng: np.random.Generator) -> FloatArray:
     return scores
 
 
-def fixed(scores: FloatArray) -> Fixed:
+def fixed(scores: FloatArray) -> FixedSigma:
     """Scores as the analysis reads them: matches, means over other pictures, and the attention maps' own effects."""
     n_p, n_s, _, n_h = scores.shape
     match = np.einsum("pssh->psh", scores)
     chance = (scores.sum(axis=2) - match) / (n_s - 1)
     square = scores.mean(axis=0)
     names = [head_name(h + 1) for h in range(n_h)]
-    cells = Cells(
+    cells = ScoreArray(
         scores=np.concatenate([match, chance], axis=2)[..., None],
         participants=tuple(f"{p:02d}" for p in range(n_p)),
         pictures=tuple(f"{s:02d}" for s in range(n_s)),
         maps=(*names, *(SHUFFLED + name for name in names)),
         sigmas=(1.0,),
     )
-    return Fixed(cells, attention={SHUFFLED + name: attention_effect(square[..., h]) for h, name in enumerate(names)})
+    return FixedSigma(
+        cells, attention={SHUFFLED + name: attention_effect(square[..., h]) for h, name in enumerate(names)}
+    )
 
 
 def study(case: Case, rng: np.random.Generator) -> dict[str, float]:
@@ -170,7 +172,7 @@ def study(case: Case, rng: np.random.Generator) -> dict[str, float]:
     truth = np.array([case.planted, *[0.0] * (HEADS - 1)])
     names = at.cells.maps[:HEADS]
     # CC, as the measure whose higher values are closer; what the numbers are drawn from has no measure.
-    sound, _ = sound_reading(at, "m", 12, "cc", 1.0, "deg", primary=True)
+    sound, _ = read_layer(at, "m", 12, "cc", 1.0, "deg", primary=True)
     differences = [crossed_interval(scores[:, :, 0] - scores[:, :, h]) for h in range(1, HEADS)]
     everything = np.ix_(range(PARTICIPANTS), range(PICTURES))
     gain = scores[:, :, 0] - at.chance(SHUFFLED + names[0], 1.0, everything)
@@ -236,13 +238,13 @@ def null_study(layers: int, heads: int, rng: np.random.Generator) -> dict[str, f
     """
     p, s = PARTICIPANTS, PICTURES
     common = rng.normal(0, 1, (p, 1, 1, 1)) + rng.normal(0, 1, (1, s, 1, 1))
-    readings: list[Sound] = []
+    readings: list[LayerReading] = []
     matches: dict[tuple[str, int], Match] = {}
     for layer in range(1, layers + 1):
         scores = common + rng.normal(0, 0.3, (p, 1, 1, heads)) + rng.normal(0, 0.3, (s, s, heads))
         scores = scores + rng.normal(0, 0.8, (p, s, 1, heads)) + 0.6 * rng.standard_normal((p, s, s, heads))
         at = fixed(scores)
-        readings.append(sound_reading(at, "m", layer, "cc", 1.0, "deg", primary=True)[0])
+        readings.append(read_layer(at, "m", layer, "cc", 1.0, "deg", primary=True)[0])
         pairs = pd.MultiIndex.from_product([at.cells.pictures, at.cells.pictures])
         square = pd.DataFrame(scores.mean(axis=0).reshape(s * s, heads), pairs, list(at.cells.maps[:heads]))
         matches["m", layer] = Match(square, p)

@@ -20,7 +20,7 @@ a measure's:
 Scores are those of comparison.py at the fixed sigma of 1 degree, `smooth = "human"`; the centre bias of information
 gain and the negatives of shuffled AUC are of 1,000 fixations on the study's other pictures. KL and CC, which take
 longest, are had of the first 18 studies of a case, and without coverage. Each study goes through
-`layer.sound_reading`. Said of each measure, with Monte-Carlo errors:
+`layer.read_layer`. Said of each measure, with Monte-Carlo errors:
 
     first        the planted head is ranked closest to people
     set          it is among the closest and those that cannot be told from it
@@ -73,9 +73,9 @@ from beholder.analysis.alignment.scores import UNIFORM_SHARE
 from beholder.analysis.alignment.sweep import align
 from beholder.analysis.attention.extraction import attend
 from beholder.analysis.attention.models import load
-from beholder.analysis.findings.layer import sound_reading
-from beholder.analysis.findings.readings import Sound
-from beholder.analysis.findings.score_arrays import Cells, Fixed
+from beholder.analysis.findings.layer import read_layer
+from beholder.analysis.findings.readings import LayerReading
+from beholder.analysis.findings.score_arrays import FixedSigma, ScoreArray
 from beholder.analysis.gaze.maps import area_resample, blur_matrix, grid_for, sigma_in_map_px, uniform
 from beholder.analysis.gaze.picture_gaze import Fixations
 from beholder.analysis.results.map_names import head_name
@@ -395,12 +395,12 @@ def simulate(case: Case, number: int, some: Pictures, rng: np.random.Generator, 
     return layer, heads, scores_of(looks, some, which, layer, rng, of_maps=of_maps)
 
 
-def reading_of(measure: str, scores: FloatArray) -> Sound:
+def reading_of(measure: str, scores: FloatArray) -> LayerReading:
     """What the report's code says of the scores (participants, pictures, heads)."""
     names = tuple(head_name(h + 1) for h in range(scores.shape[2]))
     people, seen = (tuple(str(i) for i in range(n)) for n in scores.shape[:2])
-    cells = Cells(scores[..., None], people, seen, names, (SIGMA_DEG,))
-    return sound_reading(Fixed(cells), "m", 12, measure, SIGMA_DEG, "deg", primary=True)[0]
+    cells = ScoreArray(scores[..., None], people, seen, names, (SIGMA_DEG,))
+    return read_layer(FixedSigma(cells), "m", 12, measure, SIGMA_DEG, "deg", primary=True)[0]
 
 
 def study(

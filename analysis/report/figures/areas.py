@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from beholder.analysis.findings.readings import Lift, Sound
+from beholder.analysis.findings.readings import LayerReading, ObjectLift
 from beholder.analysis.report.figures.marks import draw_interval, name_rows
 from beholder.analysis.report.figures.style import BLUE, INK, SOFT, VERMILION, WIDTH_IN, in_house_style
 from beholder.analysis.report.labels import head_label
@@ -16,7 +16,7 @@ from beholder.analysis.results.map_names import is_head
 
 
 @in_house_style
-def draw_areas(areas: pd.DataFrame, sound: Sound) -> Figure:
+def draw_areas(areas: pd.DataFrame, sound: LayerReading) -> Figure:
     """Shares of looking and of attention by part of the object, side by side; a tick marks the part's share of area."""
     own = areas[
         (areas["kind"] == "all") & areas["model"].isin(["", sound.model]) & areas["layer"].isin([0, sound.layer])
@@ -52,7 +52,7 @@ def draw_areas(areas: pd.DataFrame, sound: Sound) -> Figure:
 
 
 @in_house_style
-def draw_lift(lifts: Sequence[Lift]) -> Figure:
+def draw_lift(lifts: Sequence[ObjectLift]) -> Figure:
     """How much more attention than area each head gives the object, with intervals over pictures."""
     figure = Figure(figsize=(WIDTH_IN, 1.2 + 0.27 * len(lifts)), layout="constrained")
     axes = figure.add_subplot()

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from beholder.analysis.alignment.measures import MEASURES
-from beholder.analysis.findings.readings import MapReading, Reference, Sound
+from beholder.analysis.findings.readings import LayerReading, MapReading, Reference
 from beholder.analysis.report.figures.marks import (
     REFERENCE_LABELS,
     draw_bands,
@@ -27,7 +27,7 @@ from beholder.analysis.results.map_names import head_number
 
 
 @in_house_style
-def draw_heads(sound: Sound) -> Figure:
+def draw_heads(sound: LayerReading) -> Figure:
     """Every head with its interval, the same head's attention on other pictures, and bands for the references."""
     order = [sound.head(h) for h in sound.ranked]
     figure = Figure(figsize=(WIDTH_IN, 1.7 + 0.3 * len(order)), layout="constrained")
@@ -57,7 +57,7 @@ def draw_heads(sound: Sound) -> Figure:
 
 
 @in_house_style
-def draw_measures(sounds: Sequence[Sound]) -> Figure:
+def draw_measures(sounds: Sequence[LayerReading]) -> Figure:
     """Every head by every measure at the fixed sigma, heads in the order of their numbers."""
     heads = [h.map for h in sounds[0].heads]
     columns = min(2, len(sounds))
@@ -82,7 +82,7 @@ def draw_measures(sounds: Sequence[Sound]) -> Figure:
 
 
 @in_house_style
-def draw_models(readings: Sequence[tuple[str, Sound]]) -> Figure:
+def draw_models(readings: Sequence[tuple[str, LayerReading]]) -> Figure:
     """Models side by side by the primary measure: the closest head, the mean of heads, the network untrained.
 
     readings: the layer shown of each model, with its label. Bands are the references that know no network.
@@ -110,7 +110,7 @@ def draw_models(readings: Sequence[tuple[str, Sound]]) -> Figure:
 
 
 @in_house_style
-def draw_layers(readings: Sequence[tuple[str, Sequence[Sound]]]) -> Figure:
+def draw_layers(readings: Sequence[tuple[str, Sequence[LayerReading]]]) -> Figure:
     """Heads by layers, one tile map a model, the same colours for all: the share of the way from the fitted centre
     bias, which is one floor for all heads, to the other viewers in %, or else the gain over chance, or else the score.
     """
@@ -159,7 +159,7 @@ def draw_layers(readings: Sequence[tuple[str, Sequence[Sound]]]) -> Figure:
     return figure
 
 
-def shown_by_layers(readings: Sequence[tuple[str, Sequence[Sound]]]) -> Literal["share", "gain", "score"]:
+def shown_by_layers(readings: Sequence[tuple[str, Sequence[LayerReading]]]) -> Literal["share", "gain", "score"]:
     """What `draw_layers` shows: the first of share, gain and score that every head of every layer has."""
     every_head = [h for _, sounds in readings for s in sounds for h in s.heads]
     if all(h.share_over_centre.ratio is not None for h in every_head):

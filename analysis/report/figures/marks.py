@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from beholder.analysis.alignment.measures import MEASURES
-from beholder.analysis.findings.readings import MapReading, Reference, Sound
+from beholder.analysis.findings.readings import LayerReading, MapReading, Reference
 from beholder.analysis.report.figures.style import FAINT, GREEN, ORANGE, PURPLE, SOFT
 from beholder.analysis.statistics.crossed import Estimate
 
@@ -52,7 +52,7 @@ def draw_dumbbell(axes: Axes, row: float, head: MapReading, colour: str) -> None
     draw_interval(axes, row, head.value, colour)
 
 
-def drawn_references(sound: Sound) -> list[Reference]:
+def drawn_references(sound: LayerReading) -> list[Reference]:
     """The references that a figure has room for: of two Gaussians at the centre the fitted one, which is the stronger;
     no object where its score says only what epsilon is; and no other viewers where they are no ceiling.
     """

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from beholder.analysis.findings.readings import Sound, WindowReading
+from beholder.analysis.findings.readings import LayerReading, WindowReading
 from beholder.analysis.findings.windows import steps
 from beholder.analysis.report.figures.marks import REFERENCE_COLOURS, REFERENCE_LABELS, label_ends
 from beholder.analysis.report.figures.style import BLUE, FAINT, INK, WIDTH_IN, in_house_style
@@ -16,7 +16,7 @@ from beholder.analysis.report.labels import head_label, measure_label
 
 
 @in_house_style
-def draw_windows(windows: Sequence[WindowReading], sound: Sound) -> Figure:
+def draw_windows(windows: Sequence[WindowReading], sound: LayerReading) -> Figure:
     """The primary measure in windows of viewing time: every head, the closest one and the centre bias."""
     following = steps(windows)
     figure = Figure(figsize=(WIDTH_IN, 3.1), layout="constrained")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from beholder.analysis.alignment.measures import MEASURES
-from beholder.analysis.findings.readings import Lift, Replication, Sound, WindowReading
+from beholder.analysis.findings.readings import LayerReading, ObjectLift, Replication, WindowReading
 from beholder.analysis.findings.windows import steps
 from beholder.analysis.report.figures import quality
 from beholder.analysis.report.figures.heads import shown_by_layers
@@ -17,7 +17,7 @@ from beholder.analysis.results.map_names import is_head
 from beholder.analysis.results.study_results import Results
 
 
-def heads_words(s: Sound, at: str) -> tuple[str, str]:
+def heads_caption(s: LayerReading, at: str) -> tuple[str, str]:
     """Caption and alternative text of the heads' figure; `at` names layer and sigma."""
     best, worst = s.best, s.worst
     whole = "bars and bands" if s.references else "bars"
@@ -40,14 +40,14 @@ def heads_words(s: Sound, at: str) -> tuple[str, str]:
     return caption, f"{alt}."
 
 
-def measures_words(measures: Sequence[Sound], at: str) -> tuple[str, str]:
+def measures_caption(measures: Sequence[LayerReading], at: str) -> tuple[str, str]:
     """Caption and alternative text of the figure of all measures."""
     caption = f"Heads by every measure. {at}. Marks as in the first figure; each measure has its own scale."
     closest = [f"{head_label(m.ranked[0])} by {MEASURES[m.measure].label}" for m in measures]
     return caption, f"Heads by measure, {at}. Closest: {'; '.join(closest)}."
 
 
-def sigma_words(found: Sequence[Replication], label: str) -> tuple[str, str]:
+def sigma_caption(found: Sequence[Replication], label: str) -> tuple[str, str]:
     """Caption and alternative text of the curves over sigma."""
     caption = (
         f"Measures against σ. {label}. Grey: heads; blue: the closest at the best σ; black: their mean; dashed: the "
@@ -65,7 +65,7 @@ def sigma_words(found: Sequence[Replication], label: str) -> tuple[str, str]:
     return caption, f"Measures against sigma, {label}: {'; '.join(parts)}."
 
 
-def lift_words(found: Sequence[Lift], label: str) -> tuple[str, str]:
+def lift_caption(found: Sequence[ObjectLift], label: str) -> tuple[str, str]:
     """Caption and alternative text of the lift's figure."""
     heads = [x for x in found if is_head(x.map)] or list(found)
     top, low = max(heads, key=lambda x: x.lift_pp.mean), min(heads, key=lambda x: x.lift_pp.mean)
@@ -75,7 +75,7 @@ def lift_words(found: Sequence[Lift], label: str) -> tuple[str, str]:
     return caption, f"{alt}; least by {head_label(low.map)}, {number(low.lift_pp.mean, 1)}."
 
 
-def time_words(windows: Sequence[WindowReading], s: Sound, label: str) -> tuple[str, str]:
+def time_caption(windows: Sequence[WindowReading], s: LayerReading, label: str) -> tuple[str, str]:
     """Caption and alternative text of the figure of viewing time."""
     caption = (
         f"{MEASURES[s.measure].label} in windows of viewing time. {label}. Blue: {head_label(s.ranked[0])}, the "
@@ -90,7 +90,7 @@ def time_words(windows: Sequence[WindowReading], s: Sound, label: str) -> tuple[
     )
 
 
-def areas_words(areas: pd.DataFrame, s: Sound, label: str) -> tuple[str, str]:
+def areas_caption(areas: pd.DataFrame, s: LayerReading, label: str) -> tuple[str, str]:
     """Caption and alternative text of the figure of parts."""
     caption = (
         f"Where time and attention go, part by part. {label}. Dots are means; bars are 95 % intervals of the share "
@@ -101,7 +101,7 @@ def areas_words(areas: pd.DataFrame, s: Sound, label: str) -> tuple[str, str]:
     return caption, f"Shares by part, {label}. People look most at {top['part']}, {number(100 * top['share'], 1)} %."
 
 
-def models_words(side_by_side: Sequence[tuple[str, Sound]], at: str) -> tuple[str, str]:
+def models_caption(side_by_side: Sequence[tuple[str, LayerReading]], at: str) -> tuple[str, str]:
     """Caption and alternative text of the figure of models."""
     main = side_by_side[0][1]
     caption = (
@@ -113,7 +113,9 @@ def models_words(side_by_side: Sequence[tuple[str, Sound]], at: str) -> tuple[st
     return caption, f"Models by {MEASURES[main.measure].label}. {'; '.join(said)}."
 
 
-def layers_words(readings: Sequence[tuple[str, Sequence[Sound]]], main: Sound, at: str) -> tuple[str, str]:
+def layers_caption(
+    readings: Sequence[tuple[str, Sequence[LayerReading]]], main: LayerReading, at: str
+) -> tuple[str, str]:
     """Caption and alternative text of the tiles of heads by layers (readings as `heads.draw_layers` has them); `at`
     names the closest head's layer and sigma.
     """
@@ -131,7 +133,7 @@ def layers_words(readings: Sequence[tuple[str, Sequence[Sound]]], main: Sound, a
     return caption, f"{what} of every head in every layer analysed. Closest: {head_label(main.best.map)} of {at}."
 
 
-def quality_words(results: Results) -> tuple[str, str]:
+def quality_caption(results: Results) -> tuple[str, str]:
     """Caption and alternative text of the figure of data quality."""
     limits, used = results.study.limits, results.quality[results.quality["used"]]
     over = sorted(set(used.loc[used["accuracy_deg"] > limits.accuracy_mean_deg, "participant"]))
@@ -143,7 +145,7 @@ def quality_words(results: Results) -> tuple[str, str]:
     return caption, f"{alt}{limits.accuracy_mean_deg:g} degrees: {', '.join(over) if over else 'nobody'}."
 
 
-def trials_words(results: Results) -> tuple[str, str]:
+def trials_caption(results: Results) -> tuple[str, str]:
     """Caption and alternative text of the figure of loss and drift by trial."""
     trials = results.trials
     many = trials["participant"].nunique() > quality.MOST_PARTICIPANTS

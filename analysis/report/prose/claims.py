@@ -21,7 +21,7 @@ from beholder.analysis.findings.claims import (
     Setting,
     Sweep,
 )
-from beholder.analysis.findings.readings import Replication, Sound
+from beholder.analysis.findings.readings import LayerReading, Replication
 from beholder.analysis.findings.reproduction import Judgement, Row, Verdict
 from beholder.analysis.report.labels import (
     head_label,
@@ -46,7 +46,7 @@ COUNTED: dict[Verdict, tuple[str, str]] = {
 }  # fmt: skip
 
 
-def claims_sentences(paper: Paper, rows: Sequence[Row], results: Results, shown: Sound) -> list[str]:
+def claims_sentences(paper: Paper, rows: Sequence[Row], results: Results, shown: LayerReading) -> list[str]:
     """How many of the claims hold, what was made otherwise here, and what is not known of the paper.
 
     rows: those of the layer `shown`.
@@ -274,7 +274,7 @@ def _anova(r: Replication | None) -> str:
     return f"F({a.df1}, {a.df2}) = {number(a.f)}, p {_p(a.p)}, η² {number(a.eta_squared, 3)} at σ = {r.sigma:g}"
 
 
-def _quasi_f(s: Sound | None) -> str:
+def _quasi_f(s: LayerReading | None) -> str:
     if s is None or s.head_effect is None:
         return ""
     e, holm = s.head_effect, s.head_effect_p_holm
@@ -290,7 +290,7 @@ def _in_order(ranked: Sequence[str], n: int, *, back: bool) -> str:
     return f"{'last' if back else 'first'} {word} {', '.join(numbers)}"
 
 
-def _means(claim: HeadMean, r: Replication | None, s: Sound | None) -> list[str]:
+def _means(claim: HeadMean, r: Replication | None, s: LayerReading | None) -> list[str]:
     name = head_name(claim.head)
     texts = []
     curve = next((c for c in r.curves if c.map == name), None) if r else None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from beholder.analysis.alignment.measures import MEASURES
 from beholder.analysis.findings.layer import FITTED_CENTRE
-from beholder.analysis.findings.readings import Choice, Inference, Sound
+from beholder.analysis.findings.readings import Choice, Findings, LayerReading
 from beholder.analysis.report.labels import (
     amount,
     head_label,
@@ -62,7 +62,7 @@ class Finding:
     notes_on_heads: tuple[Note, ...] = ()
 
 
-def finding(results: Results, inference: Inference) -> Finding:
+def finding(results: Results, inference: Findings) -> Finding:
     """The result in one sentence, and right under it what must not be overlooked."""
     main, choice = inference.main(), inference.choices[0]
     model = model_of(results, main.model)
@@ -100,7 +100,7 @@ def few(results: Results) -> bool:
     return int(kept.nunique()) < FEWEST_LEVELS
 
 
-def loses_to_even_spread(main: Sound) -> bool:
+def loses_to_even_spread(main: LayerReading) -> bool:
     """Whether an even spread over the picture is closer to people than the closest head, by the means alone.
 
     Measures that are not defined for an even map have 0 for what tells nothing of where people looked.
@@ -111,7 +111,7 @@ def loses_to_even_spread(main: Sound) -> bool:
     return main.measure in ("cc", "nss") and main.best.value.mean < 0
 
 
-def _share_of_the_way(main: Sound, share: Share) -> str:
+def _share_of_the_way(main: LayerReading, share: Share) -> str:
     """How far the head that is named gets from chance to the other viewers; nothing where that is not known."""
     others = other_viewers(main)
     if share.ratio is None:
@@ -120,7 +120,7 @@ def _share_of_the_way(main: Sound, share: Share) -> str:
     return f", {_percent(share)} of the way from there to {others}{_interval_of(share)}{f', {why}' if why else ''}"
 
 
-def other_viewers(main: Sound) -> str:
+def other_viewers(main: LayerReading) -> str:
     """The ceiling by name: it depends on how many the others are."""
     if main.other_viewers is None:
         return "the other viewers"
@@ -130,7 +130,7 @@ def other_viewers(main: Sound) -> str:
     return f"the other {fewest} to {most} viewers" if fewest < most else f"the other {most} viewers"
 
 
-def why_of_share(share: Share, main: Sound, floor: str) -> str:
+def why_of_share(share: Share, main: LayerReading, floor: str) -> str:
     """Why a share from `floor` to the other viewers is blank, or how it can be above 100 %; else nothing."""
     others = other_viewers(main)
     if share.ratio is not None:
@@ -162,7 +162,7 @@ def _interval_of(share: Share) -> str:
     return f" (95 % interval {number(100 * share.ratio.low, 0)} to {number(100 * share.ratio.high, 0)})"
 
 
-def _closer_still(main: Sound, choice: Choice) -> str:
+def _closer_still(main: LayerReading, choice: Choice) -> str:
     """What is closer to people than the head that is named, though no head: the mean of heads, the fitted centre bias.
 
     Only where the interval of the difference says so; `what_beats_the_closest_head` has the figures.
@@ -173,7 +173,7 @@ def _closer_still(main: Sound, choice: Choice) -> str:
     return f"; {listed(closer)} {'comes' if len(closer) == 1 else 'come'} closer still" if closer else ""
 
 
-def _rivals(main: Sound) -> list[tuple[str, Estimate]]:
+def _rivals(main: LayerReading) -> list[tuple[str, Estimate]]:
     """The mean of several heads and the fitted centre bias, and by how much the closest head is closer than each."""
     of_heads = zip(main.summaries, main.leads_over_summaries, strict=True)
     return [
@@ -182,7 +182,7 @@ def _rivals(main: Sound) -> list[tuple[str, Estimate]]:
     ]
 
 
-def what_beats_the_closest_head(main: Sound) -> Note | None:
+def what_beats_the_closest_head(main: LayerReading) -> Note | None:
     """Of the mean of the heads and the fitted centre bias, those that the closest head is not shown to beat; or None.
 
     Only an interval without 0 makes "closer"; the centre's share of the way stands beside the head's.
@@ -210,7 +210,7 @@ def what_beats_the_closest_head(main: Sound) -> Note | None:
     return Note("What the closest head does not beat:", f"{'; '.join(said)}.") if said else None
 
 
-def between_floor_and_ceiling(main: Sound) -> Note:
+def between_floor_and_ceiling(main: LayerReading) -> Note:
     """How far the closest head gets from its own chance, and from the floor that all heads share; or why not."""
     lead, own, common = "Between floor and ceiling.", main.best.share, main.best.share_over_centre
     if own.blank == common.blank == "measure":
@@ -231,7 +231,7 @@ def between_floor_and_ceiling(main: Sound) -> Note:
     return Note(lead, text)
 
 
-def _above_chance(main: Sound, choice: Choice) -> str:
+def _above_chance(main: LayerReading, choice: Choice) -> str:
     """How far the head that is named is above chance, or its score where chance is not known.
 
     What is claimed goes by permuted pictures, corrected for all heads and layers that it was chosen from: the interval
@@ -284,7 +284,7 @@ def _heads_by_layer(choice: Choice) -> str:
     return listed(parts)
 
 
-def _notes_on_data(results: Results, main: Sound, found: str) -> Iterable[Note]:
+def _notes_on_data(results: Results, main: LayerReading, found: str) -> Iterable[Note]:
     """Whether people and weights are real, and what was left out; `found`: the closest head."""
     if results.summary.simulated:
         programmed = results.summary.observers.rstrip(".") or "not stated in the data"
@@ -306,7 +306,7 @@ def _notes_on_data(results: Results, main: Sound, found: str) -> Iterable[Note]:
     yield Note("Left out:", left_out(results, main))
 
 
-def _notes_on_heads(results: Results, inference: Inference, main: Sound) -> Iterable[Note]:
+def _notes_on_heads(results: Results, inference: Findings, main: LayerReading) -> Iterable[Note]:
     """What must be known with the head that is named."""
     if main.best.gain is None:
         yield Note("Chance is not known,", "for no picture's gaze was compared with the attention on other pictures.")
@@ -342,7 +342,7 @@ def _notes_on_heads(results: Results, inference: Inference, main: Sound) -> Iter
         )
 
 
-def _how_chosen(main: Sound, choice: Choice) -> Iterable[Note]:
+def _how_chosen(main: LayerReading, choice: Choice) -> Iterable[Note]:
     """On what the head was chosen, and what its figures therefore do and do not allow for."""
     if choice.candidates == 1:
         return
@@ -367,7 +367,7 @@ def _how_chosen(main: Sound, choice: Choice) -> Iterable[Note]:
     )
 
 
-def _beside_references(main: Sound) -> str:
+def _beside_references(main: LayerReading) -> str:
     """Which of centre, even spread and object the closest head is closer than, farther than, or neither."""
     verdicts: dict[str, list[str]] = {"is closer than": [], "is farther than": [], "is not shown to be closer than": []}
     for r in main.references:

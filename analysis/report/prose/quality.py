@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from beholder.analysis.alignment.measures import MEASURES
-from beholder.analysis.findings.readings import Inference, MapReading, Sound
+from beholder.analysis.findings.readings import Findings, LayerReading, MapReading
 from beholder.analysis.gaze.exclusion import LIMITS, counted, rules
 from beholder.analysis.report.labels import amount, head_label, known_mean, listed, number, plural
 from beholder.analysis.results.study_results import Results
 
 
-def left_out(results: Results, main: Sound | None = None) -> str:
+def left_out(results: Results, main: LayerReading | None = None) -> str:
     """What did not go into the maps, and into the intervals of `main`; that nothing was left out is said too."""
     trials, fixations = results.trials, results.fixations
     kept = trials[trials["included"]]
@@ -58,7 +58,7 @@ def limits_sentence(results: Results) -> str:
     return text
 
 
-def drift_sentences(results: Results, inference: Inference) -> list[str]:
+def drift_sentences(results: Results, inference: Findings) -> list[str]:
     """How large drift was, and what its correction does to the heads' reading; nothing where none was measured."""
     every, limit = results.trials["drift_deg"], results.study.limits.drift_deg
     known = every.dropna()

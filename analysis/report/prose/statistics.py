@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from beholder.analysis.alignment.measures import MEASURES
-from beholder.analysis.findings.readings import BestSigma, Inference, Replication, Sound
+from beholder.analysis.findings.readings import BestSigma, Findings, LayerReading, Replication
 from beholder.analysis.report.labels import (
     amount,
     head_label,
@@ -25,7 +25,7 @@ from beholder.analysis.statistics.quasi_f import HeadEffect
 from beholder.shared.study import Study
 
 
-def floor_sentences(results: Results, inference: Inference) -> list[str]:
+def floor_sentences(results: Results, inference: Findings) -> list[str]:
     """Chance, floors and ceiling of the layer that the first sentence speaks of, in words."""
     main = inference.main()
     texts = []
@@ -70,7 +70,7 @@ def _follows(p: float) -> str:
     return "It does not show that attention follows which picture was shown."
 
 
-def sound_sentences(results: Results, inference: Inference) -> list[str]:
+def layer_sentences(results: Results, inference: Findings) -> list[str]:
     """The head effect of each layer shown, in words with its numbers."""
     texts = []
     for s in inference.shown():
@@ -90,7 +90,7 @@ def sound_sentences(results: Results, inference: Inference) -> list[str]:
     return texts
 
 
-def _logs_sentence(s: Sound, measure: str) -> str:
+def _logs_sentence(s: LayerReading, measure: str) -> str:
     """What the logarithms of a skewed measure say of the closest head and of the head effect."""
     logs = s.on_logs
     if logs is None:
@@ -106,7 +106,7 @@ def _logs_sentence(s: Sound, measure: str) -> str:
     return f"{text}."
 
 
-def model_sentences(results: Results, inference: Inference) -> list[str]:
+def model_sentences(results: Results, inference: Findings) -> list[str]:
     """Each pair of models in a sentence, by the mean of heads in the last layer analysed."""
     measure = MEASURES[inference.primary]
     texts = []
@@ -127,7 +127,7 @@ def model_sentences(results: Results, inference: Inference) -> list[str]:
     return texts
 
 
-def group_sentences(results: Results, inference: Inference) -> list[str]:
+def group_sentences(results: Results, inference: Findings) -> list[str]:
     """Groups of participants, by the mean of heads and head by head, in the layers shown."""
     groups = inference.groups
     if groups is None:
@@ -178,7 +178,7 @@ def _test(e: HeadEffect) -> str:
     return f"quasi-F({e.df1:.1f}, {e.df2:.1f}) = {e.f:.2f}, p {p_equals(e.p)} (Huynh-Feldt epsilon {e.epsilon:.2f})"
 
 
-def replication_sentences(inference: Inference) -> list[str]:
+def replication_sentences(inference: Findings) -> list[str]:
     """The published analysis of each measure of the main layer, in words with its numbers."""
     texts = []
     for r in inference.replications_of(inference.main()):
@@ -224,7 +224,7 @@ def _over_cells(of: BestSigma | None) -> str:
     return text + (f", {of.at_edge:,} of them at the end of the sweep" if of.at_edge else "")
 
 
-def sigma_reading(study: Study, inference: Inference) -> str:
+def sigma_reading(study: Study, inference: Findings) -> str:
     """Where the curves of the measure that the replication is told by are best; empty where nothing was compared."""
     if len(study.maps.sigmas()) == 1:
         return f"Sigma was not swept: every score is of σ = {sigma_text(study, study.maps.sigma)}, and none is best."

@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from beholder.analysis.alignment.baselines import (
-    Centre,
-    Others,
+    CentreBias,
+    InterObserver,
     elsewhere_density,
     fit_centre,
     fit_others,
@@ -115,7 +115,7 @@ def test_the_others_density_is_the_fixation_map_of_everybody_else() -> None:
     gaze = some_gaze(np.random.default_rng(4), [5, 0, 12, 3, 1], Grid(18, 25), unit_px=2.0)
     rows, cols = gaze.fixated_pixels()
     viewer = gaze.whose()
-    alone = others_densities(gaze, Others(1.7, 1, 0, 0, 0, False, 0))
+    alone = others_densities(gaze, InterObserver(1.7, 1, 0, 0, 0, False, 0))
     for who in range(5):
         rest = np.concatenate([p for i, p in enumerate(gaze.points) if i != who])
         expected = fixation_map(rest[:, 0], rest[:, 1], np.ones(len(rest)), gaze.grid, 3.4)
@@ -127,20 +127,20 @@ def test_the_others_density_is_the_fixation_map_of_everybody_else() -> None:
 
 def test_the_others_density_is_mixed_as_it_was_fitted() -> None:
     gaze = some_gaze(np.random.default_rng(5), [4, 6, 5], Grid(12, 16))
-    centre = Centre(0.5, 0.5, 0.2, 0.2, 0.1, 0).density(gaze.grid)
-    mixed = others_densities(gaze, Others(2.0, 0.7, 0.1, 0.2, 0, False, 0), centre)
-    alone = others_densities(gaze, Others(2.0, 1, 0, 0, 0, False, 0))
+    centre = CentreBias(0.5, 0.5, 0.2, 0.2, 0.1, 0).density(gaze.grid)
+    mixed = others_densities(gaze, InterObserver(2.0, 0.7, 0.1, 0.2, 0, False, 0), centre)
+    alone = others_densities(gaze, InterObserver(2.0, 1, 0, 0, 0, False, 0))
     np.testing.assert_allclose(mixed, 0.7 * alone + 0.1 / 192 + 0.2 * centre, atol=1e-15)
     np.testing.assert_allclose(mixed.sum(axis=(1, 2)), 1)
     with pytest.raises(ValueError, match="give its density"):
-        others_densities(gaze, Others(2.0, 0.7, 0.1, 0.2, 0, False, 0))
+        others_densities(gaze, InterObserver(2.0, 0.7, 0.1, 0.2, 0, False, 0))
 
 
 def test_who_is_alone_on_a_picture_is_predicted_by_nobody() -> None:
     gaze = some_gaze(np.random.default_rng(6), [7, 0], Grid(12, 16))
     assert np.isnan(others_at_fixations(gaze, 1.0)).all()
     with pytest.raises(ValueError, match="two viewers"):
-        others_densities(gaze, Others(2.0, 0.9, 0.1, 0, 0, False, 0))
+        others_densities(gaze, InterObserver(2.0, 0.9, 0.1, 0, 0, False, 0))
     with pytest.raises(ValueError, match="two viewers"):
         fit_others([gaze], [1, 2, 3])
 
@@ -207,7 +207,7 @@ def test_shares_of_a_known_mixture_are_found_within_the_errors_that_its_likeliho
 def test_who_looks_at_the_centre_alone_is_told_by_the_centre() -> None:
     """The others' fixations say no more than the centre: it gets the share, and nothing is gained over it."""
     rng, grid = np.random.default_rng(10), Grid(60, 80)
-    centre = Centre(0.5, 0.5, 0.15, 0.15, 0.05, 0).density(grid)
+    centre = CentreBias(0.5, 0.5, 0.15, 0.15, 0.05, 0).density(grid)
     pictures = []
     for _ in range(15):
         points = []
@@ -226,7 +226,7 @@ def test_bits_of_the_others_are_the_information_gain_of_their_densities() -> Non
     """What the fit promises is what the maps then score in the measures."""
     rng = np.random.default_rng(11)
     pictures = [some_gaze(rng, [6, 9, 4], Grid(20, 30)) for _ in range(4)]
-    centres = [Centre(0.5, 0.5, 0.3, 0.3, 0.2, 0).density(p.grid) for p in pictures]
+    centres = [CentreBias(0.5, 0.5, 0.3, 0.3, 0.2, 0).density(p.grid) for p in pictures]
     found = fit_others(pictures, [1, 2, 4, 8], centres)
     gains, counts = [], []
     for gaze, centre in zip(pictures, centres, strict=True):
@@ -242,7 +242,7 @@ def test_a_fixation_counts_by_its_weight_where_that_is_asked_for() -> None:
     rng = np.random.default_rng(18)
     points = tuple(rng.uniform([0, 0], [30, 20], (n, 2)) for n in (3, 4, 2))
     times = tuple(rng.integers(1, 4, len(p)) for p in points)
-    others, grid = Others(2.5, 0.8, 0.2, 0.0, 0.5, False, 9), Grid(20, 30)
+    others, grid = InterObserver(2.5, 0.8, 0.2, 0.0, 0.5, False, 9), Grid(20, 30)
     repeated = PictureGaze.of_points(tuple(np.repeat(p, n, axis=0) for p, n in zip(points, times, strict=True)), grid)
     weighted = others_densities(PictureGaze.of_points(points, grid), others, weights=[n.astype(float) for n in times])
     np.testing.assert_allclose(weighted, others_densities(repeated, others), rtol=1e-12)
@@ -251,8 +251,8 @@ def test_a_fixation_counts_by_its_weight_where_that_is_asked_for() -> None:
 
 def test_places_on_other_pictures_become_a_density_as_other_viewers_do() -> None:
     rng = np.random.default_rng(19)
-    grid, others = Grid(20, 30), Others(1.5, 0.7, 0.1, 0.2, 0.5, False, 9)
-    centre = Centre(0.5, 0.5, 0.2, 0.2, 0.1, 0.0).density(grid)
+    grid, others = Grid(20, 30), InterObserver(1.5, 0.7, 0.1, 0.2, 0.5, False, 9)
+    centre = CentreBias(0.5, 0.5, 0.2, 0.2, 0.1, 0.0).density(grid)
     pixels = rng.integers([0, 0], [30, 20], (40, 2))
     kernel = fixation_map(*(pixels.T + 0.5), np.ones(40), grid, 2 * 1.5)
     found = elsewhere_density((pixels + rng.random((40, 2))) / [30, 20], grid, 2.0, others, centre)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from beholder.analysis.alignment import ceilings, measures
-from beholder.analysis.alignment.baselines import Centre, Others, elsewhere_density, others_densities
+from beholder.analysis.alignment.baselines import CentreBias, InterObserver, elsewhere_density, others_densities
 from beholder.analysis.alignment.chance_rows import NOT_BY_CHANCE
 from beholder.analysis.alignment.compare import compare
 from beholder.analysis.alignment.comparison import (
@@ -31,7 +31,7 @@ from beholder.shared.study import Study
 
 GRID = Grid(24, 32)
 ALL = ["kl", "cc", "sim", "ssim", "nss", "auc", "auc_judd", "sauc", "ig", "emd"]
-CENTRE = Centre(0.5, 0.45, 0.2, 0.25, 0.1, 1.0)
+CENTRE = CentreBias(0.5, 0.45, 0.2, 0.25, 0.1, 1.0)
 SIGMA_PX = 2.0
 
 
@@ -63,7 +63,7 @@ def job(tmp_path: Path) -> Comparison:
     own, beside = heads(rng), heads(rng)
     others = (OtherPicture("b", True, False, heads(rng)), OtherPicture("c", False, True, heads(rng)))
     random = rng.gamma(1, 1, (4, 6, 8))
-    baselines = PictureBaselines(CENTRE, Others(3.0, 0.8, 0.1, 0.1, 0.5, False, 48), rng.uniform(0, 1, (300, 2)))
+    baselines = PictureBaselines(CENTRE, InterObserver(3.0, 0.8, 0.1, 0.1, 0.5, False, 48), rng.uniform(0, 1, (300, 2)))
     return Comparison(
         where=Where("m", 3, "a"),
         files=Partitions(*(tmp_path / f"{name}.parquet" for name in ("alignment", "fixed", "chance")), "k", "f"),
@@ -340,7 +340,7 @@ def test_keys_depend_on_all_that_goes_into_the_numbers_and_on_nothing_else(job: 
                                                           "fixations": {"correct_drift": True}})),
     }  # fmt: skip
     of_fixed = {
-        "ceiling": changed(job, inter_observer=Others(3.1, 0.8, 0.1, 0.1, 0.5, False, 48)),
+        "ceiling": changed(job, inter_observer=InterObserver(3.1, 0.8, 0.1, 0.1, 0.5, False, 48)),
         "centre": changed(job, centre=replace(CENTRE, x=0.51)), "windows": changed(job, windows=()),
         "primary": changed(job, study=study(primary="cc")), "random": changed(job, random=None),
         "places": changed(job, other_fixations=job.other_fixations[:10]),

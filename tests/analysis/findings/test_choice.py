@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beholder.analysis.findings.readings import Inference, Sound, read_inference
+from beholder.analysis.findings.readings import Findings, LayerReading, read_findings
 from beholder.analysis.findings.score_arrays import at_fixed_sigma, attention_effect, pseudo_values
 from beholder.analysis.pipeline.alignment_stage import chance_blocks, picture_halves
 from beholder.analysis.report.page import write_report
@@ -26,20 +26,20 @@ from beholder.analysis.results.study_results import Results, read_results
 from beholder.analysis.statistics.crossed import crossed_interval
 
 
-def said(results: Results, inference: Inference, **changes: object) -> str:
+def said(results: Results, inference: Findings, **changes: object) -> str:
     """The first sentence if what is said of the named head were otherwise."""
     choice = replace(inference.choices[0], **changes)  # type: ignore[arg-type]
     return finding(results, replace(inference, choices=(choice, *inference.choices[1:]))).sentence
 
 
-def of_model(inference: Inference, model: str) -> list[Sound]:
+def of_model(inference: Findings, model: str) -> list[LayerReading]:
     return [s for s in inference.sound if s.primary and s.model == model]
 
 
 # All pictures choose and estimate.
 
 
-def test_the_named_head_is_the_closest_of_all_layers(inference: Inference) -> None:
+def test_the_named_head_is_the_closest_of_all_layers(inference: Findings) -> None:
     for choice in inference.choices:
         means = {(s.layer, h.map): h.value.mean for s in of_model(inference, choice.model) for h in s.heads}
         assert min(means, key=lambda key: means[key]) == (choice.layer, choice.map)
@@ -48,7 +48,7 @@ def test_the_named_head_is_the_closest_of_all_layers(inference: Inference) -> No
         assert choice.p == choice.reading.p_above_chance is not None
 
 
-def test_it_is_called_closer_than_chance_by_permuted_pictures_alone(results: Results, inference: Inference) -> None:
+def test_it_is_called_closer_than_chance_by_permuted_pictures_alone(results: Results, inference: Findings) -> None:
     """Its interval and Holm's p within its layer do not know among how many layers it was chosen."""
     reading = inference.choices[0].reading
     sure = replace(reading, gain_p_holm=1e-6)
@@ -62,14 +62,14 @@ def test_it_is_called_closer_than_chance_by_permuted_pictures_alone(results: Res
     assert "not shown to be above chance" in text
 
 
-def test_attention_follows_the_picture_only_where_the_test_says_so(results: Results, inference: Inference) -> None:
+def test_attention_follows_the_picture_only_where_the_test_says_so(results: Results, inference: Findings) -> None:
     (first, *others) = inference.above_chance
     for p, words in ((0.04, "It says that attention follows"), (0.06, "It does not show that attention follows")):
         changed = replace(inference, above_chance=(replace(first, p=p), *others))
         assert words in floor_sentences(results, changed)[0]
 
 
-def test_ties_are_sought_in_every_layer_over_the_pairs_of_all_heads(results: Results, inference: Inference) -> None:
+def test_ties_are_sought_in_every_layer_over_the_pairs_of_all_heads(results: Results, inference: Findings) -> None:
     choice = inference.choices[0]
     cells = {layer: at_fixed_sigma(results, choice.model, layer, ["kl"])["kl"].cells for layer in (11, 12)}
     people = [i for i, p in enumerate(cells[12].participants) if p != "06"]  # who lacks a picture
@@ -83,7 +83,7 @@ def test_ties_are_sought_in_every_layer_over_the_pairs_of_all_heads(results: Res
     assert choice.ties is not None and set(choice.ties) == tied and {layer for layer, _ in tied} == {11, 12}
 
 
-def test_heads_of_other_layers_are_named_with_their_layer(results: Results, inference: Inference) -> None:
+def test_heads_of_other_layers_are_named_with_their_layer(results: Results, inference: Findings) -> None:
     ties = ((12, "head-03"), (11, "head-04"), (11, "head-02"))
     assert "head 3 and heads 2 and 4 of layer 11 cannot be told from it" in said(results, inference, ties=ties)
     assert "every other head of any layer is farther" in said(results, inference, ties=())
@@ -96,7 +96,7 @@ def test_heads_of_other_layers_are_named_with_their_layer(results: Results, infe
     assert "cannot be tested" in said(results, inference, ties=None)
 
 
-def test_what_is_no_head_and_comes_closer_stands_in_the_sentence(results: Results, inference: Inference) -> None:
+def test_what_is_no_head_and_comes_closer_stands_in_the_sentence(results: Results, inference: Findings) -> None:
     def with_lead(low: float, high: float) -> str:
         main = inference.main()
         changed = tuple(
@@ -125,7 +125,7 @@ def test_halves_split_blocks_and_kinds_as_evenly_as_they_can(n: int, seed: int, 
 
 
 def test_a_head_that_half_of_the_pictures_choose_is_estimated_on_the_other_half(halved_folder: Path) -> None:
-    results, inference = read_results(halved_folder), read_inference(results_folder(halved_folder))
+    results, inference = read_results(halved_folder), read_findings(results_folder(halved_folder))
     (choice,) = inference.choices
     names = [f"object-{i + 1:02d}" for i in range(8)]
     assert (choice.chosen_on, choice.estimated_on) == (tuple(names[::2]), tuple(names[1::2]))
@@ -160,7 +160,7 @@ def test_a_head_that_half_of_the_pictures_choose_is_estimated_on_the_other_half(
 
 
 def test_the_page_says_what_was_chosen_on_which_pictures(quick: None, halved_folder: Path, tmp_path: Path) -> None:
-    results, inference = read_results(halved_folder), read_inference(results_folder(halved_folder))
+    results, inference = read_results(halved_folder), read_findings(results_folder(halved_folder))
     found = finding(results, inference)
     assert "is the closest on 4 objects; on the other 4 it is" in found.sentence
     notes = {note.lead: note.text for note in found.notes}

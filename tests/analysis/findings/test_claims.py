@@ -31,7 +31,7 @@ from beholder.analysis.findings.claims import (
 )
 from beholder.analysis.findings.infer import infer
 from beholder.analysis.findings.object_lift import lifts
-from beholder.analysis.findings.readings import Inference, Lift, read_inference
+from beholder.analysis.findings.readings import Findings, ObjectLift, read_findings
 from beholder.analysis.findings.replication import replicate
 from beholder.analysis.findings.reproduction import (
     Judgement,
@@ -46,7 +46,7 @@ from beholder.analysis.findings.reproduction import (
     main_layer,
     reproduce,
 )
-from beholder.analysis.findings.score_arrays import Cells
+from beholder.analysis.findings.score_arrays import ScoreArray
 from beholder.analysis.report.page import write_report
 from beholder.analysis.report.prose.claims import claim_columns, claims_sentences
 from beholder.analysis.report.prose.statistics import replication_sentences
@@ -79,7 +79,7 @@ def claims(*each: dict[str, Any], **paper: Any) -> Claims:
 
 def judged(folder: Path, *each: dict[str, Any], **paper: Any) -> list[Row]:
     results = read_results(folder)
-    return list(reproduce(claims(*each, **paper), results, read_inference(results_folder(folder))))
+    return list(reproduce(claims(*each, **paper), results, read_findings(results_folder(folder))))
 
 
 def verdicts(rows: list[Row]) -> list[tuple[str, str]]:
@@ -189,7 +189,7 @@ def test_every_claim_that_is_shipped_is_computed_or_says_why_not(
     make_study: Callable[..., Path], properties: dict[str, Any]
 ) -> None:
     folder = make_study(**properties)
-    results, found = read_results(folder), read_inference(results_folder(folder))
+    results, found = read_results(folder), read_findings(results_folder(folder))
     content = read_claims(SHIPPED / "carrasco-2025.toml")
     rows = reproduce(content, results, found)
     assert {row.claim.id for row in rows} == {claim.id for claim in content.claims}
@@ -238,7 +238,7 @@ def test_how_a_study_was_made_is_set_beside_the_papers(small_folder: Path) -> No
     assert {row.of for row in rows} == {"design"}
 
 
-def test_what_imported_recordings_were_shown_is_not_known(results: Results, inference: Inference) -> None:
+def test_what_imported_recordings_were_shown_is_not_known(results: Results, inference: Findings) -> None:
     imported = replace(results, summary=replace(results.summary, sources=("fixations",)))
     said = claims({"how": "setting", "key": "protocol.picture_s", "value": 10.0})
     assert reproduce(said, imported, inference)[0].published == Judgement("cannot be told", "imported")
@@ -283,7 +283,7 @@ def test_the_contrary_of_what_is_planted_does_not_hold(decisive_folder: Path) ->
 
 def test_where_heads_do_not_differ_nothing_can_be_told(make_study: Callable[..., Path]) -> None:
     folder = make_study(effect=0.0, participants=4, pictures=3)
-    found = read_inference(results_folder(folder)).main()
+    found = read_findings(results_folder(folder)).main()
     last = int(found.ranked[-1][-2:])
     [row] = judged(folder, {"how": "closest_heads", "heads": [last], "measures": ["kl"]})
     assert row.sound == Judgement("cannot be told", "ties", found.ranked[:-1], row.sound.p)
@@ -304,14 +304,14 @@ def test_heads_by_other_numbers_have_the_verdicts_of_these_numbers(
     results, text = parts
     for new, old in enumerate(order, start=1):
         text = text.replace(head_name(old), f"head+{new:02d}")
-    renamed = TypeAdapter(Inference).validate_json(text.replace("head+", "head-"))
+    renamed = TypeAdapter(Findings).validate_json(text.replace("head+", "head-"))
     number = {old: new for new, old in enumerate(order, start=1)}
 
     def of(named: list[int]) -> Claims:
         each = [{"how": how, "heads": named, "measures": MEASURES} for how in ("closest_heads", "farthest_heads")]
         return claims(*each, {"how": "lift", "heads": named, "low_pp": 20}, {"how": "kendall_w", "measures": MEASURES})
 
-    before = reproduce(of(heads), results, TypeAdapter(Inference).validate_json(parts[1]))
+    before = reproduce(of(heads), results, TypeAdapter(Findings).validate_json(parts[1]))
     after = reproduce(of([number[h] for h in heads]), results, renamed)
     assert verdicts(list(before)) == verdicts(list(after))
     assert [row.here.w for row in before] == [row.here.w for row in after]
@@ -329,11 +329,11 @@ def test_heads_first_in_rank_hold_without_a_test_and_only_with_one_where_the_cla
 # Best sigma.
 
 
-def bumps(best: list[list[float]], sigmas: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0, 5.0)) -> Cells:
+def bumps(best: list[list[float]], sigmas: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0, 5.0)) -> ScoreArray:
     """One head whose score by participant and picture is highest at these sigmas."""
     at = np.array(best)[:, :, None, None]
     names = tuple(str(i) for i in range(max(at.shape)))
-    return Cells(-((np.array(sigmas) - at) ** 2), names[: len(at)], names[: at.shape[1]], ("head-01",), sigmas)
+    return ScoreArray(-((np.array(sigmas) - at) ** 2), names[: len(at)], names[: at.shape[1]], ("head-01",), sigmas)
 
 
 def test_the_best_sigma_over_participants_and_pictures_is_worked_by_hand() -> None:
@@ -351,7 +351,7 @@ def test_the_best_sigma_over_participants_and_pictures_is_worked_by_hand() -> No
 
 def test_a_participant_and_picture_without_a_score_of_every_head_has_no_best_sigma() -> None:
     one = bumps([[2.0, 4.0]])
-    both = Cells(np.concatenate([one.scores, one.scores], axis=2), one.participants, one.pictures,
+    both = ScoreArray(np.concatenate([one.scores, one.scores], axis=2), one.participants, one.pictures,
                  ("head-01", "head-02"), one.sigmas)  # fmt: skip
     both.scores[0, 1, 1] = np.nan
     over = replicate(both, "m", 12, "cc", "deg", pairs=False).over_cells
@@ -399,7 +399,7 @@ def test_the_sound_reading_says_nothing_of_a_best_sigma(decisive_folder: Path) -
 
 
 def test_both_best_sigmas_are_named_in_sentence_table_and_json(decisive_folder: Path) -> None:
-    results, found = read_results(decisive_folder), read_inference(results_folder(decisive_folder))
+    results, found = read_results(decisive_folder), read_findings(results_folder(decisive_folder))
     [sentence] = [text for text in replication_sentences(found) if text.startswith("KL")]
     assert "over heads (mean ± SE" in sentence and "over participants x pictures, each with the mean" in sentence
     table = make_tables(results, found, read_stimuli(decisive_folder / "stimuli")[0])["best-sigma"].whole
@@ -414,7 +414,7 @@ def test_both_best_sigmas_are_named_in_sentence_table_and_json(decisive_folder: 
 
 
 def test_a_heads_mean_is_compared_at_its_sigma_alone(decisive_folder: Path) -> None:
-    found = read_inference(results_folder(decisive_folder))
+    found = read_findings(results_folder(decisive_folder))
     main, [r] = found.main(), [r for r in found.replication if r.measure == "kl"]
     at = r.sigmas.index(r.sigma)
     published = r.curves[0].mean[at]
@@ -437,9 +437,9 @@ def test_a_heads_mean_is_compared_at_its_sigma_alone(decisive_folder: Path) -> N
 # Attention on the object.
 
 
-def lift_of(mean: float, half: float, p: float, holm: float | None = None) -> Lift:
+def lift_of(mean: float, half: float, p: float, holm: float | None = None) -> ObjectLift:
     e = Estimate(mean, mean - half, mean + half, half / 2, 19.0, p, 0, 20)
-    return Lift("m", 12, "head-01", e, e, e, e, p if holm is None else holm)
+    return ObjectLift("m", 12, "head-01", e, e, e, e, p if holm is None else holm)
 
 
 def test_a_lift_holds_where_its_mean_or_its_whole_interval_lies_in_the_range() -> None:
@@ -459,7 +459,7 @@ def test_a_lift_holds_where_its_mean_or_its_whole_interval_lies_in_the_range() -
     assert lift_sound(claim, alone).reason == lift_published(claim, alone).reason == "no interval"
 
 
-def test_the_lifts_p_is_corrected_over_the_heads_of_its_layer(results: Results, inference: Inference) -> None:
+def test_the_lifts_p_is_corrected_over_the_heads_of_its_layer(results: Results, inference: Findings) -> None:
     from statsmodels.stats.multitest import multipletests
 
     for model, layer in {(x.model, x.layer) for x in inference.lifts}:
@@ -472,7 +472,7 @@ def test_the_lifts_p_is_corrected_over_the_heads_of_its_layer(results: Results, 
     assert {x.lift_p_holm for x in inference.lifts if not is_head(x.map)} == {None}
 
 
-def test_more_inside_than_outside_is_a_t_test_of_their_difference(results: Results, inference: Inference) -> None:
+def test_more_inside_than_outside_is_a_t_test_of_their_difference(results: Results, inference: Findings) -> None:
     table = results.attention_table
     for x, (p, _) in zip(inference.lifts, inside_over_outside(inference.lifts), strict=True):
         own = table[(table["model"] == x.model) & (table["layer"] == x.layer) & (table["map"] == x.map)]
@@ -480,7 +480,7 @@ def test_more_inside_than_outside_is_a_t_test_of_their_difference(results: Resul
         assert p == pytest.approx(stats.ttest_rel(own["inside"], own["outside"]).pvalue, rel=1e-3)
 
 
-def test_every_head_means_every_head(results: Results, inference: Inference) -> None:
+def test_every_head_means_every_head(results: Results, inference: Findings) -> None:
     def verdict(inside: dict[str, float], sd: float = 0.01) -> tuple[str, str]:
         rng = np.random.default_rng(5)
         table = pd.DataFrame([
@@ -501,16 +501,16 @@ def test_every_head_means_every_head(results: Results, inference: Inference) -> 
     assert verdict({"head-01": 0.6, "head-02": 0.51}) == ("cannot be told", "holds")  # by .0001, and by .05
 
 
-def test_many_heads_inside_are_corrected_for_in_the_sound_reading_alone(results: Results, inference: Inference) -> None:
+def test_many_heads_inside_are_corrected_for_in_the_sound_reading_alone(results: Results, inference: Findings) -> None:
     # t = 2.5 with 11 degrees of freedom: p = .03, four times of which is beyond .05.
     inside = Estimate(0.55, 0.506, 0.594, 0.02, 11.0, None, 0, 12)
-    four = tuple(Lift("first", 12, head_name(n), inside, inside, inside, inside) for n in range(1, 5))
+    four = tuple(ObjectLift("first", 12, head_name(n), inside, inside, inside, inside) for n in range(1, 5))
     rows = reproduce(claims({"how": "inside_over_outside"}), results, replace(inference, lifts=four))
     assert verdicts(list(rows))[0] == ("holds", "cannot be told")
     assert rows[0].here.inside[0] == pytest.approx((0.0295, 0.118), rel=0.01)
 
 
-def test_without_masks_nothing_is_said_of_objects(results: Results, inference: Inference) -> None:
+def test_without_masks_nothing_is_said_of_objects(results: Results, inference: Findings) -> None:
     said = claims({"how": "inside_over_outside"}, {"how": "lift", "heads": [1], "low_pp": 0})
     rows = reproduce(said, results, replace(inference, lifts=()))
     assert {row.sound.reason for row in rows} == {row.published.reason for row in rows} == {"no masks"}
@@ -551,7 +551,7 @@ def test_kendalls_w_needs_two_orders_of_three() -> None:
 
 
 def test_measures_order_heads_by_closeness_whatever_their_direction(decisive_folder: Path) -> None:
-    found = read_inference(results_folder(decisive_folder))
+    found = read_findings(results_folder(decisive_folder))
     for of in (*found.sound, *found.replication):
         assert list(np.argsort(closeness(of))) == [0, 1, 2, 3], of.measure
     rows = judged(
@@ -565,7 +565,7 @@ def test_measures_order_heads_by_closeness_whatever_their_direction(decisive_fol
 # The page.
 
 
-def test_the_page_counts_its_own_rows(made_up_folder: Path, results: Results, inference: Inference) -> None:
+def test_the_page_counts_its_own_rows(made_up_folder: Path, results: Results, inference: Findings) -> None:
     [file] = claims_files(made_up_folder, ["carrasco-2025"])
     paper, table = against_paper(file, results, inference)
     main = inference.main()
@@ -596,7 +596,7 @@ def test_a_file_of_the_studys_own_has_a_table_of_its_own(quick: None, small_stud
     assert names == {"claims-mine-yours.csv", "claims-carrasco-2025.csv"}
 
 
-def test_the_layer_shown_is_that_of_the_papers_own_model(results: Results, inference: Inference) -> None:
+def test_the_layer_shown_is_that_of_the_papers_own_model(results: Results, inference: Findings) -> None:
     assert main_layer(claims({"how": "model"}), inference) is inference.main()
     assert main_layer(claims({"how": "model"}, models=["second"]), inference).model == "second"
 
@@ -615,5 +615,5 @@ def test_what_is_judged_is_read_back_from_json_alike(decisive_folder: Path, tmp_
     path = tmp_path / "again.json"
     write_json(fresh, path)
     content = claims({"how": "closest_heads", "heads": [4], "measures": MEASURES})
-    stored = TypeAdapter(Inference).validate_json(path.read_bytes())
+    stored = TypeAdapter(Findings).validate_json(path.read_bytes())
     assert verdicts(list(reproduce(content, results, fresh))) == verdicts(list(reproduce(content, results, stored)))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from beholder.analysis.findings.readings import read_inference
+from beholder.analysis.findings.readings import read_findings
 from beholder.analysis.report.page import write_report
 from beholder.analysis.report.prose.finding import finding
 from beholder.analysis.results.paths import results_folder
@@ -72,7 +72,7 @@ def test_quality_and_pictures_come_first(quick: None, make_study: Callable[..., 
 
 def test_no_head_is_named_that_loses_to_an_even_spread(make_study: Callable[..., Path]) -> None:
     folder = make_study(participants=5)
-    results, inference = read_results(folder), read_inference(results_folder(folder))
+    results, inference = read_results(folder), read_findings(results_folder(folder))
 
     def with_lead(lead: float) -> str:
         main = inference.main()
@@ -88,6 +88,6 @@ def test_no_head_is_named_that_loses_to_an_even_spread(make_study: Callable[...,
 
 
 def test_an_interval_of_few_is_as_wide_as_their_number_makes_it(make_study: Callable[..., Path]) -> None:
-    inference = read_inference(results_folder(make_study(participants=3, pictures=8)))
+    inference = read_findings(results_folder(make_study(participants=3, pictures=8)))
     for head in inference.main().heads:
         assert head.value.df == 2 and head.gain is not None and head.gain.df == 2

@@ -16,9 +16,16 @@ import pandas as pd
 import pytest
 
 from beholder.analysis.findings.infer import infer
-from beholder.analysis.findings.layer import sound_reading
-from beholder.analysis.findings.readings import Inference, read_inference
-from beholder.analysis.findings.score_arrays import Cells, Equal, Fixed, at_fixed_sigma, attention_effect, pseudo_values
+from beholder.analysis.findings.layer import read_layer
+from beholder.analysis.findings.readings import Findings, read_findings
+from beholder.analysis.findings.score_arrays import (
+    EqualCounts,
+    FixedSigma,
+    ScoreArray,
+    at_fixed_sigma,
+    attention_effect,
+    pseudo_values,
+)
 from beholder.analysis.results.files import write_table
 from beholder.analysis.results.map_names import SAME_KIND, SHUFFLED
 from beholder.analysis.results.paths import results_folder
@@ -49,17 +56,17 @@ def gain_of(scores: np.ndarray) -> np.ndarray:
     return match - (scores.sum(axis=2) - match) / (scores.shape[2] - 1)
 
 
-def fixed(scores: np.ndarray) -> Fixed:
+def fixed(scores: np.ndarray) -> FixedSigma:
     """The scores as the analysis reads them."""
     n_p, n_s = scores.shape[:2]
     match = np.einsum("pssh->psh", scores)
     square = scores.mean(axis=0)
     names = tuple(SHUFFLED + h for h in HEADS)
     values = np.concatenate([match, match - gain_of(scores)], axis=2)[..., None]
-    cells = Cells(
+    cells = ScoreArray(
         values, tuple(f"{i:02d}" for i in range(n_p)), tuple(f"{i:02d}" for i in range(n_s)), (*HEADS, *names), (1.0,)
     )
-    return Fixed(cells, attention={name: attention_effect(square[..., h]) for h, name in enumerate(names)})
+    return FixedSigma(cells, attention={name: attention_effect(square[..., h]) for h, name in enumerate(names)})
 
 
 def influence(scores: np.ndarray) -> np.ndarray:
@@ -115,7 +122,7 @@ def test_the_bootstrap_draws_a_pictures_gaze_and_attention_together() -> None:
 def test_everything_built_on_the_gain_takes_the_maps_own_effect_from_its_variance() -> None:
     scores = scores_of(np.random.default_rng(4), (12, 10), of_map=2.0, gain=0.3)
     at = fixed(scores)
-    found, _ = sound_reading(at, "m", 12, "cc", 1.0, "deg", primary=True)
+    found, _ = read_layer(at, "m", 12, "cc", 1.0, "deg", primary=True)
     expected, plain = influence(scores), gain_of(scores)
     effect = quasi_f(expected)
     assert found.gain_effect is not None and effect is not None
@@ -127,7 +134,7 @@ def test_everything_built_on_the_gain_takes_the_maps_own_effect_from_its_varianc
         assert wanted.standard_error < 0.6 * float(crossed_interval(plain[:, :, i]).standard_error or 0)
     # Whatever more a map has with anybody's gaze leaves the interval of its gain as it is; that of its chance grows.
     more = scores + np.random.default_rng(5).normal(0, 20, (10, len(HEADS)))
-    again, _ = sound_reading(fixed(more), "m", 12, "cc", 1.0, "deg", primary=True)
+    again, _ = read_layer(fixed(more), "m", 12, "cc", 1.0, "deg", primary=True)
     for one, other in zip(found.heads, again.heads, strict=True):
         assert one.gain is not None and other.gain is not None and one.shuffled and other.shuffled
         assert other.gain.standard_error == pytest.approx(one.gain.standard_error)
@@ -147,7 +154,7 @@ def test_the_gains_interval_covers_the_truth_whatever_the_maps_own_effects(of_ma
     covered, naive = [], []
     for _ in range(1000):
         scores = scores_of(rng, (20, 15), of_map, against)
-        for i, head in enumerate(sound_reading(fixed(scores), "m", 12, "cc", 1.0, "deg", primary=True)[0].heads):
+        for i, head in enumerate(read_layer(fixed(scores), "m", 12, "cc", 1.0, "deg", primary=True)[0].heads):
             plain = crossed_interval(gain_of(scores)[:, :, i])
             assert head.gain is not None and head.gain.low is not None and head.gain.high is not None
             assert plain.low is not None and plain.high is not None
@@ -179,7 +186,7 @@ def test_effects_of_attention_are_read_from_the_table_of_chance(results: Results
     np.testing.assert_array_equal(kl.chance(SHUFFLED + "head-02", 1.0, every), adjusted)
 
 
-def test_the_reading_of_a_study_uses_them(results: Results, inference: Inference) -> None:
+def test_the_reading_of_a_study_uses_them(results: Results, inference: Findings) -> None:
     main = inference.main()
     at = at_fixed_sigma(results, main.model, main.layer, ["kl"])["kl"]
     kept = np.ix_([0, 1, 2, 3, 4], range(4))  # participant 06 lacks a picture
@@ -195,14 +202,14 @@ def test_the_reading_of_a_study_uses_them(results: Results, inference: Inference
     assert main.best.shuffled.standard_error != pytest.approx(plain.standard_error)
 
 
-def test_models_are_compared_by_their_gains_too(inference: Inference, make_study: Callable[..., Path]) -> None:
+def test_models_are_compared_by_their_gains_too(inference: Findings, make_study: Callable[..., Path]) -> None:
     score, gain = inference.model_contrasts
     assert (score.of, gain.of) == ("score", "gain")
     of_mean = [s.summaries[0].gain for s in inference.sound if s.primary and s.layer == 12]
     first, second = (e.mean for e in of_mean if e is not None)
     # Participant 06, who lacks a picture for the heads, has the same ones for both.
     assert gain.difference == pytest.approx(first - second, abs=0.05)
-    unknown = read_inference(results_folder(make_study(models=("first", "second"), layers=(12,), shuffled=False)))
+    unknown = read_findings(results_folder(make_study(models=("first", "second"), layers=(12,), shuffled=False)))
     assert [c.of for c in unknown.model_contrasts] == ["score"]
 
 
@@ -216,7 +223,7 @@ def test_a_groups_gain_has_the_attention_that_its_own_gaze_met() -> None:
         group: {SHUFFLED + h: attention_effect(scores[rows].mean(axis=0)[..., i]) for i, h in enumerate(HEADS)}
         for group, rows in groups.items()
     }
-    equal = Equal(fixed(scores).cells, 20.0, 48, attention)
+    equal = EqualCounts(fixed(scores).cells, 20.0, 48, attention)
     for group, rows in groups.items():
         for i, head in enumerate(HEADS):
             gain = equal.gain(head, 1, group, rows, np.arange(6))

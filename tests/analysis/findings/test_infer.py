@@ -21,10 +21,10 @@ from statsmodels.stats.multitest import multipletests
 
 from beholder.analysis.alignment.measures import sign_of
 from beholder.analysis.findings.infer import infer
-from beholder.analysis.findings.layer import sound_reading
-from beholder.analysis.findings.readings import Inference, read_inference
+from beholder.analysis.findings.layer import read_layer
+from beholder.analysis.findings.readings import Findings, read_findings
 from beholder.analysis.findings.replication import curve, replicate
-from beholder.analysis.findings.score_arrays import Cells, Fixed, at_fixed_sigma, to_cells
+from beholder.analysis.findings.score_arrays import FixedSigma, ScoreArray, at_fixed_sigma, to_cells
 from beholder.analysis.results.files import write_json
 from beholder.analysis.results.paths import results_folder
 from beholder.analysis.results.study_results import Results
@@ -269,10 +269,10 @@ def test_tukeys_hsd_is_scipys() -> None:
         assert (t.low, t.high) == pytest.approx((-bounds.high[i, j], -bounds.low[i, j]), abs=1e-3)
 
 
-def two_heads(curves: dict[str, list[float]], sigmas: tuple[float, ...]) -> Cells:
+def two_heads(curves: dict[str, list[float]], sigmas: tuple[float, ...]) -> ScoreArray:
     rng = np.random.default_rng(8)
     scores = np.stack([np.broadcast_to(c, (3, 4, len(sigmas))) for c in curves.values()], axis=2)
-    return Cells(
+    return ScoreArray(
         scores + rng.normal(0, 1e-6, (3, 4, 1, 1)), ("1", "2", "3"), ("a", "b", "c", "d"), tuple(curves), sigmas
     )
 
@@ -313,7 +313,7 @@ def test_a_measure_that_is_undefined_at_a_sigma_has_no_point_there() -> None:
 # Whole studies.
 
 
-def test_the_planted_head_is_named_and_the_planted_order_found(inference: Inference) -> None:
+def test_the_planted_head_is_named_and_the_planted_order_found(inference: Findings) -> None:
     found = inference
     main = found.main()
     assert (main.model, main.layer, main.measure) == ("first", 12, "kl")
@@ -323,7 +323,7 @@ def test_the_planted_head_is_named_and_the_planted_order_found(inference: Infere
     assert {r.map for r in main.references} == set(REFERENCES)
 
 
-def test_numbers_are_the_plain_means_of_the_table(results: Results, inference: Inference) -> None:
+def test_numbers_are_the_plain_means_of_the_table(results: Results, inference: Findings) -> None:
     main = inference.main()
     of_layer = [("model", "==", "first"), ("layer", "==", 12), ("drift_corrected", "==", False)]
     t, chance = results.scores("fixed", of_layer), results.scores("chance", of_layer)
@@ -342,19 +342,19 @@ def test_numbers_are_the_plain_means_of_the_table(results: Results, inference: I
         assert reference.lead.mean == pytest.approx(means[reference.map] - means[main.best.map])
 
 
-def test_who_is_left_out_of_the_intervals_is_named(inference: Inference) -> None:
+def test_who_is_left_out_of_the_intervals_is_named(inference: Findings) -> None:
     remarks = [str(r) for r in inference.remarks]
     assert any("1 of 6 participants" in r and "(06)" in r for r in remarks)
 
 
-def test_a_gain_is_positive_towards_people_in_every_measure(inference: Inference) -> None:
+def test_a_gain_is_positive_towards_people_in_every_measure(inference: Findings) -> None:
     for reading in inference.sound:
         best = reading.best
         assert best.gain is not None and best.shuffled is not None
         assert np.sign(best.gain.mean) == np.sign(sign_of(reading.measure) * (best.value.mean - best.shuffled.mean))
 
 
-def test_head_effects_are_corrected_over_all_that_were_looked_at(inference: Inference) -> None:
+def test_head_effects_are_corrected_over_all_that_were_looked_at(inference: Findings) -> None:
     """The primary measure's over the layers of its model, the others' over layers and measures together."""
     for model in ("first", "second"):
         for primary, tests in ((True, 2), (False, 8)):
@@ -366,12 +366,12 @@ def test_head_effects_are_corrected_over_all_that_were_looked_at(inference: Infe
 
 
 def test_the_head_effect_of_a_single_layer_by_the_primary_measure_is_one_test(make_study: Callable[..., Path]) -> None:
-    found = read_inference(results_folder(make_study()))
+    found = read_findings(results_folder(make_study()))
     assert [s.head_effect_p_holm for s in found.sound if s.primary] == [None]
 
 
 def test_the_bootstrap_stands_beside_the_intervals_of_the_primary_measure_in_the_layers_shown(
-    results: Results, inference: Inference
+    results: Results, inference: Findings
 ) -> None:
     shown = inference.shown()
     for reading in inference.sound:
@@ -385,7 +385,7 @@ def test_the_bootstrap_stands_beside_the_intervals_of_the_primary_measure_in_the
     assert [h.bootstrap for h in again.heads] != [h.bootstrap for h in inference.main().heads]
 
 
-def test_where_a_cell_is_missing_the_mixed_model_keeps_what_the_intervals_leave_out(inference: Inference) -> None:
+def test_where_a_cell_is_missing_the_mixed_model_keeps_what_the_intervals_leave_out(inference: Findings) -> None:
     """Participant 06 lacks one picture of four; the intervals are over five participants, the mixed model over six."""
     main = inference.main()
     assert main.mixed is not None
@@ -414,28 +414,28 @@ def test_too_few_cells_for_a_mixed_model_are_remarked(with_changed: Callable[...
 
 
 def test_heads_that_do_not_differ_are_tied(make_study: Callable[..., Path]) -> None:
-    main = read_inference(results_folder(make_study(effect=0.0, participants=12, pictures=8))).main()
+    main = read_findings(results_folder(make_study(effect=0.0, participants=12, pictures=8))).main()
     assert set(main.ties) == {h.map for h in main.heads} - {main.best.map}
 
 
 def test_no_shuffled_pictures_leave_chance_unknown(make_study: Callable[..., Path]) -> None:
-    main = read_inference(results_folder(make_study(shuffled=False))).main()
+    main = read_findings(results_folder(make_study(shuffled=False))).main()
     assert main.best.gain is None and main.best.shuffled is None and main.gain_effect is None
 
 
 def test_one_participant_has_no_interval_and_no_test(make_study: Callable[..., Path]) -> None:
-    main = read_inference(results_folder(make_study(participants=1))).main()
+    main = read_findings(results_folder(make_study(participants=1))).main()
     assert main.best.value.low is None
     assert main.head_effect is None and main.contrasts == ()
 
 
 def test_pictures_without_masks_have_no_lift(make_study: Callable[..., Path]) -> None:
-    found = read_inference(results_folder(make_study(masks=False)))
+    found = read_findings(results_folder(make_study(masks=False)))
     assert found.lifts == ()
     assert {r.map for r in found.main().references} == set(REFERENCES) - {"object"}
 
 
-def test_lifts_are_means_over_pictures(results: Results, inference: Inference) -> None:
+def test_lifts_are_means_over_pictures(results: Results, inference: Findings) -> None:
     t = results.attention_table
     for found in inference.lifts:
         mine = t[(t["model"] == found.model) & (t["layer"] == found.layer) & (t["map"] == found.map)]
@@ -484,15 +484,15 @@ def test_a_study_without_comparisons_is_an_error_with_a_remedy(with_changed: Cal
 def test_inference_read_back_is_inference_written(results: Results, tmp_path: Path) -> None:
     found = infer(results)
     write_json(found, tmp_path / "inference.json")
-    assert read_inference(tmp_path) == found
+    assert read_findings(tmp_path) == found
 
 
 def test_an_absent_or_broken_inference_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="beholder analyze"):
-        read_inference(tmp_path)
+        read_findings(tmp_path)
     (tmp_path / "inference.json").write_text('{"primary": 3}')
     with pytest.raises(DataError, match=r"inference\.json"):
-        read_inference(tmp_path)
+        read_findings(tmp_path)
 
 
 # Complete subsets.
@@ -521,8 +521,8 @@ def test_cells_that_a_head_lacks_are_left_out_for_all_heads() -> None:
     rng = np.random.default_rng(9)
     scores = rng.normal(0, 1, (4, 3, 2, 1))
     scores[0, 0, 1, 0] = np.nan
-    cells = Cells(scores, ("1", "2", "3", "4"), ("a", "b", "c"), ("head-01", "head-02"), (1.0,))
-    reading, left_out = sound_reading(Fixed(cells), "m", 12, "kl", 1.0, "deg", primary=True)
+    cells = ScoreArray(scores, ("1", "2", "3", "4"), ("a", "b", "c"), ("head-01", "head-02"), (1.0,))
+    reading, left_out = read_layer(FixedSigma(cells), "m", 12, "kl", 1.0, "deg", primary=True)
     assert {(h.value.participants, h.value.pictures) for h in reading.heads} == {(3, 3)}
     assert "1 of 4 participants" in left_out[0]
 
@@ -606,7 +606,7 @@ def test_groups_of_a_study_are_compared_over_equal_counts(with_changed: Callable
     assert said.groups is None and any('no column "expertise"' in str(r) for r in said.remarks)
 
 
-def test_models_windows_chance_and_halves_are_read(inference: Inference) -> None:
+def test_models_windows_chance_and_halves_are_read(inference: Findings) -> None:
     contrast, _ = inference.model_contrasts
     assert (contrast.first, contrast.second, contrast.first_layer) == (
         "first",

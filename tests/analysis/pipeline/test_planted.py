@@ -10,7 +10,7 @@ import pytest
 from beholder.analysis.alignment import measures
 from beholder.analysis.alignment.sweep import align
 from beholder.analysis.attention.named_maps import named_maps
-from beholder.analysis.findings.readings import read_inference
+from beholder.analysis.findings.readings import read_findings
 from beholder.analysis.gaze.maps import area_resample, grid_for
 from beholder.analysis.gaze.picture_gaze import Fixations
 from beholder.analysis.pipeline.analyze import analyze
@@ -127,6 +127,6 @@ def test_a_simulated_study_that_follows_a_head_ends_in_a_report_that_names_it(he
     np.savez(tmp_path / "study" / "planted.npz", allow_pickle=False, **maps)
     simulate(tmp_path / "study", 6, seed=head, workers=2)  # with fewer no head is named at the top
     report = analyze(tmp_path / "study", workers=2).report
-    inference = read_inference(report.parent)
+    inference = read_findings(report.parent)
     assert inference.main().best.map == planted
     assert f"head {head} " in report.read_text("utf-8").split("<h1")[1].split("</h1>")[0]

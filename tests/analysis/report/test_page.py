@@ -20,19 +20,19 @@ from pydantic import TypeAdapter
 
 from beholder.analysis.alignment.bandwidth import SigmaEstimate
 from beholder.analysis.findings.infer import infer
-from beholder.analysis.findings.readings import GroupContrast, Groups, Inference, SigmaReading, read_inference
-from beholder.analysis.report.explorer import difference, make_looks, people_map, shown_gaze
+from beholder.analysis.findings.readings import Findings, GroupContrast, Groups, SigmaReading, read_findings
+from beholder.analysis.report.explorer import difference, make_explorer, people_map, shown_gaze
 from beholder.analysis.report.images import LEVELS, difference_png, map_png
 from beholder.analysis.report.labels import number
 from beholder.analysis.report.page import write_report
-from beholder.analysis.report.prose.captions import layers_words, sigma_words
+from beholder.analysis.report.prose.captions import layers_caption, sigma_caption
 from beholder.analysis.report.prose.finding import between_floor_and_ceiling, finding
 from beholder.analysis.report.prose.methods import methods, references
 from beholder.analysis.report.prose.statistics import group_sentences, model_sentences
 from beholder.analysis.report.tables import make_tables
 from beholder.analysis.results.files import write_json, write_table
 from beholder.analysis.results.paths import results_folder
-from beholder.analysis.results.study_results import Results, Setup, read_results
+from beholder.analysis.results.study_results import Apparatus, Results, read_results
 from beholder.analysis.results.tables import FIXED_COLUMNS
 from beholder.analysis.statistics.crossed import Estimate, Ratio, Share
 from beholder.shared.errors import DataError
@@ -154,7 +154,7 @@ def test_what_an_earlier_report_left_is_removed(small_study: Path) -> None:
 # What the first sentence says.
 
 
-def test_the_sentence_is_the_inference_in_words(page: Page, inference: Inference) -> None:
+def test_the_sentence_is_the_inference_in_words(page: Page, inference: Findings) -> None:
     best = inference.main().best
     assert best.gain is not None and best.gain.low is not None and best.gain.high is not None
     share = best.share.ratio
@@ -172,7 +172,7 @@ def test_the_sentence_is_the_inference_in_words(page: Page, inference: Inference
     assert sentence in page.text
 
 
-def with_main(inference: Inference, **changed: Any) -> Inference:
+def with_main(inference: Findings, **changed: Any) -> Findings:
     """The same with another reading in the place of that which the first screen speaks of."""
     main = inference.main()
     return replace(inference, sound=tuple(replace(s, **changed) if s == main else s for s in inference.sound))
@@ -186,7 +186,7 @@ def way(ratio: float, low: float, high: float) -> Share:
     return Share(Ratio(ratio, low, high, 5, 4), "")
 
 
-def note(results: Results, inference: Inference, lead: str) -> str:
+def note(results: Results, inference: Findings, lead: str) -> str:
     return {note.lead: note.text for note in finding(results, inference).notes}.get(lead, "")
 
 
@@ -195,7 +195,7 @@ ABOVE = "more than 100 %, as here it predicts people better than the other 4 to 
 
 
 def test_the_first_screen_says_when_the_mean_of_the_heads_or_the_centre_bias_beats_the_closest_head(
-    results: Results, inference: Inference
+    results: Results, inference: Findings
 ) -> None:
     main = inference.main()
     heads = tuple(replace(h, share=way(0.26, 0.2, 0.32)) if h == main.best else h for h in main.heads)
@@ -225,7 +225,7 @@ def test_the_first_screen_says_when_the_mean_of_the_heads_or_the_centre_bias_bea
     assert said(ahead, tie).startswith("the mean of heads is closer") and said(ahead, tie).endswith(gone)
 
 
-def test_a_centre_bias_above_all_is_explained_too(results: Results, inference: Inference) -> None:
+def test_a_centre_bias_above_all_is_explained_too(results: Results, inference: Findings) -> None:
     main = inference.main()
     references = tuple(
         replace(r, lead=estimate(-0.2, -0.3, -0.1)) if r.map == "centre-fitted" else r for r in main.references
@@ -267,7 +267,9 @@ def test_a_share_above_all_never_stands_without_its_explanation(make_study: Call
     for text in (first.sentence, {note.lead: note.text for note in first.notes}[BETWEEN]):
         assert percent in text and ABOVE in text and "with few viewers the ceiling is low" in text
     layers = [("first", [s for s in inference.sound if s.primary])]
-    assert "A head with more than 100 predicts people better than the other 4" in layers_words(layers, main, "here")[0]
+    assert (
+        "A head with more than 100 predicts people better than the other 4" in layers_caption(layers, main, "here")[0]
+    )
     table = make_tables(results, inference, read_stimuli(folder / "stimuli")[0])["heads"].whole
     above = (table[["way to others (%)", "from centre (%)"]] > 100).any(axis=1)
     assert above.any() and table.loc[above, "why"].str.contains(ABOVE, regex=False).all()
@@ -285,7 +287,7 @@ def test_a_measure_without_a_ceiling_has_no_share_and_no_band_and_says_why(page:
     assert "other 4 to 5 viewers" in set(references.loc["kl"])
 
 
-def test_without_a_ceiling_the_first_screen_says_why_there_is_no_share(results: Results, inference: Inference) -> None:
+def test_without_a_ceiling_the_first_screen_says_why_there_is_no_share(results: Results, inference: Findings) -> None:
     main = inference.main()
 
     def said(own: Share, common: Share, **changed: Any) -> str:
@@ -309,7 +311,7 @@ def test_without_a_ceiling_the_first_screen_says_why_there_is_no_share(results: 
     assert without.text.startswith("No share of the way, for SSIM has no ceiling: no rule is known")
 
 
-def test_the_table_of_floors_says_what_the_closest_head_beats(inference: Inference, results: Results) -> None:
+def test_the_table_of_floors_says_what_the_closest_head_beats(inference: Findings, results: Results) -> None:
     main = inference.main()
     leads, stimuli = (estimate(-0.2, -0.3, -0.1),), read_stimuli(results.study_folder / "stimuli")[0]
     table = make_tables(results, with_main(inference, leads_over_summaries=leads), stimuli)["references"].whole
@@ -353,7 +355,7 @@ def test_chance_that_is_not_known_is_said(make_study: Callable[..., Path]) -> No
 # What the page must not hide.
 
 
-def test_every_remark_is_on_the_page(page: Page, results: Results, inference: Inference) -> None:
+def test_every_remark_is_on_the_page(page: Page, results: Results, inference: Findings) -> None:
     assert results.summary.remarks and inference.remarks
     for remark in (*results.summary.remarks, *inference.remarks):
         assert remark.about in page.text
@@ -407,7 +409,7 @@ def test_imported_fixations_without_geometry_are_reported_in_per_cent_and_withou
 
 def test_the_page_is_about_nss_and_tells_the_replication_by_kl(nss_folder: Path) -> None:
     words = Page(write_report(nss_folder).read_text("utf-8")).text
-    results, inference = read_results(nss_folder), read_inference(results_folder(nss_folder))
+    results, inference = read_results(nss_folder), read_findings(results_folder(nss_folder))
     assert (inference.main().measure, inference.replicated) == ("nss", "kl")
     assert "SD of NSS closer than its own attention on other pictures" in finding(results, inference).sentence
     assert "NSS is the primary measure" in words and "NSS by window of viewing time" in words
@@ -417,7 +419,7 @@ def test_the_page_is_about_nss_and_tells_the_replication_by_kl(nss_folder: Path)
 
 
 def test_tables_of_the_replication_are_not_empty_where_the_primary_measure_has_none(nss_folder: Path) -> None:
-    results, inference = read_results(nss_folder), read_inference(results_folder(nss_folder))
+    results, inference = read_results(nss_folder), read_findings(results_folder(nss_folder))
     tables = make_tables(results, inference, read_stimuli(nss_folder / "stimuli")[0])
     assert set(tables["pairs"].shown["measure"]) == {"nss"}
     assert set(tables["tukey"].shown["measure"]) == {"kl"} and "Shown: KL divergence" in tables["tukey"].note
@@ -427,8 +429,8 @@ def test_tables_of_the_replication_are_not_empty_where_the_primary_measure_has_n
 
 
 def test_beside_a_head_stands_nss_at_the_fixed_sigma_and_kl_at_the_others(nss_folder: Path) -> None:
-    results, inference = read_results(nss_folder), read_inference(results_folder(nss_folder))
-    looks, chooser = make_looks(results, inference, read_stimuli(nss_folder / "stimuli")[0])
+    results, inference = read_results(nss_folder), read_findings(results_folder(nss_folder))
+    looks, chooser = make_explorer(results, inference, read_stimuli(nss_folder / "stimuli")[0])
     sigmas, main = results.study.maps.sigmas(), inference.main()
     fixed = sigmas.index(results.study.maps.sigma)
     assert chooser.data["measures"] == ["NSS" if i == fixed else "KL" for i in range(len(sigmas))]
@@ -447,7 +449,7 @@ def test_beside_a_head_stands_nss_at_the_fixed_sigma_and_kl_at_the_others(nss_fo
 # Figures and tables.
 
 
-def test_every_figure_says_its_finding_to_who_cannot_see_it(page: Page, inference: Inference) -> None:
+def test_every_figure_says_its_finding_to_who_cannot_see_it(page: Page, inference: Findings) -> None:
     alternatives = [i["alt"] for i in page.of("img")]
     assert all(len(a) > 20 for a in alternatives)
     best = inference.main().best
@@ -463,7 +465,7 @@ def test_every_table_on_the_page_is_a_file_with_the_same_bytes(page: Page, made_
 
 
 def test_a_large_table_lies_beside_the_page(
-    results: Results, inference: Inference, monkeypatch: pytest.MonkeyPatch
+    results: Results, inference: Findings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stimuli = read_stimuli(results.study_folder / "stimuli")[0]
     trials = make_tables(results, inference, stimuli)["trials"]
@@ -472,7 +474,7 @@ def test_a_large_table_lies_beside_the_page(
     assert trials.source == "tables/trials.csv" and "beside this page" in trials.link
 
 
-def test_tables_hold_every_layer_with_full_numbers(made_up_folder: Path, inference: Inference) -> None:
+def test_tables_hold_every_layer_with_full_numbers(made_up_folder: Path, inference: Findings) -> None:
     table = pd.read_csv(results_folder(made_up_folder) / "tables" / "heads.csv")
     assert set(zip(table["model"], table["layer"], strict=True)) == {(s.model, s.layer) for s in inference.sound}
     main = inference.main()
@@ -610,7 +612,7 @@ def test_inference_is_read_not_computed_again(small_study: Path) -> None:
     """The page is made from inference.json: what stands there is what the page says."""
 
     folder = results_folder(small_study)
-    found = read_inference(folder)
+    found = read_findings(folder)
     main = found.main()
     best = replace(main.best, gain=replace(main.best.gain, mean=7.77))  # type: ignore[type-var]
     changed = replace(main, heads=tuple(best if h == main.best else h for h in main.heads))
@@ -715,7 +717,7 @@ def test_the_methods_say_who_took_part_and_name_what_is_not_recorded(results: Re
     last = quiet[quiet.index("Not recorded:") :].partition(".")[0]
     assert all(word in last for word in ("age", "sex", "vision", "head support", "lighting", "tracker"))
     answers = {"age": {"20": 3, "26": 2, "n/a": 1}, "sex": {"F": 4, "O": 2}, "vision": {"glasses": 1, "none": 5}}
-    setup = Setup(("EyeLink 1000 Plus (software 5.15)",), ("1920 x 1080 px and 53 x 30 cm, at 60 cm",), answers)
+    setup = Apparatus(("EyeLink 1000 Plus (software 5.15)",), ("1920 x 1080 px and 53 x 30 cm, at 60 cm",), answers)
     told = study.protocol.model_copy(update={"head_support": "chin rest", "lighting": "dim"})
     full = replace(results, summary=replace(people, setup=setup), study=study.model_copy(update={"protocol": told}))
     said = " ".join(methods(full))
@@ -725,7 +727,7 @@ def test_the_methods_say_who_took_part_and_name_what_is_not_recorded(results: Re
     assert "Not recorded" not in said
 
 
-def test_models_are_compared_in_a_sentence_whichever_is_closer(results: Results, inference: Inference) -> None:
+def test_models_are_compared_in_a_sentence_whichever_is_closer(results: Results, inference: Findings) -> None:
     contrast, gain = inference.model_contrasts
     for sign in (1, -1):
         made = replace(contrast, difference=sign * 0.5, low=sign * 0.5 - 0.1, high=sign * 0.5 + 0.1, p=0.001)
@@ -740,7 +742,7 @@ def test_models_are_compared_in_a_sentence_whichever_is_closer(results: Results,
     assert "more over its attention on other pictures than" in said
 
 
-def test_groups_are_compared_in_sentences(results: Results, inference: Inference) -> None:
+def test_groups_are_compared_in_sentences(results: Results, inference: Findings) -> None:
     def contrast(
         name: str, difference: float, p: float, p_holm: float | None, of: Literal["score", "gain"] = "score"
     ) -> GroupContrast:
@@ -764,7 +766,7 @@ def test_groups_are_compared_in_sentences(results: Results, inference: Inference
     assert group_sentences(results, replace(inference, groups=None)) == []
 
 
-def test_sigma_stands_in_every_unit(results: Results, inference: Inference) -> None:
+def test_sigma_stands_in_every_unit(results: Results, inference: Findings) -> None:
     stimuli = read_stimuli(results.study_folder / "stimuli")[0]
     table = make_tables(results, inference, stimuli)["sigma-units"].whole.set_index("sigma")
     row = table.loc["fixed beforehand"]
@@ -775,7 +777,7 @@ def test_sigma_stands_in_every_unit(results: Results, inference: Inference) -> N
     assert row["% of the width"] == pytest.approx(100 * row["px"] / 240)
 
 
-def test_a_best_sigma_where_the_sweep_ends_is_said_in_every_table(results: Results, inference: Inference) -> None:
+def test_a_best_sigma_where_the_sweep_ends_is_said_in_every_table(results: Results, inference: Findings) -> None:
     """By KL the shuffled pictures are best at 4 degrees, the last of the sweep, and the heads within it."""
     stimuli = read_stimuli(results.study_folder / "stimuli")[0]
     tables = make_tables(results, inference, stimuli)
@@ -798,11 +800,11 @@ def test_a_best_sigma_where_the_sweep_ends_is_said_in_every_table(results: Resul
     assert units["replication: best for each head"] == "mean; 4 of 4 at the sweep's end"
     assert (
         "KL divergence best at 2.4, the end of the sweep, shuffled pictures at 4, the end of"
-        in sigma_words([short], "")[1]
+        in sigma_caption([short], "")[1]
     )
 
 
-def test_a_sigma_beyond_those_tried_is_a_bound_in_every_table(results: Results, inference: Inference) -> None:
+def test_a_sigma_beyond_those_tried_is_a_bound_in_every_table(results: Results, inference: Findings) -> None:
     known = SigmaEstimate(0.5, None, None, 0.4, 0.6, 0.1, 6, 4, 500, (), ())
     fine = replace(known, sigma=None, at_most=0.05, low=None, high=None)
     wide = replace(known, sigma=None, at_least=9.0, low=None, high=None)
@@ -844,11 +846,11 @@ def test_where_sigma_is_not_swept_nothing_is_said_of_a_best_one(make_study: Call
         assert absent not in visible, absent
     assert not (path.parent / "figures" / "sigma.svg").exists()
     assert not (path.parent / "tables" / "best-sigma.csv").exists()
-    inference = read_inference(path.parent)
+    inference = read_findings(path.parent)
     assert all(r.best_sigma_mean is None and r.anova is not None for r in inference.replication)
 
 
-def test_attention_on_special_tokens_is_shown_where_there_is_any(results: Results, inference: Inference) -> None:
+def test_attention_on_special_tokens_is_shown_where_there_is_any(results: Results, inference: Findings) -> None:
     stimuli = read_stimuli(results.study_folder / "stimuli")[0]
     some = results.attention_table.assign(special_mass=0.25)
     table = make_tables(replace(results, attention_table=some), inference, stimuli)["special-tokens"].whole

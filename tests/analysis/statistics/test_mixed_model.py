@@ -11,9 +11,9 @@ from statsmodels.regression.mixed_linear_model import MixedLM, VCSpec
 from threadpoolctl import threadpool_limits
 
 from beholder.analysis.alignment.measures import sign_of
-from beholder.analysis.findings.layer import mixed_reading, sound_reading
+from beholder.analysis.findings.layer import mixed_reading, read_layer
 from beholder.analysis.findings.readings import MixedReading
-from beholder.analysis.findings.score_arrays import Cells, Fixed
+from beholder.analysis.findings.score_arrays import FixedSigma, ScoreArray
 from beholder.analysis.statistics import mixed_model
 from beholder.analysis.statistics.crossed import crossed_interval
 from beholder.analysis.statistics.mixed_model import between_heads, components, expected_s, fit_tables, wald_test
@@ -105,14 +105,14 @@ def test_on_complete_data_every_reading_of_a_layer_is_the_closed_forms() -> None
     chance = scores_of(rng, (14, 10, 4), main=1)
     heads = [f"head-{h:02d}" for h in range(1, 5)]
     maps = (*heads, *(f"shuffled-{h}" for h in heads))
-    cells = Cells(
+    cells = ScoreArray(
         np.concatenate([scores, chance], axis=2)[..., None],
         tuple(str(p) for p in range(14)),
         tuple(str(s) for s in range(10)),
         maps,
         (1.0,),
     )
-    closed, _ = sound_reading(Fixed(cells), "m", 12, "cc", 1.0, "deg", primary=True)
+    closed, _ = read_layer(FixedSigma(cells), "m", 12, "cc", 1.0, "deg", primary=True)
     found = mixed_reading(scores, scores - chance, heads, 1)
     assert (found.cells, found.cells_missing, found.rows) == (140, 0, 560)
     assert found.ranked == closed.ranked
