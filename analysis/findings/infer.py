@@ -18,7 +18,8 @@ statistics/, densities in alignment/baselines.py, estimates of sigma in alignmen
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from beholder.analysis.findings.above_chance import Match, chance_tests, match_of, with_p_above_chance
 from beholder.analysis.findings.bandwidth import estimate_sigmas
@@ -27,14 +28,31 @@ from beholder.analysis.findings.groups import compare_groups
 from beholder.analysis.findings.layer import in_depth, read_layer, with_holm_over_head_effects, with_other_drift
 from beholder.analysis.findings.models import MeanOfHeads, model_contrasts, wide, wide_gain
 from beholder.analysis.findings.object_lift import lifts
-from beholder.analysis.findings.readings import Findings, LayerReading
+from beholder.analysis.findings.readings import Choice, Findings, LayerReading, Replication
 from beholder.analysis.findings.replication import replicate
-from beholder.analysis.findings.score_arrays import at_fixed_sigma, half_of_viewers, over_sigma
+from beholder.analysis.findings.score_arrays import FixedSigma, at_fixed_sigma, half_of_viewers, over_sigma
 from beholder.analysis.findings.windows import read_windows
 from beholder.analysis.results.map_names import is_head
-from beholder.analysis.results.study_results import Results
+from beholder.analysis.results.study_results import ModelSummary, Results
 from beholder.analysis.statistics.crossed import LEVEL, Estimate, mean_interval
 from beholder.shared.errors import DataError, Remark
+
+Layers = Sequence[tuple[ModelSummary, int]]
+
+
+@dataclass
+class _Gathered:
+    """What the layers gave, one after the other: their readings, and what of their scores later steps need.
+
+    By model and layer: `matches` is what permuted pictures are drawn from, `first_halves` the heads' scores where they
+    are chosen on a half of the pictures. `means` is of each model's last layer, by the primary measure.
+    """
+
+    readings: list[LayerReading] = field(default_factory=list)
+    matches: dict[tuple[str, int], Match] = field(default_factory=dict)
+    means: dict[str, MeanOfHeads] = field(default_factory=dict)
+    first_halves: dict[tuple[str, int], dict[str, float]] = field(default_factory=dict)
+    remarks: list[Remark] = field(default_factory=list)
 
 
 def infer(results: Results, progress: Callable[[int, int], None] = lambda done, total: None) -> Findings:
@@ -45,81 +63,14 @@ def infer(results: Results, progress: Callable[[int, int], None] = lambda done, 
     """
     study, primary = results.study, results.study.alignment.primary
     layers = [(model, layer) for model in results.summary.models for layer in model.analysed_layers]
-    sound: list[LayerReading] = []
-    matches: dict[tuple[str, int], Match] = {}
-    means: dict[str, MeanOfHeads] = {}  # of each model's last layer, by the primary measure
-    first_halves: dict[tuple[str, int], dict[str, float]] = {}  # the heads' scores where they are chosen on a half
-    remarks: list[Remark] = []
-    compared = False
-    first_half = {name for name, half in results.summary.halves.items() if half == 0}
-    for done, (model, layer) in enumerate(layers):
-        progress(done, 2 * len(layers))
-        about = f"{model.label}, layer {layer}"
-        fixed = at_fixed_sigma(results, model.name, layer, study.alignment.measures)
-        if not fixed:
-            remarks.append(Remark(about, "has no comparisons and is left out"))
-            continue
-        compared = True
-        lacking: dict[str, list[str]] = {}
-        for measure, at in fixed.items():
-            if not any(is_head(m) for m in at.cells.maps) or at.cells.without_scores():
-                remarks.append(Remark(about, f"{measure} is undefined for every head"))
-                continue
-            try:
-                reading, left_out = read_layer(
-                    at, model.name, layer, measure, study.maps.sigma, study.maps.sigma_unit, primary=measure == primary
-                )
-            except DataError as error:
-                if measure == primary:
-                    raise
-                remarks.append(Remark(about, str(error)))
-                continue
-            sound.append(reading)
-            for text in left_out:
-                lacking.setdefault(text, []).append(measure)
-            if measure == primary:
-                matches[model.name, layer] = match_of(results, at.cells, model.name, layer)
-                means[model.name] = MeanOfHeads(layer, wide(at.cells, "mean"), wide_gain(at, primary))
-                if first_half:
-                    first_halves[model.name, layer] = means_on(at.cells, reading, first_half)
-        remarks += [Remark(f"{about}, {', '.join(of)}", text) for text, of in lacking.items()]
-    if not compared:
-        raise DataError(
-            f"the analysis of {results.study_folder} compares no participant's gaze with a model: see the remarks in "
-            f'its summary.json, then run "beholder analyze {results.study_folder}" again.'
-        )
-    if not any(s.primary for s in sound):
-        raise DataError(
-            f"the primary measure {primary} is undefined for every comparison of "
-            f"{results.study_folder}: name another as alignment.primary in study.toml and analyse again."
-        )
-    sound = with_holm_over_head_effects(sound)
-    tests, p_values = chance_tests(matches, primary, study.study.seed)
+    gathered = _read_layers(results, layers, lambda done: progress(done, 2 * len(layers)))
+    sound = with_holm_over_head_effects(gathered.readings)
+    tests, p_values = chance_tests(gathered.matches, primary, study.study.seed)
     sound = [with_p_above_chance(s, p_values) if s.primary else s for s in sound]
-    named = [name_head(of, first_halves) for of in by_model(sound)]
-    shown = {(s.model, s.layer) for s, _ in named}
-    choices = []
-    for i, reading in enumerate(sound):
-        if reading.primary and (reading.model, reading.layer) in shown:
-            at = at_fixed_sigma(results, reading.model, reading.layer, [primary])[primary]
-            sound[i], trouble = in_depth(at, reading, study.study.seed)
-            head = next(name for s, name in named if s is reading)
-            of_model = [s for s in sound if s.primary and s.model == reading.model]
-            match = matches[reading.model, reading.layer]
-            choices.append(choice_of(results, sound[i], head, of_model, at, match))
-            if trouble:
-                label = next(m.label for m in results.summary.models if m.name == reading.model)
-                remarks.append(Remark(f"{label}, layer {reading.layer}, {reading.measure}", trouble))
-    replication = []
-    for done, (model, layer) in enumerate(layers):
-        progress(len(layers) + done, 2 * len(layers))
-        measured = [s.measure for s in sound if (s.model, s.layer) == (model.name, layer)]
-        for measure, cells in over_sigma(results, model.name, layer, measured).items():
-            if not cells.without_scores():
-                pairs = (model.name, layer) in shown
-                replication.append(replicate(cells, model.name, layer, measure, study.maps.sigma_unit, pairs=pairs))
-    readings_shown = [s for s in sound if s.primary and (s.model, s.layer) in shown]
-    groups, remark = compare_groups(results, sorted(shown), primary)
+    sound, choices, troubles = _choose(results, sound, gathered)
+    shown = [s for s in sound if s.primary and (s.model, s.layer) in {(c.model, c.layer) for c in choices}]
+    replication = _replicate(results, layers, sound, shown, lambda done: progress(len(layers) + done, 2 * len(layers)))
+    groups, remark = compare_groups(results, sorted((s.model, s.layer) for s in shown), primary)
     progress(2 * len(layers), 2 * len(layers))
     return Findings(
         primary=primary,
@@ -127,16 +78,112 @@ def infer(results: Results, progress: Callable[[int, int], None] = lambda done, 
         sound=tuple(sound),
         replication=tuple(replication),
         lifts=lifts(results.attention_table),
-        other_drift=tuple(o for s in readings_shown for o in with_other_drift(results, s)),
-        remarks=(*remarks, *([Remark("groups", remark)] if remark else [])),
+        other_drift=tuple(o for s in shown for o in with_other_drift(results, s)),
+        remarks=(*gathered.remarks, *troubles, *([Remark("groups", remark)] if remark else [])),
         above_chance=tests,
-        model_contrasts=model_contrasts(means, primary),
-        windows=tuple(w for s in readings_shown for w in read_windows(results, s)),
+        model_contrasts=model_contrasts(gathered.means, primary),
+        windows=tuple(w for s in shown for w in read_windows(results, s)),
         groups=groups,
-        sigmas=estimate_sigmas(results, readings_shown) if study.maps.estimate_sigma else (),
+        sigmas=estimate_sigmas(results, shown) if study.maps.estimate_sigma else (),
         half=_half(results, sound[0].model, sound[0].layer),
         choices=tuple(choices),
     )
+
+
+def _read_layers(results: Results, layers: Layers, progress: Callable[[int], None]) -> _Gathered:
+    """The readings of every layer, by every measure; DataError where there are none of the primary one."""
+    gathered, compared = _Gathered(), False
+    for done, (model, layer) in enumerate(layers):
+        progress(done)
+        fixed = at_fixed_sigma(results, model.name, layer, results.study.alignment.measures)
+        if fixed:
+            compared = True
+            _read_measures(results, model, layer, fixed, gathered)
+        else:
+            gathered.remarks.append(Remark(f"{model.label}, layer {layer}", "has no comparisons and is left out"))
+    if not compared:
+        raise DataError(
+            f"the analysis of {results.study_folder} compares no participant's gaze with a model: see the remarks in "
+            f'its summary.json, then run "beholder analyze {results.study_folder}" again.'
+        )
+    if not any(s.primary for s in gathered.readings):
+        raise DataError(
+            f"the primary measure {results.study.alignment.primary} is undefined for every comparison of "
+            f"{results.study_folder}: name another as alignment.primary in study.toml and analyse again."
+        )
+    return gathered
+
+
+def _read_measures(
+    results: Results, model: ModelSummary, layer: int, fixed: Mapping[str, FixedSigma], gathered: _Gathered
+) -> None:
+    """Add the readings of one layer, and a remark for each measure that has none or that leaves somebody out."""
+    study, about = results.study, f"{model.label}, layer {layer}"
+    first_half = {name for name, half in results.summary.halves.items() if half == 0}
+    lacking: dict[str, list[str]] = {}
+    for measure, at in fixed.items():
+        primary = measure == study.alignment.primary
+        if not any(is_head(m) for m in at.cells.maps) or at.cells.without_scores():
+            gathered.remarks.append(Remark(about, f"{measure} is undefined for every head"))
+            continue
+        try:
+            reading, left_out = read_layer(
+                at, model.name, layer, measure, study.maps.sigma, study.maps.sigma_unit, primary=primary
+            )
+        except DataError as error:
+            if primary:
+                raise
+            gathered.remarks.append(Remark(about, str(error)))
+            continue
+        gathered.readings.append(reading)
+        for text in left_out:
+            lacking.setdefault(text, []).append(measure)
+        if primary:
+            gathered.matches[model.name, layer] = match_of(results, at.cells, model.name, layer)
+            gathered.means[model.name] = MeanOfHeads(layer, wide(at.cells, "mean"), wide_gain(at, measure))
+            if first_half:
+                gathered.first_halves[model.name, layer] = means_on(at.cells, reading, first_half)
+    gathered.remarks += [Remark(f"{about}, {', '.join(of)}", text) for text, of in lacking.items()]
+
+
+def _choose(
+    results: Results, sound: Sequence[LayerReading], gathered: _Gathered
+) -> tuple[list[LayerReading], list[Choice], list[Remark]]:
+    """The head that is named of each model, its layer read in depth, and what could not be."""
+    seed, primary = results.study.study.seed, results.study.alignment.primary
+    labels = {model.name: model.label for model in results.summary.models}
+    readings, choices, troubles = list(sound), [], []
+    named = [name_head(of, gathered.first_halves) for of in by_model(sound)]
+    for i, reading in enumerate(sound):
+        head = next((name for s, name in named if s is reading), None)
+        if head is None:
+            continue
+        at = at_fixed_sigma(results, reading.model, reading.layer, [primary])[primary]
+        readings[i], trouble = in_depth(at, reading, seed)
+        of_model = [s for s in readings if s.primary and s.model == reading.model]
+        match = gathered.matches[reading.model, reading.layer]
+        choices.append(choice_of(results, readings[i], head, of_model, at, match))
+        if trouble:
+            about = f"{labels[reading.model]}, layer {reading.layer}, {reading.measure}"
+            troubles.append(Remark(about, trouble))
+    return readings, choices, troubles
+
+
+def _replicate(
+    results: Results, layers: Layers, sound: Sequence[LayerReading], shown: Sequence[LayerReading],
+    progress: Callable[[int], None],
+) -> list[Replication]:  # fmt: skip
+    """The published analysis of every layer, by the measures that it has a reading by; every pair where it is shown."""
+    found, unit = [], results.study.maps.sigma_unit
+    in_pairs = {(s.model, s.layer) for s in shown}
+    for done, (model, layer) in enumerate(layers):
+        progress(done)
+        measured = [s.measure for s in sound if (s.model, s.layer) == (model.name, layer)]
+        for measure, cells in over_sigma(results, model.name, layer, measured).items():
+            if not cells.without_scores():
+                pairs = (model.name, layer) in in_pairs
+                found.append(replicate(cells, model.name, layer, measure, unit, pairs=pairs))
+    return found
 
 
 def _half(results: Results, model: str, layer: int) -> Estimate | None:

@@ -88,24 +88,14 @@ def read_layer(
         reading(h, scores[:, :, i], None if baseline is None else baseline[:, :, i]) for i, h in enumerate(heads)
     ]
     summaries = []
-    for name in [
-        m for m in cells.maps
-        if not is_head(m) and m not in REFERENCES and not m.startswith((SHUFFLED, SAME_KIND, SAME_HALF))
-    ]:  # fmt: skip
+    for name in _summaries_of(cells):
         value, other = cells.at(name, sigma)[kept], at.chance(SHUFFLED + name, sigma, kept)
         if not np.isnan(value).any():
             summaries.append(reading(name, value, None if np.isnan(other).any() else other))
     ranked = [heads[i] for i in np.argsort(-sign * scores.mean(axis=(0, 1)), kind="stable")]
     closest = scores[:, :, heads.index(ranked[0])]
     over_summaries = [crossed_interval(sign * (closest - cells.at(m.map, sigma)[kept])) for m in summaries]
-    references = []
-    for name in REFERENCES:
-        value = cells.at(name, sigma)[kept]
-        # Pictures without a mask have no object; the mean is then over those that have one, and says how many.
-        there = np.ix_(*complete(value))
-        if value[there].size:
-            lead = crossed_interval(sign * (closest[there] - value[there]))
-            references.append(Reference(name, crossed_interval(value[there]), lead))
+    references = _references({name: cells.at(name, sigma)[kept] for name in REFERENCES}, sign * closest, sign)
     crossed = min(scores.shape) > 1  # heads, participants and pictures, two of each
     contrasts = pairwise(scores, heads, sign) if crossed else ()
     return (
@@ -132,6 +122,27 @@ def read_layer(
         ),
         left_out,
     )
+
+
+def _summaries_of(cells: ScoreArray) -> list[str]:
+    """The maps that are made of all heads of the layer, such as their mean."""
+    of_others = (SHUFFLED, SAME_KIND, SAME_HALF)
+    return [m for m in cells.maps if not is_head(m) and m not in REFERENCES and not m.startswith(of_others)]
+
+
+def _references(scores: dict[str, FloatArray], closest: FloatArray, sign: int) -> list[Reference]:
+    """The maps that know nothing of the trained model, each with the closest head's lead over it.
+
+    scores: (participants, pictures) by map; closest: those of the closest head, positive towards people.
+    """
+    found = []
+    for name, value in scores.items():
+        # Pictures without a mask have no object; the mean is then over those that have one, and says how many.
+        there = np.ix_(*complete(value))
+        if value[there].size:
+            lead = crossed_interval(closest[there] - sign * value[there])
+            found.append(Reference(name, crossed_interval(value[there]), lead))
+    return found
 
 
 def share_by_measure(measure: str, floor: FloatArray | None, value: FloatArray, ceiling: FloatArray) -> Share:

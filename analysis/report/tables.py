@@ -97,81 +97,15 @@ class Table:
 
 def make_tables(results: Results, inference: Findings, stimuli: Sequence[Stimulus]) -> dict[str, Table]:
     """Every table, whole for its CSV; the page shows the layers that are shown, long ones by the primary measure."""
-    heads, further, references, effects, pairs = [], [], [], [], []
-    for s in inference.sound:
-        key = {"model": s.model, "layer": s.layer, "measure": s.measure}
-        for h in (*s.heads, *s.summaries):
-            gain = _estimate("gain", h.gain) | {"df": h.gain.df if h.gain else None, "p (Holm)": h.gain_p_holm}
-            chance = {"chance": h.shuffled.mean if h.shuffled else None}
-            way = {"way to others (%)": _percent(h.share), "from centre (%)": _percent(h.share_over_centre)}
-            tested = {"p (permuted)": h.p_above_chance} if s.primary else {"p (permuted)": None}
-            heads.append(
-                key
-                | {"map": head_label(h.map)}
-                | _estimate("score", h.value)
-                | chance
-                | gain
-                | tested
-                | way
-                | {"why": _why_of_shares(h, s)}
-            )
-            further.append(key | {"map": head_label(h.map)} | _beside(h))
-        beside = [(_reference_label(r.map, s), r.value, r.lead) for r in s.references]
-        beside += [
-            (head_label(m.map), m.value, lead) for m, lead in zip(s.summaries, s.leads_over_summaries, strict=True)
-        ]
-        for name, value, lead in beside:
-            on = {"participants": value.participants, "pictures": value.pictures}
-            scores = _estimate("score", value) | on | _estimate("closest head's lead", lead)
-            references.append(key | {"map": name} | scores | {"closest head is": _verdict(lead)})
-        logs = s.on_logs.head_effect if s.on_logs else None
-        for what, e in (("score", s.head_effect), ("gain over chance", s.gain_effect), ("log of the score", logs)):
-            if e is not None:
-                test = {"quasi-F": e.f, "df1": e.df1, "df2": e.df2, "epsilon": e.epsilon, "p": e.p}
-                effects.append(
-                    key | {"of": what} | test | {"p (Holm)": s.head_effect_p_holm if e is s.head_effect else None}
-                )
-        for c in s.contrasts:
-            test = {"difference": c.difference, "low": c.low, "high": c.high, "df": c.df, "p (Bonferroni)": c.p}
-            pairs.append(key | {"first": head_label(c.first), "second": head_label(c.second)} | test)
-    lifts = [
-        {"model": x.model, "layer": x.layer, "map": head_label(x.map), "inside": x.inside.mean}
-        | {"outside": x.outside.mean, "area": x.area.mean}
-        | _estimate("lift (pp)", x.lift_pp)
-        | {"p": x.lift_pp.p, "p (Holm)": x.lift_p_holm, "pictures": x.lift_pp.pictures}
-        for x in inference.lifts
-    ]
     tables = [
         _participants(results),
         _eyes(results),
         _trials(results),
         _trials_left_out(results),
-        _table(
-            inference, "heads", "Heads at the fixed sigma", heads,
-            "Gain is positive where the head is closer to people than its own attention on other pictures. Low and "
-            "high: 95 % intervals, participants and pictures random; p (Holm): of the gain, over a layer's heads; p "
-            "(permuted): pictures permuted, corrected over all heads and layers; way to others: the share of the way "
-            f"from the head's own chance to {other_viewers(inference.main())}, so that heads do not compare by "
-            "it; from centre: the same from the fitted centre bias, one floor for all, negative where the head is "
-            "farther from people than that. Why: what makes a share blank, or more than 100 %.",
-        ),
-        _table(
-            inference, "heads-beside", "Beside the heads' scores", further,
-            "Same kind: on other pictures of the same kind. Within: both maps cut to the object. Everybody's map: all "
-            "participants together, interval over pictures. Bootstrap: 95 %, participants and pictures drawn anew.",
-            long=True,
-        ),
-        _table(
-            inference, "references", "Floors and ceiling", references,
-            "The lead is positive where the closest head is closer to people than this map; it is closer or farther "
-            "where the interval of its lead excludes 0. The ceiling is the other viewers, by each measure in the map "
-            "that is best for it; more of them would raise it.",
-        ),
-        _table(
-            inference, "head-effect", "Do heads differ?", effects,
-            "Degrees of freedom are multiplied by epsilon already. p (Holm): of the primary measure over its model's "
-            "layers, of the others over layers and measures together; gains are not corrected.",
-        ),
+        _heads(inference),
+        _beside_heads(inference),
+        _references(inference),
+        _head_effects(inference),
         _mixed(inference),
         _models(results, inference),
         _special_tokens(results, inference),
@@ -180,20 +114,118 @@ def make_tables(results: Results, inference: Findings, stimuli: Sequence[Stimulu
         _sigmas(results, inference),
         _sigma_units(results, inference, stimuli),
         _areas(results, inference),
-        _table(
-            inference, "pairs", "Every pair of heads", pairs,
-            "Positive: the first is closer to people. Intervals and p values are simultaneous over a measure's pairs.",
-            long=True,
-        ),
+        _pairs(inference),
         _drift_correction(results, inference),
         *_replication_tables(inference),
-        _table(
-            inference, "lift", "Attention on the object", lifts,
-            "Shares of attention over patches; 95 % t intervals over pictures alone, as attention is the same for all. "
-            "p: of a lift of 0, by the same t; p (Holm): corrected over the heads of the layer.",
-        ),
-    ]  # fmt: skip
+        _lifts(inference),
+    ]
     return {t.name: t for t in tables if len(t.whole)}
+
+
+def _key(s: LayerReading) -> dict[str, Any]:
+    return {"model": s.model, "layer": s.layer, "measure": s.measure}
+
+
+def _heads(inference: Findings) -> Table:
+    rows = []
+    maps = [(s, h) for s in inference.sound for h in (*s.heads, *s.summaries)]
+    for s, h in maps:
+        rows.append(
+            _key(s)
+            | {"map": head_label(h.map)}
+            | _estimate("score", h.value)
+            | {"chance": h.shuffled.mean if h.shuffled else None}
+            | _estimate("gain", h.gain)
+            | {"df": h.gain.df if h.gain else None, "p (Holm)": h.gain_p_holm}
+            | {"p (permuted)": h.p_above_chance if s.primary else None}
+            | {"way to others (%)": _percent(h.share), "from centre (%)": _percent(h.share_over_centre)}
+            | {"why": _why_of_shares(h, s)}
+        )
+    return _table(
+        inference, "heads", "Heads at the fixed sigma", rows,
+        "Gain is positive where the head is closer to people than its own attention on other pictures. Low and "
+        "high: 95 % intervals, participants and pictures random; p (Holm): of the gain, over a layer's heads; p "
+        "(permuted): pictures permuted, corrected over all heads and layers; way to others: the share of the way "
+        f"from the head's own chance to {other_viewers(inference.main())}, so that heads do not compare by "
+        "it; from centre: the same from the fitted centre bias, one floor for all, negative where the head is "
+        "farther from people than that. Why: what makes a share blank, or more than 100 %.",
+    )  # fmt: skip
+
+
+def _beside_heads(inference: Findings) -> Table:
+    maps = [(s, h) for s in inference.sound for h in (*s.heads, *s.summaries)]
+    return _table(
+        inference, "heads-beside", "Beside the heads' scores",
+        [_key(s) | {"map": head_label(h.map)} | _beside(h) for s, h in maps],
+        "Same kind: on other pictures of the same kind. Within: both maps cut to the object. Everybody's map: all "
+        "participants together, interval over pictures. Bootstrap: 95 %, participants and pictures drawn anew.",
+        long=True,
+    )  # fmt: skip
+
+
+def _references(inference: Findings) -> Table:
+    rows = []
+    for s in inference.sound:
+        beside = [(_reference_label(r.map, s), r.value, r.lead) for r in s.references]
+        beside += [
+            (head_label(m.map), m.value, lead) for m, lead in zip(s.summaries, s.leads_over_summaries, strict=True)
+        ]
+        for name, value, lead in beside:
+            on = {"participants": value.participants, "pictures": value.pictures}
+            scores = _estimate("score", value) | on | _estimate("closest head's lead", lead)
+            rows.append(_key(s) | {"map": name} | scores | {"closest head is": _verdict(lead)})
+    return _table(
+        inference, "references", "Floors and ceiling", rows,
+        "The lead is positive where the closest head is closer to people than this map; it is closer or farther "
+        "where the interval of its lead excludes 0. The ceiling is the other viewers, by each measure in the map "
+        "that is best for it; more of them would raise it.",
+    )  # fmt: skip
+
+
+def _head_effects(inference: Findings) -> Table:
+    rows = []
+    for s in inference.sound:
+        logs = s.on_logs.head_effect if s.on_logs else None
+        for what, e in (("score", s.head_effect), ("gain over chance", s.gain_effect), ("log of the score", logs)):
+            if e is not None:
+                test = {"quasi-F": e.f, "df1": e.df1, "df2": e.df2, "epsilon": e.epsilon, "p": e.p}
+                corrected = s.head_effect_p_holm if e is s.head_effect else None
+                rows.append(_key(s) | {"of": what} | test | {"p (Holm)": corrected})
+    return _table(
+        inference, "head-effect", "Do heads differ?", rows,
+        "Degrees of freedom are multiplied by epsilon already. p (Holm): of the primary measure over its model's "
+        "layers, of the others over layers and measures together; gains are not corrected.",
+    )  # fmt: skip
+
+
+def _pairs(inference: Findings) -> Table:
+    rows = [
+        _key(s)
+        | {"first": head_label(c.first), "second": head_label(c.second)}
+        | {"difference": c.difference, "low": c.low, "high": c.high, "df": c.df, "p (Bonferroni)": c.p}
+        for s in inference.sound
+        for c in s.contrasts
+    ]
+    return _table(
+        inference, "pairs", "Every pair of heads", rows,
+        "Positive: the first is closer to people. Intervals and p values are simultaneous over a measure's pairs.",
+        long=True,
+    )  # fmt: skip
+
+
+def _lifts(inference: Findings) -> Table:
+    rows = [
+        {"model": x.model, "layer": x.layer, "map": head_label(x.map), "inside": x.inside.mean}
+        | {"outside": x.outside.mean, "area": x.area.mean}
+        | _estimate("lift (pp)", x.lift_pp)
+        | {"p": x.lift_pp.p, "p (Holm)": x.lift_p_holm, "pictures": x.lift_pp.pictures}
+        for x in inference.lifts
+    ]
+    return _table(
+        inference, "lift", "Attention on the object", rows,
+        "Shares of attention over patches; 95 % t intervals over pictures alone, as attention is the same for all. "
+        "p: of a lift of 0, by the same t; p (Holm): corrected over the heads of the layer.",
+    )  # fmt: skip
 
 
 def _beside(h: MapReading) -> dict[str, float | None]:
