@@ -30,7 +30,7 @@ from scipy import stats
 from beholder.analysis.alignment.baselines import kernel_masses, vertex
 from beholder.analysis.gaze.maps import smooth
 from beholder.analysis.gaze.picture_gaze import PictureGaze
-from beholder.analysis.statistics.crossed import bounded_df
+from beholder.analysis.statistics.crossed import satterthwaite
 from beholder.shared.arrays import FloatArray
 
 SD_OF_A_SPREAD = 1 / np.sqrt(12)  # of an even spread, in its widths
@@ -223,14 +223,12 @@ def _highest(at: FloatArray, values: FloatArray) -> FloatArray:
 def _half_width(by_viewer: FloatArray, by_picture: FloatArray, by_cell: FloatArray) -> float:
     """Half of the interval of log sigma, from the optima without each viewer, picture and cell of both.
 
-    What viewers and pictures both contain, chance in single cells, is counted once, but the variance is never less than
-    either gives alone; t with Satterthwaite's degrees of freedom within `bounded_df`.
+    What viewers and pictures both contain, chance in single cells, is counted once: `satterthwaite`.
     """
     of_viewers, of_pictures, of_cells = (_jackknife_variance(v.ravel()) for v in (by_viewer, by_picture, by_cell))
-    variance = max(of_viewers + of_pictures - of_cells, of_viewers, of_pictures)
     n_viewers, n_pictures = len(by_viewer), len(by_picture)
-    spread = of_viewers**2 / (n_viewers - 1) + of_pictures**2 / (n_pictures - 1)
-    df = bounded_df(variance**2 / spread if spread > 0 else 0.0, min(n_viewers, n_pictures))
+    factors = [[(of_viewers, n_viewers - 1)], [(of_pictures, n_pictures - 1)]]
+    variance, df = satterthwaite(factors, [(of_cells, by_cell.size - 1)], min(n_viewers, n_pictures))
     return float(np.sqrt(variance) * stats.t.ppf(0.5 + CONFIDENCE / 2, df))
 
 
