@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import tomllib
 
+from tests.analysis.scenes import three_scenes
+
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ("analysis", "experiment", "shared", "stimuli")
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
@@ -88,7 +90,7 @@ def test_an_installed_beholder_works_among_folders_of_its_own_folders_names(whee
     where = subprocess.run([inside, "-c", "import beholder.analysis; print(beholder.analysis.__file__)"], cwd=lab,
                            env=environment, capture_output=True, text=True, check=True).stdout  # fmt: skip
     assert Path(where.strip()).is_relative_to(site)
-    run("new", "study")
+    run("new", "study", "--stimuli", str(three_scenes(tmp_path / "scenes")))
     run("simulate", "study", "--participants", "2", "--workers", "2")
     settings = lab / "study" / "study.toml"
     lines = settings.read_text("utf-8").replace("random_weights = 20", "random_weights = 1")

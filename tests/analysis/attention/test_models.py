@@ -9,7 +9,6 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -470,8 +469,6 @@ def test_the_missing_offline_package_is_named_with_its_remedy(monkeypatch: pytes
 @pytest.mark.slow
 def test_the_studys_default_architecture_takes_a_file_of_weights(tmp_path: Path) -> None:
     tensors = state("vit_base_patch8_224")
-    start = time.perf_counter()
     model = models.load("vit_base_patch8_224.dino", save(tensors, tmp_path / "vitb8.pth"))
     assert_filled(model, tensors)
     assert (model.patch_px, model.n_heads, model.mean) == (8, 12, (0.485, 0.456, 0.406))
-    assert time.perf_counter() - start < 60

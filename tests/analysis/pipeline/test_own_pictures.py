@@ -18,7 +18,15 @@ from beholder.shared.dataset.making import create_study
 from beholder.shared.stimuli.folder import bundled_folder, read_stimuli
 from beholder.shared.stimuli.label_maps import read_labels
 from beholder.shared.stimuli.pictures import open_picture
-from beholder.shared.study import MapSettings, ModelSettings, ObserverSettings, ProtocolSettings, Study, TrackerSettings
+from beholder.shared.study import (
+    AlignmentSettings,
+    MapSettings,
+    ModelSettings,
+    ObserverSettings,
+    ProtocolSettings,
+    Study,
+    TrackerSettings,
+)
 
 pytestmark = [
     pytest.mark.slow,
@@ -33,6 +41,7 @@ STUDY = Study(
     observer=ObserverSettings(map="centre"),
     maps=MapSettings(longer_side_px=112, sigma_from=1.0, sigma_to=1.0, sigma=1.0),
     models=ModelSettings(names=["offline"], input_px=196),
+    alignment=AlignmentSettings(random_weights=1),
 )
 PORTRAIT, TURNED, GREY, INK = "001", "jarrón rojo", "NA", "ink"
 

@@ -19,7 +19,15 @@ from beholder.experiment.simulation import simulate
 from beholder.shared.dataset.making import create_study
 from beholder.shared.stimuli.folder import bundled_folder, read_stimuli
 from beholder.shared.stimuli.pictures import open_picture
-from beholder.shared.study import MapSettings, ModelSettings, ObserverSettings, ProtocolSettings, Study, TrackerSettings
+from beholder.shared.study import (
+    AlignmentSettings,
+    MapSettings,
+    ModelSettings,
+    ObserverSettings,
+    ProtocolSettings,
+    Study,
+    TrackerSettings,
+)
 
 N_PICTURES, N_PEOPLE, N_FIXATIONS, LONGER_SIDE = 6, 8, 30, 112
 SIGMA_PX = 4.0  # half a patch of the map
@@ -121,6 +129,7 @@ def test_a_simulated_study_that_follows_a_head_ends_in_a_report_that_names_it(he
         observer=ObserverSettings(map="planted.npz", follow=1.0),
         maps=MapSettings(longer_side_px=LONGER_SIDE, sigma_from=0.7, sigma_to=0.7, sigma=0.7, smooth="both"),
         models=ModelSettings(names=["offline"], input_px=196),
+        alignment=AlignmentSettings(random_weights=1),
     )
     create_study(tmp_path / "study", study, tmp_path / "pictures")
     maps = {s.name: m[planted] for s, m in zip(stimuli, attention_maps(), strict=True)}
