@@ -88,14 +88,7 @@ def attention_stage(
         identity = {"version": VERSION["attention"], "model": models.digest(name, weights),
                     "packages": versions(("torch", "timm", "pillow", "numpy")),
                     "input_px": study.models.input_px} | of_device(device)  # fmt: skip
-        facts_file = cache / f"{digest(identity)}.json"
-        if not facts_file.exists():
-            [facts] = run(_model_facts, [(name, weights)], f"weights of {name}", progress)
-            write_json(facts, facts_file)
-        with reading(facts_file):
-            facts = json.loads(facts_file.read_text("utf-8"))
-            if not set(_FACTS) <= facts.keys():
-                raise KeyError("a fact lacks")
+        facts = _facts(cache / f"{digest(identity)}.json", name, weights, run, progress)
         layers = _layers(study, facts)
         rolled = study.models.rollout
         files = {(s.name, layer): cache / f"{digest([identity, pictures[s.name], layer, *['rollout'] * rolled])}.npz"
@@ -138,6 +131,18 @@ def attention_stage(
         random = _random_weights(study, name, stimuli, pictures, layers, device, run, progress)
         seen.append(ModelAttention(summary, layers, maps, special, rollout, random))
     return seen, computed
+
+
+def _facts(file: Path, name: str, weights: Path | None, run: Runner, progress: Progress) -> dict[str, Any]:
+    """What is to be known of a model before it is loaded: kept in a file, for loading it takes long."""
+    if not file.exists():
+        [facts] = run(_model_facts, [(name, weights)], f"weights of {name}", progress)
+        write_json(facts, file)
+    with reading(file):
+        kept: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        if not set(_FACTS) <= kept.keys():
+            raise KeyError("a fact lacks")
+    return kept
 
 
 def _random_weights(

@@ -80,31 +80,13 @@ def make_explorer(
     results: Results, inference: Findings, stimuli: Sequence[Stimulus]
 ) -> tuple[tuple[PicturePanel, ...], Explorer]:
     """Each object with people's map and every head's, all in one scale: times what an even spread would give."""
-    study = results.study
-    main = inference.main()
-    shown = [(s.model, s.layer) for s in inference.shown()]
-    every = shown + [(s.model, s.layer) for s in inference.sound if s.primary and (s.model, s.layer) not in shown]
-    seen, spent = stimuli[:MOST_OBJECTS], 0
-    layers: list[tuple[str, int]] = []
-    attention: list[dict[str, list[FloatArray]]] = []
-    for model, layer in every:
-        maps = results.attention(model, layer)
-        relative = {s.name: [_relative(m) for m in maps[s.name]] for s in seen if s.name in maps}
-        size = sum(m.size for heads in relative.values() for m in heads)
-        if layers and spent + size > MAP_BYTES:
-            break
-        spent += size
-        layers.append((model, layer))
-        attention.append(relative)
+    study, main, seen = results.study, inference.main(), stimuli[:MOST_OBJECTS]
+    layers, attention = _chosen_layers(results, inference, seen)
     # Patches as the model saw that very picture: a tall one has fewer across than a wide one.
     columns = {name: heads.shape[-1] for name, heads in results.attention(main.model, main.layer).items()}
     gaze = {s.name: shown_gaze(results, s, patches_across=columns[s.name]) for s in seen}
     people = {name: people_map(g, study.maps.sigma) for name, g in gaze.items()}
-    drawn = [m for m in people.values() if m is not None]
-    # The scale ends where one in two hundred points of people's maps is brighter; heads are cut off at the same value.
-    top = float(np.quantile(np.concatenate([m.ravel() for m in drawn]), 0.995)) if drawn else 10.0
-    top = max(2.0, float(round(top)))
-    side = 480 if len(seen) <= 40 else 320 if len(seen) <= 120 else 240
+    top = _top([m for m in people.values() if m is not None])
     names = [tuple(h.map for h in inference.primary_of(*key).heads) for key in layers]
     best = names[0].index(main.ranked[0])
     sigmas = study.maps.sigmas()
@@ -116,29 +98,18 @@ def make_explorer(
         sigmas = (study.maps.sigma,)
     scores = [means_over_participants(results, *key, inference.primary, swept) for key in layers]
     fixed = int(np.argmin(np.abs(np.array(sigmas) - study.maps.sigma)))
-    looks, objects = [], []
+    side = 480 if len(seen) <= 40 else 320 if len(seen) <= 120 else 240
+    dots = None if few else MOST_FIXATIONS // len(seen)
+    panels, objects = [], []
     for s in seen:
         heads = [a.get(s.name, []) for a in attention]
         of_picture = [
-            [_row(of_layer, name, s.name) for name in names_]
-            for of_layer, names_ in zip(scores, names, strict=True)
-        ]  # fmt: skip
+            [_row(of_layer, name, s.name) for name in heads_of_layer]
+            for of_layer, heads_of_layer in zip(scores, names, strict=True)
+        ]
         first = heads[0][best] if heads[0] else None
-        dots = None if few else MOST_FIXATIONS // len(seen)
-        looks.append(_look(results, s, side, people[s.name], first, of_picture[0][best][fixed], top, dots))
+        panels.append(_look(results, s, side, people[s.name], first, of_picture[0][best][fixed], top, dots))
         objects.append(_data(gaze[s.name], None if few else people[s.name], heads, of_picture))
-    note = (
-        ""
-        if len(layers) == len(every)
-        else f"The chooser holds {len(layers)} of {len(every)} layers, to keep the page small."
-    )
-    if len(seen) < len(stimuli):
-        note += f" The first {len(seen)} of {len(stimuli)} pictures by name are shown."
-    if swept not in ("", inference.primary):
-        primary, other = MEASURES[inference.primary].label, MEASURES[swept].label
-        note += f" {primary} is taken at that σ alone; at the others the score is {other}."
-    if not few:
-        note += f" Of the fixations the first {MOST_FIXATIONS // len(seen):,} on each picture can be laid over."
     data = {
         "top": top,
         "measures": [(inference.primary if i == fixed else swept).upper() for i in range(len(sigmas))],
@@ -148,11 +119,58 @@ def make_explorer(
         "objects": objects,
     }
     labels = tuple(
-        (layer_label(results, *key), tuple(head_label(h) for h in names_))
-        for key, names_ in zip(layers, names, strict=True)
+        (layer_label(results, *key), tuple(map(head_label, heads_of_layer)))
+        for key, heads_of_layer in zip(layers, names, strict=True)
     )
-    shown_sigmas = tuple(sigma_text(study, s) for s in sigmas)
-    return tuple(looks), Explorer(labels, best, top, shown_sigmas, fixed, note.strip(), data)
+    note = _note(inference, (len(layers), len(_layers(inference))), (len(seen), len(stimuli)), swept, dots)
+    return tuple(panels), Explorer(labels, best, top, tuple(sigma_text(study, s) for s in sigmas), fixed, note, data)
+
+
+def _layers(inference: Findings) -> list[tuple[str, int]]:
+    """Every layer of every model, those that are shown first."""
+    shown = [(s.model, s.layer) for s in inference.shown()]
+    return shown + [(s.model, s.layer) for s in inference.sound if s.primary and (s.model, s.layer) not in shown]
+
+
+def _chosen_layers(
+    results: Results, inference: Findings, seen: Sequence[Stimulus]
+) -> tuple[list[tuple[str, int]], list[dict[str, list[FloatArray]]]]:
+    """As many layers as the page can carry, at least one, and their heads' maps by picture."""
+    layers: list[tuple[str, int]] = []
+    attention: list[dict[str, list[FloatArray]]] = []
+    spent = 0
+    for model, layer in _layers(inference):
+        maps = results.attention(model, layer)
+        relative = {s.name: [_relative(m) for m in maps[s.name]] for s in seen if s.name in maps}
+        spent += sum(m.size for heads in relative.values() for m in heads)
+        if layers and spent > MAP_BYTES:
+            break
+        layers.append((model, layer))
+        attention.append(relative)
+    return layers, attention
+
+
+def _top(people: Sequence[FloatArray]) -> float:
+    """Where the scale ends: one in two hundred points of people's maps is brighter; heads are cut off there too."""
+    top = float(np.quantile(np.concatenate([m.ravel() for m in people]), 0.995)) if people else 10.0
+    return max(2.0, float(round(top)))
+
+
+def _note(
+    inference: Findings, layers: tuple[int, int], pictures: tuple[int, int], swept: str, dots: int | None
+) -> str:  # fmt: skip
+    """What the page leaves out to stay small; layers and pictures: how many are shown, of how many."""
+    note = ""
+    if layers[0] < layers[1]:
+        note = f"The chooser holds {layers[0]} of {layers[1]} layers, to keep the page small."
+    if pictures[0] < pictures[1]:
+        note += f" The first {pictures[0]} of {pictures[1]} pictures by name are shown."
+    if swept not in ("", inference.primary):
+        primary, other = MEASURES[inference.primary].label, MEASURES[swept].label
+        note += f" {primary} is taken at that σ alone; at the others the score is {other}."
+    if dots is not None:
+        note += f" Of the fixations the first {dots:,} on each picture can be laid over."
+    return note.strip()
 
 
 def _data(
