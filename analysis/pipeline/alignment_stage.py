@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,6 @@ from beholder.analysis.alignment.comparison import (
     OtherPicture,
     OverSigma,
     Partitions,
-    PictureBaselines,
     Where,
 )
 from beholder.analysis.alignment.measures import lift
@@ -41,32 +41,86 @@ from beholder.shared.stimuli.stimulus import Stimulus
 from beholder.shared.study import Study
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What all comparisons of a study share: each picture's gaze and baselines, and which pictures are its controls.
+
+    By picture: `shuffled` are those beside its curves, `blocks` those that make up its chance, `kinds` and `halves` say
+    what it is of. `groups`: the group of each participant. `device`: where torch computes.
+    """
+
+    study_folder: Path
+    study: Study
+    views: Mapping[str, PictureViews]
+    baselines: Baselines
+    shuffled: Mapping[str, Sequence[str]]
+    blocks: Mapping[str, Sequence[str]]
+    kinds: Mapping[str, str]
+    halves: dict[str, int]
+    groups: Mapping[str, str]
+    device: str
+
+    def comparisons(self, model: ModelAttention, layer: int) -> Iterator[Comparison]:
+        """Every picture with one layer of a model, as they are asked for.
+
+        There is one copy of each map, which all comparisons of the layer share; only one layer's are held at a time.
+        """
+        maps = {name: Maps(_named(model, name, layer)) for name in self.views}
+        for view in self.views.values():
+            yield self._comparison(model, layer, view, maps)
+
+    def _comparison(
+        self, model: ModelAttention, layer: int, view: PictureViews, maps: Mapping[str, Maps]
+    ) -> Comparison:  # fmt: skip
+        study, name, picture = self.study, model.summary.name, view.stimulus.name
+        of = (self.study_folder, name, layer, picture)
+        job = Comparison(
+            where=Where(name, layer, picture),
+            files=Partitions(alignment_path(*of), fixed_path(*of), chance_path(*of)),
+            over_sigma=OverSigma(
+                gaze=view.gaze,
+                attention=maps[picture],
+                curve_controls=tuple(maps[other] for other in self.shuffled[picture]),
+                object_share=view.object_share,
+                sigmas=study.maps.sigmas(),
+                sigmas_px=_sigmas_px(study, view, model.maps[picture][layer].shape[-1]),
+                shown_s=view.shown_s,
+            ),
+            at_fixed=AtFixedSigma(
+                drift_alternative=view.drift_alternative,
+                windows=view.windows,
+                equal_counts=view.equal_counts,
+                groups=self.groups,
+                chance_controls=tuple(self._control(picture, other, maps) for other in self.blocks[picture]),
+                random=model.random[picture][layer].astype(np.float64) if model.random else None,
+                baselines=self.baselines.of(picture),
+            ),
+            study=study,
+            device=self.device,
+        )
+        packages = versions(("numpy", "scipy", "torch", "numba")) | of_device(self.device)
+        return job.with_keys(VERSION["alignment"], packages)
+
+    def _control(self, picture: str, other: str, maps: Mapping[str, Maps]) -> OtherPicture:
+        same_half = other in self.halves and self.halves[other] == self.halves[picture]
+        return OtherPicture(other, self.kinds[other] == self.kinds[picture], same_half, maps[other])
+
+
 def alignment_stage(
     study_folder: Path, study: Study, stimuli: Sequence[Stimulus], people: ViewedTrials, seen: Sequence[ModelAttention],
     device: str, run: Runner, progress: Progress,
 ) -> tuple[list[str], dict[str, int], dict[str, int], list[Remark]]:  # fmt: skip
     """Compare whatever is not up to date: the keys of all comparisons, how many were done by kind, halves, remarks."""
     views, remarks = picture_views(study, stimuli, people)
-    pictures = [s for s in stimuli if s.name in views]
-    names = [s.name for s in pictures]
-    densities = fit_baselines(study_folder, study, views, run, progress)
-    shuffled = shuffled_partners(names, study.alignment.shuffled_pictures, study.study.seed)
-    blocks = chance_blocks(names, study.alignment.chance_pictures + 1, study.study.seed)
+    baselines = fit_baselines(study_folder, study, views, run, progress)
+    blocks = chance_blocks(list(views), study.alignment.chance_pictures + 1, study.study.seed)
     kinds = {s.name: s.kind for s in stimuli}
-    half = _half_of_pictures(study, blocks, kinds)
-    groups = groups_of(study_folder, study)
-
-    def jobs_of(model: ModelAttention, layer: int) -> Iterator[Comparison]:
-        # One copy of each map, which all jobs of the layer share; only one layer's are held at a time.
-        maps = {name: Maps(_named(model, name, layer)) for name in names}
-        for s in pictures:
-            yield _job(
-                study_folder, study, views[s.name], densities, model, layer, maps, shuffled[s.name],
-                [OtherPicture(name, kinds[name] == s.kind, name in half and half[name] == half[s.name], maps[name])
-                 for name in blocks[s.name]], groups, device,
-            )  # fmt: skip
-
-    lifts: list[dict[str, object]] = []
+    plan = _Plan(
+        study_folder=study_folder, study=study, views=views, baselines=baselines,
+        shuffled=shuffled_partners(list(views), study.alignment.shuffled_pictures, study.study.seed),
+        blocks=blocks, kinds=kinds, halves=_half_of_pictures(study, blocks, kinds),
+        groups=groups_of(study_folder, study), device=device,
+    )  # fmt: skip
     keys: list[str] = []
     wanted: set[Path] = set()
     over_sigma = 0
@@ -74,9 +128,7 @@ def alignment_stage(
     for number, model in enumerate(seen):
         for layer in model.layers:
             wanted.add(attention_path(study_folder, model.summary.name, layer))
-            for s in stimuli:
-                lifts += _lifts(model, layer, s)
-            for job in jobs_of(model, layer):
+            for job in plan.comparisons(model, layer):
                 keys += [job.files.key, job.files.fixed_key]
                 wanted |= {job.files.alignment, job.files.fixed, job.files.chance}
                 old = [key_of(job.files.alignment) != job.files.key]
@@ -84,24 +136,32 @@ def alignment_stage(
                 over_sigma += old[0]
                 if any(old):
                     stale.setdefault((number, layer), set()).add(job.where.stimulus)
+    lifts = [row for model in seen for layer in model.layers for s in stimuli for row in _lifts(model, layer, s)]
     # Everything that can be refused has been: now the results change.
     begin_writing(results_folder(study_folder))
+    _write_attention(study_folder, stimuli, seen, lifts)
+    to_do = sum(len(some) for some in stale.values())
+    jobs = (
+        job
+        for (number, layer), some in stale.items()
+        for job in plan.comparisons(seen[number], layer)
+        if job.where.stimulus in some
+    )
+    run(compare, jobs, "alignment", progress, to_do)
+    _remove_stale(study_folder, wanted)
+    return keys, {"alignment": over_sigma, "fixed sigma": to_do}, plan.halves, remarks
+
+
+def _write_attention(
+    study_folder: Path, stimuli: Sequence[Stimulus], seen: Sequence[ModelAttention], lifts: list[dict[str, object]]
+) -> None:
+    """Every layer's maps, and the table of attention on the object."""
     for model in seen:
         for layer in model.layers:
             attention = {s.name: model.maps[s.name][layer] for s in stimuli}
             write_attention(attention, attention_path(study_folder, model.summary.name, layer))
     table = pd.DataFrame(lifts, columns=list(ATTENTION_COLUMNS))
     write_table(table, results_folder(study_folder) / "attention.csv", ATTENTION_COLUMNS)
-    to_do = sum(len(some) for some in stale.values())
-    jobs = (
-        job
-        for (number, layer), some in stale.items()
-        for job in jobs_of(seen[number], layer)
-        if job.where.stimulus in some
-    )
-    run(compare, jobs, "alignment", progress, to_do)
-    _remove_stale(study_folder, wanted)
-    return keys, {"alignment": over_sigma, "fixed sigma": to_do}, half, remarks
 
 
 def _named(model: ModelAttention, picture: str, layer: int) -> dict[str, FloatArray]:
@@ -109,50 +169,14 @@ def _named(model: ModelAttention, picture: str, layer: int) -> dict[str, FloatAr
     return named_maps(model.maps[picture][layer], rollout)
 
 
-def _job(
-    study_folder: Path, study: Study, view: PictureViews, densities: Baselines, model: ModelAttention, layer: int,
-    maps: Mapping[str, Maps], shuffled: Sequence[str], elsewhere: Sequence[OtherPicture], groups: Mapping[str, str],
-    device: str,
-) -> Comparison:  # fmt: skip
-    stimulus, name = view.stimulus, model.summary.name
-    heads = model.maps[stimulus.name][layer]
-    sigmas = study.maps.sigmas()
+def _sigmas_px(study: Study, view: PictureViews, patches_across: int) -> tuple[float, ...]:
+    """The study's sigmas in map px of one picture."""
     width_deg = None if np.isnan(view.width_deg) else view.width_deg
-    sigmas_px = tuple(
-        sigma_in_map_px(s, study.maps.sigma_unit, grid=view.grid, picture_width_px=stimulus.width_px,
-                        picture_width_deg=width_deg, patches_across=heads.shape[-1])
-        for s in sigmas
+    return tuple(
+        sigma_in_map_px(s, study.maps.sigma_unit, grid=view.grid, picture_width_px=view.stimulus.width_px,
+                        picture_width_deg=width_deg, patches_across=patches_across)
+        for s in study.maps.sigmas()
     )  # fmt: skip
-
-    of = (study_folder, name, layer, stimulus.name)
-    job = Comparison(
-        where=Where(name, layer, stimulus.name),
-        files=Partitions(alignment_path(*of), fixed_path(*of), chance_path(*of)),
-        over_sigma=OverSigma(
-            gaze=view.gaze,
-            attention=maps[stimulus.name],
-            curve_controls=tuple(maps[other] for other in shuffled),
-            object_share=view.object_share,
-            sigmas=sigmas,
-            sigmas_px=sigmas_px,
-            shown_s=view.shown_s,
-        ),
-        at_fixed=AtFixedSigma(
-            drift_alternative=view.drift_alternative,
-            windows=view.windows,
-            equal_counts=view.equal_counts,
-            groups=groups,
-            chance_controls=tuple(elsewhere),
-            random=model.random[stimulus.name][layer].astype(np.float64) if model.random else None,
-            baselines=PictureBaselines(
-                densities.centres.get(stimulus.name), densities.others, densities.places[stimulus.name]
-            ),
-        ),
-        study=study,
-        device=device,
-    )
-    packages = versions(("numpy", "scipy", "torch", "numba")) | of_device(device)
-    return job.with_keys(VERSION["alignment"], packages)
 
 
 def shuffled_partners(names: Sequence[str], n: int, seed: int) -> dict[str, tuple[str, ...]]:

@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from beholder.analysis.alignment.baselines import FEWEST_FIXATIONS, CentreBias, InterObserver, fit_centre, fit_others
+from beholder.analysis.alignment.comparison import PictureBaselines
 from beholder.analysis.gaze.picture_gaze import PictureGaze
 from beholder.analysis.pipeline.fixation_stage import begin_writing
 from beholder.analysis.pipeline.versions import VERSION
@@ -41,6 +42,10 @@ class Baselines:
     centres: dict[str, CentreBias]
     others: InterObserver | None
     places: dict[str, FloatArray]
+
+    def of(self, picture: str) -> PictureBaselines:
+        """Those of one picture."""
+        return PictureBaselines(self.centres.get(picture), self.others, self.places[picture])
 
 
 def fit_baselines(
