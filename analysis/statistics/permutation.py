@@ -104,16 +104,8 @@ def above_chance(
     standard = [c[:, :, tested] / sd[tested] for c in centred]
     z[tested] = np.sum([np.einsum("iim->m", part) for part in standard], axis=0)
     exact = len(groups) == 1 and factorial(n) <= permutations
-    single, largest, count = np.zeros(len(tested)), np.zeros(len(tested)), 0
-    for orders in _orders([len(group) for group in groups], permutations, exact, rng):
-        found = np.zeros((len(orders[0]), len(tested)))
-        for part, order in zip(standard, orders, strict=True):
-            for s in range(len(part)):
-                found += part[s, order[:, s]]
-        single += (found >= z[tested] - TIE).sum(axis=0)
-        if len(tested):
-            largest += (found.max(axis=1)[:, None] >= z[tested] - TIE).sum(axis=0)
-        count += len(found)
+    orders = _orders([len(group) for group in groups], permutations, exact, rng)
+    single, largest, count = _reached(standard, z[tested], orders)
     drawn = 0 if exact else 1
     p_map, p_adjusted = np.full(len(sd), np.nan), np.full(len(sd), np.nan)
     p_map[tested] = (single + drawn) / (count + drawn)
@@ -132,6 +124,26 @@ def above_chance(
         smallest_p=1 / (count + drawn),
         missing=float(1 - seen[seen.any(axis=1)][:, kept].mean()),
     )
+
+
+def _reached(
+    standard: Sequence[FloatArray], z: FloatArray, orders: Iterator[list[NDArray[np.intp]]]
+) -> tuple[FloatArray, FloatArray, int]:
+    """How many permutations reach the true match of each map, how many by their largest match, and of how many.
+
+    standard: of each block of pictures the scores (pictures, pictures, maps) in SDs of their sum; z: (maps,).
+    """
+    single, largest, count = np.zeros(len(z)), np.zeros(len(z)), 0
+    for of_blocks in orders:
+        found = np.zeros((len(of_blocks[0]), len(z)))
+        for part, order in zip(standard, of_blocks, strict=True):
+            for s in range(len(part)):
+                found += part[s, order[:, s]]
+        single += (found >= z - TIE).sum(axis=0)
+        if len(z):
+            largest += (found.max(axis=1)[:, None] >= z - TIE).sum(axis=0)
+        count += len(found)
+    return single, largest, count
 
 
 def _over_participants(scores: FloatArray, seen: NDArray[np.bool_]) -> FloatArray:
