@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beholder.analysis.importing.fixation_table import import_fixations
-from beholder.analysis.importing.recordings import NewStudy, import_asc, import_tobii, without_dates, without_folders
+from beholder.analysis.importing.identifying import without_dates, without_folders
+from beholder.analysis.importing.recordings import NewStudy, import_asc, import_tobii
 from beholder.shared.dataset.reading import read_recording, runs
 from tests.analysis.scenes import two_pictures
 
