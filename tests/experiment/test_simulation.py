@@ -25,7 +25,7 @@ from beholder.shared.recording.journal import JournalWriter, journals
 
 MakeStudy = Callable[..., Path]
 ROOT = Path(__file__).parents[2]
-OURS = (str(ROOT / "experiment"), str(ROOT / "shared"))
+OURS = str(ROOT / "beholder")
 
 
 def data_set(folder: Path) -> dict[str, bytes]:
