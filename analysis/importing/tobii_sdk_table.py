@@ -74,7 +74,7 @@ def check_sides(table: TextTable) -> None:
 def runs_of(values: Sequence[Any]) -> list[tuple[int, int]]:
     """First and last index of each stretch of equal values.
 
-    >>> _runs("aab")
+    >>> runs_of("aab")
     [(0, 1), (2, 2)]
     """
     edges = [0, *(i for i in range(1, len(values)) if values[i] != values[i - 1]), len(values)]
