@@ -51,7 +51,7 @@ class MapReading:
 
 @dataclass(frozen=True)
 class Reference:
-    """A map that knows nothing of the trained model, at the fixed sigma: see `study_results.REFERENCES`.
+    """A map that knows nothing of the trained model, at the fixed sigma: see `tables.REFERENCES`.
 
     `lead` is by how much the closest head is closer to people than this map (positive), over the same cells.
     """

@@ -92,7 +92,7 @@ def steps(shown_s: float, step_s: float = STEP_S) -> tuple[Window, ...]:
 def in_windows(fixations: pd.DataFrame, wanted: Sequence[Window], weight: Literal["duration", "count"]) -> pd.DataFrame:
     """The fixations of each window, one window after the other; WINDOW_COLUMNS.
 
-    fixations: `study_results.FIXATION_COLUMNS`, onset_s from picture onset.
+    fixations: `FIXATION_COLUMNS`, onset_s from picture onset.
 
     weight "duration": a fixation has a part in every window that it overlaps, and its row there has the seconds of the
     overlap as duration_s and their beginning as onset_s: looking is shared out as it was spent.

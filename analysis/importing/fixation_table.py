@@ -1,7 +1,7 @@
 """Other people's data into a study: a table of fixations and a folder of pictures.
 
 Everything is checked before anything is written: a cell that is not what its column promises is refused in one
-sentence that names file, line, column and remedy. What is likely another unit is asked about (`analysis.plausibility`);
+sentence that names file, line, column and remedy. What is likely another unit is asked about (plausibility.py);
 what is only doubtful becomes a remark.
 """
 

@@ -75,7 +75,7 @@ def ask(what: Meant, sentence: str, meant: Collection[str]) -> None:
 def check_fixations(
     table: Path, fixations: pd.DataFrame, width_px: FloatArray, height_px: FloatArray, meant: Collection[str]
 ) -> None:
-    """Ask about a table of fixations, as `analysis.importing` reads it; width_px, height_px: (n,), of the pictures."""
+    """Ask about a table of fixations, as fixation_table.py reads it; width_px, height_px: (n,), of the pictures."""
     fixations = fixations.assign(width_px=width_px, height_px=height_px)
     everybody = [(f"{table}", fixations)]
     everybody += [

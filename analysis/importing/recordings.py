@@ -1,6 +1,6 @@
 """Vendors' recordings into a study: EyeLink ASC and EDF, Tobii Pro Lab, Titta and SDK tables.
 
-Readers give what a file holds (`analysis.vendor_files`); here messages become trials and pictures by the expressions in
+Readers give what a file holds (vendor_recording.py); here messages become trials and pictures by the expressions in
 the study's [messages], and all of it goes the way of a recorded session: into a journal, and from there, whole or not
 at all, into the data set. Every file is read and checked before the first is written; the screen's geometry comes from
 the study or from the one who imports, and where neither knows it, it stays unknown. Fixations are found later.

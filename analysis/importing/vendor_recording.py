@@ -1,7 +1,7 @@
-"""What a tracker vendor's file holds, as its reader (`eyelink_files`, `edf_files`, `tobii_files`) gives it.
+"""What a tracker vendor's file holds, as its reader (eyelink_asc.py, eyelink_edf.py, tobii.py) gives it.
 
 Times are seconds of the file's own clock, positions px of the screen from its upper left corner. Which message stands
-for which picture, and how all this becomes a data set, is `analysis.importing_gaze`'s business.
+for which picture, and how all this becomes a data set, is recordings.py's business.
 """
 
 from __future__ import annotations

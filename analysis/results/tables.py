@@ -5,7 +5,7 @@ from __future__ import annotations
 # x_px and y_px are px of the picture (origin upper left); onset_s counts from picture onset. `used` is false where the
 # fixation is left out of the maps, and `why` says so: "dot" (under way at onset), "outside" (off the picture),
 # "repeat" (the picture had been seen before), "interrupted" (its time was cut short), or a limit of
-# `analysis.exclusion`.
+# gaze/exclusion.py.
 FIXATION_COLUMNS = {
     "participant": "str", "run": "int64", "trial": "int64", "stimulus": "str", "fixation": "int64", "eye": "str",
     "onset_s": "float64", "duration_s": "float64", "x_px": "float64", "y_px": "float64", "used": "bool", "why": "str",
@@ -16,7 +16,7 @@ FIXATION_COLUMNS = {
 # (blinks are within), blink_percent in gaps too long to be bridged, effective_hz samples with gaze a second.
 # accuracy_deg and passed: the last validation before it. drift: gaze less dot, in degrees and in px of the picture.
 # dropped_frames: of its dot and its picture. outside_share: of the fixated time. `included` is false where nothing of
-# the trial went into a map, and `why` says so: a reason of `analysis.fixations`, or a limit of `analysis.exclusion`.
+# the trial went into a map, and `why` says so: a reason of gaze/trials.py, or a limit of gaze/exclusion.py.
 # NaN is "not known".
 TRIAL_COLUMNS = {
     "participant": "str", "run": "int64", "trial": "int64", "stimulus": "str", "status": "str", "exposure": "str",

@@ -1,15 +1,7 @@
-"""The study on disk, a BIDS 1.11 data set: making one, publishing sessions into it, reading it.
+"""Recordings and imports into the data set on disk, whole or not at all; nothing recorded is ever overwritten.
 
-    dataset_description.json  README  .bidsignore  participants.tsv/.json  study.toml  stimuli/
-    sub-01/beh/sub-01_task-viewing_run-1_recording-eye1_physio.tsv.gz/.json        gaze, one file an eye
-    sub-01/beh/sub-01_task-viewing_run-1_recording-eye1_physioevents.tsv.gz/.json  messages, blinks
-    sub-01/beh/sub-01_task-viewing_run-1_events.tsv/.json                          what was shown when
-    sub-01/beh/sub-01_task-viewing_run-1_beh.tsv/.json                             imported fixations, without samples
-    sourcedata/sub-01/                                                             the tracker's own files; not shared
-
-Nothing that was recorded is ever overwritten. How a change survives a crash is `shared.publishing`'s business; what a
-session writes while it runs is `shared.journal`'s. Other people's BIDS eye tracking is read too, where it says what it
-must: `shared.sidecars` and `shared.tables` check what it says. Nothing is computed from the gaze here.
+How a change survives a crash is recording/transaction.py's business; what a session writes while it runs is
+recording/journal.py's.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     1. a marker says whose withdrawal has begun: one that is cut short is then told from a label that is mistyped;
     2. what a session could not write to a full disk is deleted from the system's temporary folder;
-    3. one change of the data set (`shared.publishing`) takes out the participant's folders, journals and row, what was
-       noted when they were imported, and the results of everybody together, which contain them;
+    3. one change of the data set (recording/transaction.py) takes out the participant's folders, journals and row, what
+       was noted when they were imported, and the results of everybody together, which contain them;
     4. every file that is left is searched for the participant, and what still names them is told.
 
 No analysis runs meanwhile. The cache of this computer's user holds what models make of pictures, and nothing of anybody

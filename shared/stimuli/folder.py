@@ -6,7 +6,7 @@
     stimuli/stimuli.json         optional: what the columns mean, and the labels' names under "labels"
 
 `copy_stimuli` makes such a folder from a lab's own photographs, in which regions may be drawn in other forms
-(`shared.regions`). Pictures are copied byte for byte and become upright sRGB when they are opened; nothing is scaled.
+(regions.py). Pictures are copied byte for byte and become upright sRGB when they are opened; nothing is scaled.
 """
 
 from __future__ import annotations
