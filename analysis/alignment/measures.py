@@ -423,11 +423,6 @@ class Lift:
         """Inside minus area, in percentage points; 0 for a map that is blind to the region."""
         return 100 * (self.inside - self.area)
 
-    @property
-    def contrast_pp(self) -> FloatArray:
-        """Inside minus outside, in percentage points."""
-        return 100 * (self.inside - self.outside)
-
 
 def lift(map_: FloatArray, mask: FloatArray) -> Lift:
     """The share of a map's mass inside a region, to be set against the region's share of the area.

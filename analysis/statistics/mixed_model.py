@@ -76,14 +76,6 @@ class Components:
     residual: float
 
 
-def expected_s(rows: int) -> float:
-    """About how many seconds the mixed model of one layer with `rows` scores takes, to be told before it begins.
-
-    One core of a computer of 2024 took 0.4 s for 1,100 rows, 0.5 s for 6,600 and 5.6 s for 26,000, of 12 heads each.
-    """
-    return 0.3 + 0.2e-3 * rows
-
-
 def fit_tables(tables: FloatArray) -> Fit:
     """The means of tables (participants, pictures, tables) that have the same variances and do not hang together.
 

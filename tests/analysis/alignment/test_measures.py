@@ -452,7 +452,6 @@ def test_lift_is_the_mass_inside_less_the_area() -> None:
     np.testing.assert_allclose(found.outside, [0.3, 0.75])
     assert found.area == 0.25
     np.testing.assert_allclose(found.lift_pp, [45, 0], atol=1e-12)
-    np.testing.assert_allclose(found.contrast_pp, [40, -50])
 
 
 def test_lift_counts_partly_covered_pixels_in_part() -> None:

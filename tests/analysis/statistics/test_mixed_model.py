@@ -16,7 +16,7 @@ from beholder.analysis.findings.readings import MixedReading
 from beholder.analysis.findings.score_arrays import FixedSigma, ScoreArray
 from beholder.analysis.statistics import mixed_model
 from beholder.analysis.statistics.crossed import crossed_interval
-from beholder.analysis.statistics.mixed_model import between_heads, components, expected_s, fit_tables, wald_test
+from beholder.analysis.statistics.mixed_model import between_heads, components, fit_tables, wald_test
 from beholder.analysis.statistics.quasi_f import quasi_f
 
 # Where the search stops: standard errors and F agree with the closed form to this share.
@@ -293,7 +293,3 @@ def test_the_same_scores_give_the_same_digits() -> None:
     names = [f"head-{h:02d}" for h in range(1, 5)]
     one, other = mixed_reading(y, None, names, 1), mixed_reading(y.copy(), None, names, 1)
     assert replace(one) == other
-
-
-def test_more_rows_are_expected_to_take_longer() -> None:
-    assert 0 < expected_s(100) < expected_s(7200) < 10
