@@ -17,10 +17,11 @@ import ETDQualitizer
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from beholder.experiment.devices import STANDING_OUT, Display, Dot, Point
+from beholder.experiment.devices import STANDING_OUT, Display, Dot
 from beholder.shared.arrays import FloatArray
 from beholder.shared.errors import TrackerError
 from beholder.shared.gaze import Eye, Samples, position
+from beholder.shared.recording.records import Point
 from beholder.shared.screen import Screen
 from beholder.shared.study import LimitSettings
 
@@ -275,9 +276,10 @@ class Validation:
         """Whether every eye is within the study's limits; without any eye it is not."""
         return bool(self.eyes) and all(eye.passed for eye in self.eyes.values())
 
-    def to_json(self) -> dict[str, Any]:
-        """As the journal keeps it."""
-        return {"begun_s": self.begun_s, "eyes": {eye: asdict(quality) for eye, quality in self.eyes.items()}}
+    @property
+    def figures(self) -> dict[Eye, dict[str, Any]]:
+        """As the journal keeps them."""
+        return {eye: asdict(quality) for eye, quality in self.eyes.items()}
 
 
 def point_quality(samples: Samples, eye: Eye, point: Point, screen: Screen, rate_hz: float) -> PointQuality:

@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 from PIL import Image
 
 from beholder.shared.gaze import Eye, Samples
+from beholder.shared.recording.records import Point, TrackerEvent
 from beholder.shared.screen import Rect, Screen
 from beholder.shared.study import TrackerSettings
 
@@ -208,15 +209,6 @@ class TrackerInfo:
 
 
 @dataclass(frozen=True)
-class Point:
-    """A calibration or validation target: number (from 1) and position on the screen."""
-
-    number: int
-    x_px: float
-    y_px: float
-
-
-@dataclass(frozen=True)
 class Calibration:
     """Outcome of a calibration: which points were collected, and the vendor's own data to be kept, if any."""
 
@@ -234,22 +226,6 @@ class ClockPair:
     before_s: float
     tracker_s: float
     after_s: float
-
-
-@dataclass(frozen=True)
-class TrackerEvent:
-    """An event that the tracker itself reports (blink, fixation, saccade, message), in the tracker's time.
-
-    `eye` is None for both eyes; the position is the mean gaze during a fixation, px of the screen.
-    """
-
-    time_s: float
-    kind: str
-    duration_s: float | None = None
-    text: str = ""
-    eye: Eye | None = None
-    x_px: float | None = None
-    y_px: float | None = None
 
 
 @dataclass(frozen=True)

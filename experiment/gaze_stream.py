@@ -8,8 +8,7 @@ samples that turn back) is told when it is noticed. Nothing is measured on gaze 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from beholder.experiment.devices import Clock, Notice, Tracker
 from beholder.experiment.recorder import Recorder
 from beholder.shared.gaze import Samples, no_samples, position
 from beholder.shared.recording.clocks import SYSTEM_STEP_S, SteadyScale
+from beholder.shared.recording.records import ClockReading, Happening, SystemReading
 
 SILENT_AFTER_S = 2.0
 # The share of gaze that is tracked is that of a second; the last samples of it may still be on their way.
@@ -26,7 +26,7 @@ TRACKED_OVER_S, UNDER_WAY_S = 1.0, 0.1
 class GazeStream:
     """Moves gaze from `tracker` to `recorder`, and reads the clocks.
 
-    `record` writes a record of a kind down; `tell` passes a notice on, and raises where a fatal one ends the session.
+    `record` writes down what happened; `tell` passes a notice on, and raises where a fatal one ends the session.
     `system_time` reads the system's clock in seconds, None where there is none to watch. Times are of the session's
     `clock`, but for those of samples, which are the tracker's, the steps of its clock taken out.
     """
@@ -38,7 +38,7 @@ class GazeStream:
         clock: Clock,
         rate_hz: float,
         system_time: Callable[[], float] | None,
-        record: Callable[[str, dict[str, Any]], None],
+        record: Callable[[Happening], None],
         tell: Callable[[Notice], None],
     ) -> None:
         self._tracker, self._recorder, self._clock, self._rate_hz = tracker, recorder, clock, rate_hz
@@ -100,7 +100,7 @@ class GazeStream:
             self._kept.append(samples)
         self.tracked_percent = self._tracked(samples, now_s)
         for event in batch.events:
-            self._record("tracker", {**asdict(event), "time_s": round(self._scale.time(event.time_s), 6)})
+            self._record(replace(event, time_s=round(self._scale.time(event.time_s), 6)))
         for notice in batch.notices:
             self._tell(notice)
 
@@ -126,8 +126,8 @@ class GazeStream:
         pair = self._tracker.clocks()
         tracker_s, step_s = self._scale.read(pair.before_s, pair.tracker_s, pair.after_s, flowing=self.recording)
         self._offset_s = tracker_s - (pair.before_s + pair.after_s) / 2
-        value = {"before_s": pair.before_s, "tracker_s": tracker_s, "after_s": pair.after_s}
-        self._record("clock", {**value, **({"step_s": round(step_s, 6)} if step_s else {})})
+        stepped_s = round(step_s, 6) if step_s else None
+        self._record(ClockReading(pair.before_s, tracker_s, pair.after_s, stepped_s))
         if step_s:
             text = f"the tracker's clock stepped by {step_s:+.3f} s: what it sends from now on is put back by as much"
             self._tell(Notice(text))
@@ -153,8 +153,8 @@ class GazeStream:
         self._system_offset_s, self._system_read_s = offset_s, after_s
         if stepped or not steps_only:
             # Seconds since the first reading: a date would say when somebody was here.
-            value = {"before_s": before_s, "elapsed_s": round(system_s - self._system_zero_s, 6), "after_s": after_s}
-            self._record("system_clock", {**value, **({"step_s": round(step_s, 6)} if stepped else {})})
+            elapsed_s = round(system_s - self._system_zero_s, 6)
+            self._record(SystemReading(before_s, elapsed_s, after_s, round(step_s, 6) if stepped else None))
         if stepped:
             self._tell(Notice(f"the system's clock stepped by {step_s:+.3f} s: nothing that is recorded depends on it"))
 

@@ -18,10 +18,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from beholder.experiment.calibration import EyeQuality, PointGaze, PointQuality, Validation
-from beholder.experiment.devices import DARK, Bitmap, Button, Calibration, Point, Shape, Text
+from beholder.experiment.devices import DARK, Bitmap, Button, Calibration, Shape, Text
 from beholder.shared.dataset.participants import OLDEST_AGE
 from beholder.shared.errors import DataError
 from beholder.shared.gaze import Eye
+from beholder.shared.recording.records import Point
 from beholder.shared.screen import Screen
 from beholder.shared.study import LimitSettings
 

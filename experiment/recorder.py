@@ -19,7 +19,8 @@ import numpy as np
 
 from beholder.shared.errors import DataError
 from beholder.shared.gaze import Samples
-from beholder.shared.recording.journal import JournalWriter, Record
+from beholder.shared.recording.journal import JournalWriter
+from beholder.shared.recording.records import Record
 
 # Formatting holds the interpreter's lock; a flip that waits for it must not wait long.
 LONGEST_BATCH_S = 0.05

@@ -28,7 +28,8 @@ from beholder.shared.errors import BeholderError, DataError
 from beholder.shared.gaze import SAMPLE
 from beholder.shared.inside import inside
 from beholder.shared.labels import label
-from beholder.shared.recording.journal import JournalWriter, Record, journals_folder
+from beholder.shared.recording.journal import JournalWriter, journals_folder
+from beholder.shared.recording.records import ClockReading, Record
 from beholder.shared.recording.transaction import finish_changes
 from beholder.shared.study import ObserverSettings, ProtocolSettings, Study
 from tests.watching import outside, watched
@@ -55,7 +56,7 @@ def leave_journal(study: Path, participant: str, run: int = 1) -> Path:
     samples = np.zeros(50, SAMPLE)
     samples["time_s"] = np.arange(50) / 250
     writer.append_samples(samples)
-    writer.append_records([Record(0.0, "clock", {"before_s": 0.0, "tracker_s": 0.0, "after_s": 0.0})])
+    writer.append_records([Record(0.0, ClockReading(0.0, 0.0, 0.0))])
     (writer.files / "host.edf").write_bytes(b"gaze")
     writer.close()
     return writer.folder

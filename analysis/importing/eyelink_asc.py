@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from beholder.analysis.importing.vendor_recording import (
     Calibration,
-    Detected,
     Message,
     Validation,
     VendorRecording,
@@ -36,6 +35,7 @@ from beholder.analysis.importing.vendor_recording import (
 from beholder.shared.errors import DataError, Remark
 from beholder.shared.gaze import Eye, Samples, no_samples
 from beholder.shared.parsing import parse_number, shortened
+from beholder.shared.recording.records import TrackerEvent
 from beholder.shared.screen import FARTHEST_PX
 
 EYES: dict[str, Eye] = {"L": "left", "R": "right"}
@@ -98,7 +98,7 @@ class _AscReader:
     lines: list[int] = field(default_factory=list)  # of the rows
     seen_eyes: set[Eye] = field(default_factory=set)
     messages: list[Message] = field(default_factory=list)
-    detected: list[Detected] = field(default_factory=list)
+    detected: list[TrackerEvent] = field(default_factory=list)
     pauses_s: list[float] = field(default_factory=list)
     remote: bool = False
     of_block: int = 0  # rows before this block
@@ -266,20 +266,20 @@ def message_at(time_ms: float, text: str, place: str) -> Message:
     return Message(time_ms / 1000, text, place, text[delay.end() :], (time_ms - int(delay[1])) / 1000)
 
 
-def event_at(kind: str, time_s: float, duration_s: float, eye: Eye, rest: Sequence[float | None]) -> Detected:
+def event_at(kind: str, time_s: float, duration_s: float, eye: Eye, rest: Sequence[float | None]) -> TrackerEvent:
     """An event; `rest` are its figures in the order of the ASC line, None where missing: x, y, pupil of a fixation."""
     if kind == "fixation":
         x_px, y_px, pupil = rest
-        return Detected(kind, time_s, duration_s, eye, "" if pupil is None else f"pupil={pupil:g}", x_px, y_px)
+        return TrackerEvent(time_s, kind, duration_s, "" if pupil is None else f"pupil={pupil:g}", eye, x_px, y_px)
     names = ("start_x_px", "start_y_px", "end_x_px", "end_y_px", "amplitude_deg", "peak_velocity_deg_s")
     figures = zip(names, rest, strict=True) if kind == "saccade" else ()
     text = " ".join(f"{name}={value:g}" for name, value in figures if value is not None)
-    return Detected(kind, time_s, duration_s, eye, text)
+    return TrackerEvent(time_s, kind, duration_s, text, eye)
 
 
 def whole_recording(
     path: Path, header: Sequence[str], rows: Sequence[tuple[float, ...]], rate_hz: float, eyes: Iterable[Eye],
-    pupil: str, messages: Sequence[Message], detected: Sequence[Detected], pauses_s: Sequence[float],
+    pupil: str, messages: Sequence[Message], detected: Sequence[TrackerEvent], pauses_s: Sequence[float],
     place: Callable[[int], str], remedy: str, remarks: Sequence[Remark] = (),
 ) -> VendorRecording:  # fmt: skip
     """What either reader found, made whole: positions from the screen's upper left, validations from the messages.
@@ -310,7 +310,9 @@ def whole_recording(
         },
         screen_px=sizes, origin_px=(left_px, top_px), messages=tuple(messages),
         detected=tuple(
-            d if d.x_px is None or d.y_px is None else _moved(d, d.x_px - left_px, d.y_px - top_px) for d in detected
+            event if event.x_px is None or event.y_px is None
+            else replace(event, x_px=event.x_px - left_px, y_px=event.y_px - top_px)
+            for event in detected
         ),
         validations=validations, calibrations=calibrations, pauses_s=np.array(pauses_s), remarks=tuple(remarks),
         questions=rate_questions(path, rate_hz, "the rate that the file gives", f"correct it, or {remedy}"),
@@ -340,10 +342,6 @@ def _check_rate(path: Path, times_ms: NDArray[np.float64], rate_hz: float, remed
             f"{path}: its samples should lie {1000 / rate_hz:g} ms apart, as its rate of {rate_hz:g} Hz says, and most "
             f"lie {step_ms:g} ms apart; {remedy}."
         )
-
-
-def _moved(event: Detected, x_px: float, y_px: float) -> Detected:
-    return Detected(event.kind, event.time_s, event.duration_s, event.eye, event.text, x_px, y_px)
 
 
 def _screen(

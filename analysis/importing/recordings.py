@@ -28,7 +28,17 @@ from beholder.shared.dataset.making import beholder_version
 from beholder.shared.errors import DataError, Remark, StudyError
 from beholder.shared.gaze import Samples
 from beholder.shared.labels import Label
-from beholder.shared.recording.journal import JournalWriter, Record, journals_folder, read_journal
+from beholder.shared.recording.journal import JournalWriter, journals_folder, read_journal
+from beholder.shared.recording.records import (
+    Begin,
+    Calibrated,
+    ClockReading,
+    End,
+    MessageSent,
+    Point,
+    Record,
+    Validated,
+)
 from beholder.shared.recording.run_files import link_sourcedata, write_run
 from beholder.shared.stimuli.folder import read_stimuli
 from beholder.shared.stimuli.stimulus import Stimulus
@@ -415,33 +425,29 @@ def _on_screen(recording: VendorRecording, plan: _Plan) -> Samples:
 def _records(recording: VendorRecording, plan: _Plan) -> list[Record]:
     zero_s = float(recording.samples["time_s"][0])
     # One clock: the file's own, from 0.
-    records = [Record(0.0, "clock", {"before_s": 0.0, "tracker_s": 0.0, "after_s": 0.0})]
+    records = [Record(0.0, ClockReading(0.0, 0.0, 0.0))]
     for calibration in recording.calibrations:
-        points = [{"number": i, "x_px": x, "y_px": y} for i, (x, y) in enumerate(calibration.targets_px, start=1)]
-        records.append(Record(calibration.time_s - zero_s, "calibration", {"success": True, "points": points}))
+        points = tuple(Point(number, x, y) for number, (x, y) in enumerate(calibration.targets_px, start=1))
+        records.append(Record(calibration.time_s - zero_s, Calibrated(success=True, points=points)))
     for validation in recording.validations:
         unknown = {"accuracy_deg": None, "accuracy_worst_deg": None, "passed": None}
         eyes = {eye: dict(validation.eyes.get(eye, unknown)) for eye in recording.eyes}
-        value = {"begun_s": validation.time_s - zero_s, "eyes": eyes, "accepted": True, "overridden_by": None}
-        records.append(Record(validation.time_s - zero_s, "validation", value))
+        at_s = validation.time_s - zero_s
+        records.append(Record(at_s, Validated(at_s, eyes, accepted=True, overridden_by=None)))
     seen: set[str] = set()
     for number, shown in enumerate(plan.pictures, start=1):
         name, rect = shown.stimulus.name, shown.rect
         place = {f"picture_{side}": value for side, value in asdict(rect).items()}
         exposure = "repeat" if name in seen else "first"
         seen.add(name)
-        begin = {"id": number, "trial_type": "picture", "trial": shown.trial, "stim_file": shown.stimulus.stim_file,
-                 "exposure": exposure, **place}  # fmt: skip
-        records.append(Record(shown.onset_s - zero_s, "begin", begin))
-        records.append(
-            Record(shown.end_s - zero_s, "end", {"id": number, "status": "complete" if shown.complete else "aborted"})
-        )
+        begin = Begin(number, "picture", shown.trial, shown.stimulus.stim_file, exposure, **place)
+        records.append(Record(shown.onset_s - zero_s, begin))
+        status = "complete" if shown.complete else "aborted"
+        records.append(Record(shown.end_s - zero_s, End(number, status)))
     for message in recording.messages:
-        records.append(
-            Record(message.time_s - zero_s, "message", {"text": without_dates(without_folders(message.text))})
-        )
+        text = without_dates(without_folders(message.text))
+        records.append(Record(message.time_s - zero_s, MessageSent(text)))
     for event in recording.detected:
-        records.append(
-            Record(event.time_s - zero_s, "tracker", {**asdict(event), "time_s": round(event.time_s - zero_s, 6)})
-        )
+        at_s = event.time_s - zero_s
+        records.append(Record(at_s, replace(event, time_s=round(at_s, 6))))
     return records

@@ -15,7 +15,6 @@ from beholder.analysis.importing.sample_times import check_rising, grain_us, rat
 from beholder.analysis.importing.text_table import EXPORT_AGAIN, PX_UNITS, TextTable
 from beholder.analysis.importing.tobii_sdk_table import EYES, OLD_CODES, runs_of, tobii_tracker, validity_questions
 from beholder.analysis.importing.vendor_recording import (
-    Detected,
     Message,
     Question,
     Shown,
@@ -27,6 +26,7 @@ from beholder.shared.arrays import FloatArray
 from beholder.shared.errors import DataError
 from beholder.shared.gaze import Eye, Samples, no_samples
 from beholder.shared.parsing import listed, shortened
+from beholder.shared.recording.records import TrackerEvent
 from beholder.shared.screen import Rect
 
 
@@ -186,7 +186,9 @@ def _pro_lab_messages(
     return [(row, text, float(time_s)) for (row, text), time_s in zip(happened, times, strict=True)]
 
 
-def _pro_lab_detected(table: TextTable, rows: list[int], time_s: FloatArray, rate_hz: float) -> tuple[Detected, ...]:
+def _pro_lab_detected(
+    table: TextTable, rows: list[int], time_s: FloatArray, rate_hz: float
+) -> tuple[TrackerEvent, ...]:
     """Fixations and saccades as Pro Lab's filter found them: each row names its own by type and index."""
     kinds = table.texts(_number_of(table.find(["Eye movement type"])), rows)
     numbers = table.texts(_number_of(table.find(["Eye movement type index"])), rows)
@@ -200,7 +202,7 @@ def _pro_lab_detected(table: TextTable, rows: list[int], time_s: FloatArray, rat
         told_s = float(durations_ms[first]) / 1000
         duration_s = float(time_s[last] - time_s[first]) + 1 / rate_hz if math.isnan(told_s) else told_s
         position = [None if math.isnan(values[first]) else float(values[first]) for values in (x, y)]
-        found.append(Detected(kinds[first].lower(), float(time_s[first]), duration_s, None, "", *position))
+        found.append(TrackerEvent(float(time_s[first]), kinds[first].lower(), duration_s, "", None, *position))
     return tuple(found)
 
 

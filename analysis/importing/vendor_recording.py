@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from beholder.shared.errors import DataError, Remark
 from beholder.shared.gaze import Eye, Samples
+from beholder.shared.recording.records import TrackerEvent
 from beholder.shared.screen import FARTHEST_PX, Rect
 from beholder.shared.study import Meant
 
@@ -44,19 +45,6 @@ class Message:
     place: str
     says: str
     at_s: float
-
-
-@dataclass(frozen=True)
-class Detected:
-    """What the tracker itself found: "fixation", "saccade", "blink"; `eye` None is both, the position a mean."""
-
-    kind: str
-    time_s: float
-    duration_s: float | None
-    eye: Eye | None
-    text: str = ""
-    x_px: float | None = None
-    y_px: float | None = None
 
 
 @dataclass(frozen=True)
@@ -118,7 +106,7 @@ class VendorRecording:
     screen_px: tuple[tuple[int, int], ...] = ()
     origin_px: tuple[float, float] = (0.0, 0.0)
     messages: tuple[Message, ...] = ()
-    detected: tuple[Detected, ...] = ()
+    detected: tuple[TrackerEvent, ...] = ()
     shown: tuple[Shown, ...] = ()
     validations: tuple[Validation, ...] = ()
     calibrations: tuple[Calibration, ...] = ()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from PIL import Image
 
@@ -22,7 +21,6 @@ from beholder.experiment.calibration import (
     point_quality,
     validation_points,
 )
-from beholder.experiment.devices import Point
 from beholder.experiment.observer import generator
 from beholder.experiment.pages import (
     NOT_GIVEN,
@@ -36,6 +34,7 @@ from beholder.experiment.session.attending import AttendedDisplay
 from beholder.experiment.session.operator import AT_THE_WINDOW, OF_AN_OUTCOME, CalibrationOutcome, Command
 from beholder.experiment.session.parts import Parts
 from beholder.shared.gaze import Eye
+from beholder.shared.recording.records import Calibrated, Point, Validated
 
 # The last samples of a window are still on their way when it ends.
 ARRIVAL_S = 0.1
@@ -67,7 +66,7 @@ class Calibrating:
             answer = self.decide(measured, picture, numbers)
             accepted = answer.kind == "accept"
             override = answer.by if accepted and not measured.passed else None
-            self._log.record("validation", {**measured.to_json(), "accepted": accepted, "overridden_by": override})
+            self._log.record(Validated(measured.begun_s, measured.figures, accepted, override))
             if accepted:
                 return
             again = answer.points if answer.kind == "redo" else ()
@@ -92,15 +91,7 @@ class Calibrating:
             self._log.end(event, "complete" if done.success else "aborted", self._display.show([]))
             if done.data:
                 self._attending.keep_file(f"calibration-{event}.bin", done.data)
-            self._log.record(
-                "calibration",
-                {
-                    "success": done.success,
-                    "points": [asdict(point) for point in done.points],
-                    "failed": list(done.failed),
-                    "message": done.message,
-                },
-            )
+            self._log.record(Calibrated(done.success, done.points, done.failed, done.message))
             if done.success:
                 break
             picture = calibration_picture(done, points, self._screen, check_size_px(self._screen))

@@ -19,6 +19,7 @@ from beholder.experiment.session.ending import Interrupted, Stopped
 from beholder.experiment.session.operator import IN_A_TRIAL, WHILE_WAITING, Kind
 from beholder.experiment.session.parts import Parts
 from beholder.shared.errors import TrackerError
+from beholder.shared.recording.records import DriftChecked
 
 DOT_COLOUR = "#e00000"
 
@@ -146,7 +147,7 @@ class Course:
         missed = self._log.missed_of_standing
         onset_s = self._display.show([picture])
         self._picture_begun = True
-        self._log.end(dot, "complete", onset_s, {"dropped_frames": missed})
+        self._log.end(dot, "complete", onset_s, missed=missed)
         self._log.message(f"{stimulus.stim_file} onset", onset_s)
         self._log.tell_viewer([picture_stands(stimulus, rect)], onset_s)
         late = max(0, round((onset_s - dot_s - protocol.dot_s) * self._attending.timing.refresh_hz))  # whole frames
@@ -190,8 +191,7 @@ class Course:
         self._desk.update(last_drift=found)
         if found is None:
             return
-        values = {"drift_x_deg": found.x_deg, "drift_y_deg": found.y_deg, "drift_deg": found.total_deg}
-        self._log.record("drift", {"id": event, **values})
+        self._log.record(DriftChecked(event, found.x_deg, found.y_deg, found.total_deg))
         if found.total_deg > self._study.limits.drift_deg:
             self._drifts_over += 1
         else:

@@ -11,6 +11,7 @@ from beholder.experiment.session.ending import Stopped
 from beholder.experiment.session.log import EventLog
 from beholder.experiment.session.operator import Command, Kind, Operator, Status
 from beholder.shared.errors import BeholderError, TrackerError
+from beholder.shared.recording.records import OperatorTold
 from beholder.shared.study import ProtocolSettings
 
 
@@ -72,7 +73,7 @@ class Desk:
         self.update(notices=(*self.status.notices, notice.text))
         self.recording_ended = self.recording_ended or notice.ends_recording
         try:
-            self._log.record("notice", {"text": self._without_paths(notice.text), "fatal": notice.fatal})
+            self._log.record(OperatorTold(self._without_paths(notice.text), notice.fatal))
             if notice.fatal:
                 raise TrackerError(notice.text)
         except BeholderError:

@@ -7,7 +7,7 @@ from typing import Any
 
 from beholder.experiment.devices import Display, Tracker
 from beholder.experiment.recorder import Recorder
-from beholder.shared.recording.journal import Record
+from beholder.shared.recording.records import Begin, End, Happening, MessageSent, Record
 
 
 class EventLog:
@@ -29,15 +29,15 @@ class EventLog:
         """How many frames of the dot or picture that stands, or stood last, were missed."""
         return self._standing[1]
 
-    def record(self, kind: str, value: dict[str, Any], at_s: float | None = None) -> None:
+    def record(self, what: Happening, at_s: float | None = None) -> None:
         """Into the journal; `at_s` is of the session's clock, now where it is left out."""
-        self._recorder.record(Record(self._display.clock.now_s() if at_s is None else at_s, kind, value))
+        self._recorder.record(Record(self._display.clock.now_s() if at_s is None else at_s, what))
 
     def begin(self, trial_type: str, onset_s: float, **values: Any) -> int:
         """Write down that something began; returns its number."""
         self.begun += 1
         self.open.append(self.begun)
-        self.record("begin", {"id": self.begun, "trial_type": trial_type, **values}, onset_s)
+        self.record(Begin(self.begun, trial_type, **values), onset_s)
         return self.begun
 
     def begin_shown(self, trial_type: str, onset_s: float, late: int, **values: Any) -> int:
@@ -59,19 +59,22 @@ class EventLog:
         self.missed_frames += missed
         return True
 
-    def end(self, number: int, status: str, end_s: float | None = None, extra: dict[str, Any] | None = None) -> None:
+    def end(
+        self, number: int, status: str, end_s: float | None = None, *, missed: int | None = None,
+        rating: int | None = None,
+    ) -> None:  # fmt: skip
         """Write down that it ended, and how; with the frames that were missed, where they are not given."""
         self.open.remove(number)
-        standing, missed = self._standing
-        if number == standing and extra is None:
-            extra = {"dropped_frames": missed + self._display.late_frames()}
-        self.record("end", {"id": number, "status": status, **(extra or {})}, end_s)
+        standing, until_now = self._standing
+        if number == standing and missed is None:
+            missed = until_now + self._display.late_frames()
+        self.record(End(number, status, missed, rating), end_s)
 
     def message(self, text: str, at_s: float | None = None) -> None:
         """A message for the tracker's own file and for the data set."""
         at_s = self._display.clock.now_s() if at_s is None else at_s
         self._tracker.message(text, at_s)
-        self.record("message", {"text": text}, at_s)
+        self.record(MessageSent(text), at_s)
 
     def tell_viewer(self, messages: Iterable[str], at_s: float | None = None) -> None:
         """Messages for the tracker's own file alone: the data set says the same in its tables."""

@@ -23,6 +23,7 @@ from beholder.experiment.session.attending import Attending
 from beholder.experiment.session.desk import Desk
 from beholder.experiment.session.ending import Refused
 from beholder.experiment.session.log import EventLog
+from beholder.shared.recording.records import FormAnswered
 
 # Who presses a key before having seen the screen does not answer it.
 EARLY_S = 0.2
@@ -93,7 +94,7 @@ class Questions:
         event = self._log.begin("rating", shown_s, **of_trial)
         self._desk.phase("rating")
         rating = int(self.wait_for(RATINGS))
-        self._log.end(event, "complete", extra={"rating": rating})
+        self._log.end(event, "complete", rating=rating)
         self._display.show([])
         return rating
 
@@ -122,7 +123,7 @@ class Questions:
             at += 1
         if "group" in form:
             answers["group"] = group or NOT_GIVEN
-        self._log.record("form", answers)
+        self._log.record(FormAnswered(answers))
 
     def typed(self, question: str, before: str, may_return: bool) -> str | None:
         """What is typed or clicked until return, asked again where it breaks its rule; None to go back."""

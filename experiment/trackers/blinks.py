@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from beholder.experiment.devices import TrackerEvent
+from beholder.shared.recording.records import TrackerEvent
 
 BLINK_S, BLINK_SPREAD = 0.15, 0.2
 

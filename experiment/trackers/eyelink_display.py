@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from beholder.experiment.calibration import TARGET_FROM_DEG, TARGET_SHRINKS_S, TARGET_TO_DEG, target
-from beholder.experiment.devices import Bitmap, Display, Key, Point, Shape, Text
+from beholder.experiment.devices import Bitmap, Display, Key, Shape, Text
+from beholder.shared.recording.records import Point
 
 P = ParamSpec("P")
 T = TypeVar("T")

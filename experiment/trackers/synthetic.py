@@ -26,13 +26,13 @@ from beholder.experiment.devices import (
     CloseReport,
     Display,
     Picture,
-    Point,
     Shape,
     TrackerInfo,
 )
 from beholder.experiment.observer import NEVER_S, Observer, on_picture
 from beholder.experiment.trackers.blinks import Blinks
 from beholder.shared.gaze import Eye, eyes_of, no_samples
+from beholder.shared.recording.records import Point
 from beholder.shared.screen import Screen
 from beholder.shared.study import ObserverSettings, TrackerSettings
 

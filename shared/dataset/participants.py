@@ -15,8 +15,8 @@ from beholder.shared.errors import DataError
 from beholder.shared.labels import Label, not_a_label
 from beholder.shared.parsing import from_spreadsheets, shortened
 from beholder.shared.recording.journal import JournalState as JournalState
-from beholder.shared.recording.journal import Record
 from beholder.shared.recording.journal import journals as journals
+from beholder.shared.recording.records import FormAnswered, Record
 from beholder.shared.recording.run_files import json_text, safe_cell, tsv_bytes
 from beholder.shared.recording.transaction import Change, write_synced
 from beholder.shared.tables import read_events as read_events
@@ -96,8 +96,8 @@ def answers_of(records: Iterable[Record]) -> dict[str, str]:
     """A participant's answers to the form, as a session's records hold them; the last answer counts."""
     answers: dict[str, str] = {}
     for record in records:
-        if record.kind == "form":
-            answers.update({name: str(value) for name, value in record.value.items()})
+        if isinstance(record.what, FormAnswered):
+            answers.update({name: str(value) for name, value in record.what.answers.items()})
     return answers
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from beholder.shared.arrays import FloatArray
+from beholder.shared.recording.records import SystemReading
 
 # What a clock may be off by before it has stepped: more than any drifts from one reading to the next.
 TRACKER_STEP_S, SYSTEM_STEP_S = 0.1, 0.05
@@ -169,26 +170,13 @@ class SteadyScale:
         return apart
 
 
-@dataclass(frozen=True)
-class SystemReading:
-    """The system's clock, read between two readings of the session's: seconds since its first reading, no date.
-
-    `step_s` is by how much it had stepped since the reading before, else 0.
-    """
-
-    before_s: float
-    elapsed_s: float
-    after_s: float
-    step_s: float = 0.0
-
-
 def fit_system_clock(readings: Sequence[SystemReading], session_s: float) -> dict[str, Any]:
     """The system's clock beside the session's, its steps taken out, as a sidecar has it.
 
     `offset_s` is the system's time since its first reading at `session_s` (session's clock), `drift_ppm` how much
     faster it runs. Raises ValueError where there is no reading.
     """
-    stepped_s = np.cumsum([reading.step_s for reading in readings])
+    stepped_s = np.cumsum([reading.step_s or 0.0 for reading in readings])
     pairs = [(r.before_s, r.elapsed_s - s, r.after_s) for r, s in zip(readings, stepped_s.tolist(), strict=True)]
     fit = fit_clocks(pairs)
     steps = [

@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zlib import crc32
 
 import numpy as np
@@ -42,6 +42,7 @@ from beholder.shared.gaze import SAMPLE, Samples
 from beholder.shared.inside import inside
 from beholder.shared.labels import not_a_label
 from beholder.shared.parsing import shortened
+from beholder.shared.recording.records import Happening, Record, from_json, to_json
 from beholder.shared.recording.transaction import NO_ROOM, have_folder, hold_room, sync_folder, write_synced
 
 # Until 1 the rows of log.tsv had no checksum.
@@ -55,24 +56,10 @@ RESERVE_BYTES, RESERVE_SHARE = 16 << 20, 8
 MOST_UNSYNCED_BYTES = 1 << 20
 # Microseconds, hundredths of a px, thousandths of the pupil's unit: finer than any tracker, and what is published.
 _COLUMNS = len(SAMPLE.names or ())
-# What a record cannot be understood without, by its kind.
-_NEEDED = {
-    "begin": {"id", "trial_type"}, "end": {"id", "status"}, "drift": {"id"}, "message": {"text"}, "notice": {"text"},
-    "clock": {"before_s", "tracker_s", "after_s"}, "validation": {"begun_s", "accepted", "overridden_by", "eyes"},
-    "tracker": {"eye", "time_s", "duration_s", "kind", "text", "x_px", "y_px"},
-}  # fmt: skip
-# A time and a kind as they are written: seconds of a clock that may have begun at any time, a word.
-_SECONDS, _KIND = re.compile(r"-?[0-9]{1,12}\.[0-9]{6}"), re.compile(r"[a-z_]{1,40}")
+# A time as it is written: seconds of a clock that may have begun at any time.
+_SECONDS = re.compile(r"-?[0-9]{1,12}\.[0-9]{6}")
+AnyKind = TypeVar("AnyKind", bound=Happening)
 _SAMPLE_ROW = "%.6f\t%.2f\t%.2f\t%.3f\t%.2f\t%.2f\t%.3f\n"
-
-
-@dataclass(frozen=True)
-class Record:
-    """Something that happened: when (seconds of the session's clock), of what kind, and its particulars."""
-
-    at_s: float
-    kind: str
-    value: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -85,6 +72,10 @@ class Journal:
     records: tuple[Record, ...]
     remarks: tuple[Remark, ...]
     damaged: tuple[str, ...] = ()  # its files that hold rows which could not be read
+
+    def all_of(self, kind: type[AnyKind]) -> list[AnyKind]:
+        """What happened of one kind, in order of writing."""
+        return [record.what for record in self.records if isinstance(record.what, kind)]
 
 
 @dataclass(frozen=True)
@@ -473,8 +464,9 @@ def _format_records(records: Sequence[Record]) -> bytes:
 
 def _format_record(record: Record) -> str:
     # JSON escapes tabs and line ends within strings, so a row stays a row.
-    value = json.dumps(record.value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    row = f"{record.at_s:.6f}\t{record.kind}\t{value}"
+    kind, value = to_json(record.what)
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    row = f"{record.at_s:.6f}\t{kind}\t{text}"
     return f"{row}\t{crc32(row.encode()):08x}\n"
 
 
@@ -574,6 +566,7 @@ def _record(line: bytes) -> Record | None:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    if not _SECONDS.fullmatch(at_s) or not _KIND.fullmatch(kind) or not isinstance(value, dict):
+    if not _SECONDS.fullmatch(at_s) or not isinstance(value, dict):
         return None
-    return Record(float(at_s), kind, value) if value.keys() >= _NEEDED.get(kind, set()) else None
+    what = from_json(kind, value)
+    return None if what is None else Record(float(at_s), what)

@@ -22,8 +22,21 @@ import numpy as np
 from beholder.shared.errors import DataError
 from beholder.shared.gaze import Eye
 from beholder.shared.parsing import for_spreadsheets
-from beholder.shared.recording.clocks import ClockFit, SystemReading, fit_clocks, fit_system_clock
-from beholder.shared.recording.journal import FILES, PART, Journal, Record, format_rows
+from beholder.shared.recording.clocks import ClockFit, fit_clocks, fit_system_clock
+from beholder.shared.recording.journal import FILES, PART, Journal, format_rows
+from beholder.shared.recording.records import (
+    Begin,
+    Calibrated,
+    ClockReading,
+    DriftChecked,
+    End,
+    MessageSent,
+    OperatorTold,
+    Record,
+    SystemReading,
+    TrackerEvent,
+    Validated,
+)
 from beholder.shared.recording.transaction import link, write_synced
 
 # What says how the tracker's own file is called on the tracker's own computer; an EyeLink alone has one.
@@ -87,7 +100,7 @@ def _prefix(header: Mapping[str, Any]) -> str:
 def write_run(journal: Journal, folder: Path) -> None:
     """Write the files of a run; none at all where neither samples nor events were recorded."""
     header, samples = journal.header, journal.samples
-    if not len(samples) and not any(record.kind == "begin" for record in journal.records):
+    if not len(samples) and not journal.all_of(Begin):
         return
     folder.mkdir(parents=True)
     clocks = _clock_fit(journal)
@@ -150,11 +163,8 @@ def host_file_of(note: Path) -> str:
 
 
 def _clock_fit(journal: Journal) -> ClockFit:
-    pairs = [
-        (r.value["before_s"], r.value["tracker_s"], r.value["after_s"]) for r in journal.records if r.kind == "clock"
-    ]
-    if pairs:
-        return fit_clocks(pairs)
+    if readings := journal.all_of(ClockReading):
+        return fit_clocks([(reading.before_s, reading.tracker_s, reading.after_s) for reading in readings])
     # A crash before the first reading: the clocks are set equal where both begin, and "pairs": 0 says so.
     start_s = journal.records[0].at_s if journal.records else 0.0
     first_s = float(journal.samples["time_s"][0]) if len(journal.samples) else start_s
@@ -162,7 +172,7 @@ def _clock_fit(journal: Journal) -> ClockFit:
 
 
 def event_rows(records: Sequence[Record], clocks: ClockFit, zero_s: float, end_s: float) -> list[dict[str, Any]]:
-    """Rows of events.tsv from the records "begin", "end" and "drift" of a session, sorted by onset.
+    """Rows of events.tsv from what began and ended in a session, and the drift checks, sorted by onset.
 
     zero_s and end_s: first and last time of the recording, on the tracker's clock. An event that never ended was cut
     short by a crash: it is aborted, and lasts until the next one begins or the recording ends.
@@ -170,14 +180,13 @@ def event_rows(records: Sequence[Record], clocks: ClockFit, zero_s: float, end_s
     rows: dict[int, dict[str, Any]] = {}
     ends: dict[int, float] = {}
     for record in records:
-        value = dict(record.value)
-        if record.kind == "begin":
-            number = value.pop("id")
-            rows[number] = {"onset": clocks.tracker_s(record.at_s) - zero_s, "status": "aborted", **value}
-        elif record.kind in ("end", "drift") and value["id"] in rows:
-            if record.kind == "end":
-                ends[value["id"]] = clocks.tracker_s(record.at_s) - zero_s
-            rows[value.pop("id")].update(value)
+        what, at_s = record.what, clocks.tracker_s(record.at_s) - zero_s
+        if isinstance(what, Begin):
+            rows[what.id] = {"onset": at_s, "status": "aborted", **_columns(what)}
+        elif isinstance(what, End | DriftChecked) and what.id in rows:
+            if isinstance(what, End):
+                ends[what.id] = at_s
+            rows[what.id].update(_columns(what))
     ordered = sorted(rows.items(), key=lambda item: item[1]["onset"])
     onsets = [*(row["onset"] for _, row in ordered), end_s - zero_s][1:]
     for (number, row), following in zip(ordered, onsets, strict=True):
@@ -185,6 +194,10 @@ def event_rows(records: Sequence[Record], clocks: ClockFit, zero_s: float, end_s
         for time in ("onset", "duration"):
             row[time] = round(row[time], 6)
     return [row for _, row in ordered]
+
+
+def _columns(what: Begin | End | DriftChecked) -> dict[str, Any]:
+    return _known({name: value for name, value in vars(what).items() if name != "id"})
 
 
 def _events_sidecar(header: Mapping[str, Any]) -> dict[str, Any]:
@@ -221,18 +234,17 @@ def _known(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _physio_sidecar(journal: Journal, eye: Eye, clocks: ClockFit, zero_s: float) -> dict[str, Any]:
     tracker, screen = journal.header["tracker"], journal.header["screen"]
-    calibrations = [r.value for r in journal.records if r.kind == "calibration"]
+    calibrations = journal.all_of(Calibrated)
     validations = [
         {
-            "onset_s": round(clocks.tracker_s(r.value["begun_s"]) - zero_s, 6),
-            "accepted": r.value["accepted"],
-            "overridden_by": r.value["overridden_by"],
-            **r.value["eyes"][eye],
+            "onset_s": round(clocks.tracker_s(done.begun_s) - zero_s, 6),
+            "accepted": done.accepted,
+            "overridden_by": done.overridden_by,
+            **done.eyes[eye],
         }
-        for r in journal.records
-        if r.kind == "validation"
+        for done in journal.all_of(Validated)
     ]
-    accepted = [v for v in validations if v["accepted"]]
+    last = next((validation for validation in reversed(validations) if validation["accepted"]), None)
     sidecar: dict[str, Any] = {
         "TaskName": journal.header["task"],
         "PhysioType": "eyetrack",
@@ -241,12 +253,7 @@ def _physio_sidecar(journal: Journal, eye: Eye, clocks: ClockFit, zero_s: float)
         "SamplingFrequency": tracker["rate_hz"],
         "StartTime": 0,
         "Columns": list(PHYSIO_COLUMNS),
-        "timestamp": {
-            "Description": "Time of the sample, on the tracker's own clock, the steps of which are taken out.",
-            "Units": "s",
-        },
-        "x_coordinate": {"Description": "Gaze on the screen, from its left edge.", "Units": "pixel"},
-        "y_coordinate": {"Description": "Gaze on the screen, from its upper edge.", "Units": "pixel"},
+        **_TIME_AND_PLACE,
         "pupil_size": {
             "Description": f"The pupil's {tracker['pupil_measure']}, as the tracker gives it.",
             "Units": tracker["pupil_unit"],
@@ -260,28 +267,37 @@ def _physio_sidecar(journal: Journal, eye: Eye, clocks: ClockFit, zero_s: float)
         **({"TrackingMode": tracker["tracking_mode"]} if tracker.get("tracking_mode") else {}),
         "Simulated": tracker["simulated"],
         **({"Imported": True} if journal.header.get("imported") else {}),
-        "Validation": accepted[-1] if accepted else None,
+        "Validation": last,
         "Validations": validations,
         "ClockFit": clocks.sidecar(),
         "ClockSteps": [
-            {"onset": round(clocks.tracker_s(r.at_s) - zero_s, 6), "step_s": r.value["step_s"]}
-            for r in journal.records
-            if r.kind == "clock" and "step_s" in r.value
+            {"onset": round(clocks.tracker_s(record.at_s) - zero_s, 6), "step_s": record.what.step_s}
+            for record in journal.records
+            if isinstance(record.what, ClockReading) and record.what.step_s is not None
         ],
     }
-    if system := [SystemReading(**r.value) for r in journal.records if r.kind == "system_clock"]:
+    if system := journal.all_of(SystemReading):
         sidecar["SystemClock"] = fit_system_clock(system, clocks.session_s(zero_s))
     if calibrations:
-        points = calibrations[-1]["points"]
+        points = calibrations[-1].points
         sidecar["CalibrationType"] = f"HV{len(points)}"
         sidecar["CalibrationUnit"] = "pixel"
-        sidecar["CalibrationPosition"] = [[p["x_px"], p["y_px"]] for p in points]
-    if accepted and accepted[-1]["accuracy_deg"] is not None:
+        sidecar["CalibrationPosition"] = [[point.x_px, point.y_px] for point in points]
+    if last and last["accuracy_deg"] is not None:
         # BIDS has these in degrees; they are a validation's, at other points than the calibration's.
-        sidecar["AverageCalibrationError"] = accepted[-1]["accuracy_deg"]
-        sidecar["MaximalCalibrationError"] = accepted[-1]["accuracy_worst_deg"]
+        sidecar["AverageCalibrationError"] = last["accuracy_deg"]
+        sidecar["MaximalCalibrationError"] = last["accuracy_worst_deg"]
     return sidecar
 
+
+_TIME_AND_PLACE: dict[str, Any] = {
+    "timestamp": {
+        "Description": "Time of the sample, on the tracker's own clock, the steps of which are taken out.",
+        "Units": "s",
+    },
+    "x_coordinate": {"Description": "Gaze on the screen, from its left edge.", "Units": "pixel"},
+    "y_coordinate": {"Description": "Gaze on the screen, from its upper edge.", "Units": "pixel"},
+}
 
 _PHYSIO_EVENTS_SIDECAR: dict[str, Any] = {
     "Columns": ["onset", "duration", "trial_type", "message", "x_coordinate", "y_coordinate"],
@@ -301,22 +317,20 @@ _PHYSIO_EVENTS_SIDECAR: dict[str, Any] = {
 def _physio_events(records: Sequence[Record], eye: Eye, clocks: ClockFit) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for record in records:
-        value = record.value
-        if record.kind == "message":
+        what = record.what
+        if isinstance(what, MessageSent | OperatorTold):
             onset = clocks.tracker_s(record.at_s)
-            rows.append({"onset": onset, "duration": None, "trial_type": "message", "message": value["text"]})
-        elif record.kind == "notice":
-            onset = clocks.tracker_s(record.at_s)
-            rows.append({"onset": onset, "duration": None, "trial_type": "notice", "message": value["text"]})
-        elif record.kind == "tracker" and value["eye"] in (None, eye):
+            trial_type = "message" if isinstance(what, MessageSent) else "notice"
+            rows.append({"onset": onset, "duration": None, "trial_type": trial_type, "message": what.text})
+        elif isinstance(what, TrackerEvent) and what.eye in (None, eye):
             rows.append(
                 {
-                    "onset": value["time_s"],
-                    "duration": value["duration_s"],
-                    "trial_type": value["kind"],
-                    "message": value["text"] or None,
-                    "x_coordinate": value["x_px"],
-                    "y_coordinate": value["y_px"],
+                    "onset": what.time_s,
+                    "duration": what.duration_s,
+                    "trial_type": what.kind,
+                    "message": what.text or None,
+                    "x_coordinate": what.x_px,
+                    "y_coordinate": what.y_px,
                 }
             )
     for row in rows:

@@ -22,7 +22,8 @@ from beholder.experiment import recorder as recording
 from beholder.experiment.recorder import Recorder
 from beholder.shared.errors import DataError
 from beholder.shared.gaze import SAMPLE, Samples
-from beholder.shared.recording.journal import JournalWriter, Record, _GrowingFile, read_journal
+from beholder.shared.recording.journal import JournalWriter, _GrowingFile, read_journal
+from beholder.shared.recording.records import MessageSent, Record
 
 RATE_HZ, FRAME_HZ = 2000.0, 60.0
 BLOCKED_S = 10.0
@@ -74,7 +75,7 @@ def at_full_rate(study: Path, minutes: float) -> None:
         began_s = time.perf_counter()
         recorder.samples(samples)
         if frame % 60 == 0:
-            recorder.record(Record(began_s - zero_s, "message", {"text": f"frame {frame}"}))
+            recorder.record(Record(began_s - zero_s, MessageSent(f"frame {frame}")))
         hand_over_ms.append((time.perf_counter() - began_s) * 1000)
         sent += len(samples)
     took_s, cpu_s = time.perf_counter() - zero_s, time.process_time() - cpu_s

@@ -15,7 +15,8 @@ from PIL import Image
 
 from beholder.shared.dataset.making import create_study
 from beholder.shared.gaze import SAMPLE
-from beholder.shared.recording.journal import JournalWriter, Record
+from beholder.shared.recording.journal import JournalWriter
+from beholder.shared.recording.records import Begin, ClockReading, End, FormAnswered, Record
 from beholder.shared.study import Study
 
 VALIDATOR = Path(sys.executable).with_name("bids-validator-deno")
@@ -53,10 +54,10 @@ def leave_journal(study: Path) -> Callable[[str, int], Path]:
         writer.append_samples(samples)
         writer.append_records(
             [
-                Record(0.0, "form", {"age": "30"}),
-                Record(0.0, "clock", {"before_s": 0.0, "tracker_s": 0.0, "after_s": 0.0}),
-                Record(0.0, "begin", {"id": 1, "trial_type": "dot", "trial": 1}),
-                Record(0.1, "end", {"id": 1, "status": "complete"}),
+                Record(0.0, FormAnswered({"age": "30"})),
+                Record(0.0, ClockReading(0.0, 0.0, 0.0)),
+                Record(0.0, Begin(1, "dot", trial=1)),
+                Record(0.1, End(1, "complete")),
             ]
         )
         (writer.files / "host.edf").write_bytes(f"{participant} {run}".encode())

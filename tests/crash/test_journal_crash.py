@@ -24,7 +24,8 @@ from pathlib import Path
 import numpy as np
 from beholder.experiment.recorder import Recorder
 from beholder.shared.gaze import SAMPLE
-from beholder.shared.recording.journal import SAMPLES, JournalWriter, Record, _GrowingFile
+from beholder.shared.recording.journal import SAMPLES, JournalWriter, _GrowingFile
+from beholder.shared.recording.records import Begin, ClockReading, Record
 
 dies_at, writes, rows = int(sys.argv[2]), 0, 0
 flush, sync = _GrowingFile.flush, JournalWriter.sync
@@ -55,8 +56,8 @@ screen = {"width_px": 1920, "height_px": 1080, "width_cm": 53.0, "height_cm": 29
 writer = JournalWriter(Path(sys.argv[1]), {"participant": "01", "run": 1, "task": "viewing", "beholder": "0",
                                            "instructions": "Look.", "screen": screen, "tracker": tracker})
 recorder = Recorder(writer, 250.0, sync_every_s=0.02)
-recorder.record(Record(0.0, "clock", {"before_s": 0.0, "tracker_s": 0.0, "after_s": 0.0}))
-recorder.record(Record(0.0, "begin", {"id": 1, "trial_type": "picture", "trial": 1, "stim_file": "images/bag-01.png"}))
+recorder.record(Record(0.0, ClockReading(0.0, 0.0, 0.0)))
+recorder.record(Record(0.0, Begin(1, "picture", trial=1, stim_file="images/bag-01.png")))
 for batch in range(1000):
     samples = np.zeros(5, SAMPLE)
     samples["time_s"] = (np.arange(5) + 5 * batch) / 250

@@ -43,7 +43,6 @@ from beholder.experiment.devices import (
     Display,
     Dot,
     Picture,
-    Point,
     Shape,
     TrackerInfo,
     WindowEvent,
@@ -60,7 +59,8 @@ from beholder.shared.dataset.making import create_study
 from beholder.shared.dataset.reading import read_recording, runs
 from beholder.shared.errors import StudyError
 from beholder.shared.gaze import no_samples
-from beholder.shared.recording.journal import LOG, SAMPLES, JournalWriter, Record, _GrowingFile, journals
+from beholder.shared.recording.journal import LOG, SAMPLES, JournalWriter, _GrowingFile, journals
+from beholder.shared.recording.records import Begin, Point, Record
 from beholder.shared.screen import Screen
 from beholder.shared.study import (
     LimitSettings,
@@ -538,7 +538,7 @@ def test_recovery_leaves_a_running_session_alone_and_sees_to_the_others(
 ) -> None:
     (job,) = make_studies([NOT_AT_ALL])
     writer = JournalWriter(job.folder, {**header(), "participant": "02"})
-    writer.append_records([Record(0.0, "begin", {"id": 1, "trial_type": "dot", "trial": 1})])
+    writer.append_records([Record(0.0, Begin(1, "dot", trial=1))])
     writer.append_samples(no_samples(3)[:1])
     writer.close()
 

@@ -32,7 +32,8 @@ from beholder.shared.dataset import publishing, withdrawal
 from beholder.shared.dataset.participants import read_participants
 from beholder.shared.dataset.reading import read_recording, runs
 from beholder.shared.gaze import SAMPLE
-from beholder.shared.recording.journal import SAMPLES, JournalWriter, Record, journals, read_journal
+from beholder.shared.recording.journal import SAMPLES, JournalWriter, journals, read_journal
+from beholder.shared.recording.records import Begin, MessageSent, Record
 
 DISKS = ("kind", "harsh", "hardest")
 # By relative path: a file's bytes, or None for a folder.
@@ -237,9 +238,9 @@ def test_what_a_journal_synced_is_recovered_after_a_power_cut(
     def record(study: Path, promise: Callable[[Any], None]) -> None:
         writer = JournalWriter(study, HEADER)
         for number in range(4):
-            writer.append_records([Record(0.4 * number, "message", {"text": f"second {number}"})])
+            writer.append_records([Record(0.4 * number, MessageSent(f"second {number}"))])
             if number == 1:
-                writer.append_records([Record(0.4, "begin", {"id": 1, "trial_type": "dot", "trial": 1})])
+                writer.append_records([Record(0.4, Begin(1, "dot", trial=1))])
             writer.append_samples(numbered(100 * number, 100 * number + 60))
             writer.flush()
             writer.append_samples(numbered(100 * number + 60, 100 * number + 100))

@@ -24,10 +24,11 @@ from beholder.experiment.calibration import (
     validation_points,
     weighted_median,
 )
-from beholder.experiment.devices import Dot, Point, Shape
+from beholder.experiment.devices import Dot, Shape
 from beholder.experiment.headless import HeadlessDisplay
 from beholder.shared.errors import TrackerError
 from beholder.shared.gaze import Samples, no_samples
+from beholder.shared.recording.records import Point
 from beholder.shared.screen import Screen
 from beholder.shared.study import LimitSettings
 

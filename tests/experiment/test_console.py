@@ -29,8 +29,9 @@ from beholder.experiment.console import (
     points_of,
     render,
 )
-from beholder.experiment.devices import Calibration, Point
+from beholder.experiment.devices import Calibration
 from beholder.experiment.session.operator import IN_A_TRIAL, WHILE_WAITING, CalibrationOutcome, Command, Status
+from beholder.shared.recording.records import Point
 from beholder.shared.screen import Screen
 from beholder.shared.study import LimitSettings
 

@@ -23,13 +23,13 @@ from beholder.shared.recording.journal import (
     LOG,
     SAMPLES,
     JournalWriter,
-    Record,
     _GrowingFile,
     exclusive,
     join_saved,
     journals,
     read_journal,
 )
+from beholder.shared.recording.records import MessageSent, Record
 
 
 @pytest.fixture
@@ -44,12 +44,12 @@ def test_everything_handed_over_is_in_the_journal_in_its_order(writer: JournalWr
         samples = no_samples(len(piece))
         samples["time_s"] = piece
         recorder.samples(samples)
-        recorder.record(Record(float(number), "message", {"text": str(number)}))
+        recorder.record(Record(float(number), MessageSent(str(number))))
     recorder.close()
     recorder.close()
     journal = read_journal(writer.folder)
     np.testing.assert_array_equal(journal.samples["time_s"], times)
-    assert [record.value["text"] for record in journal.records] == [str(number) for number in range(13)]
+    assert [message.text for message in journal.all_of(MessageSent)] == [str(number) for number in range(13)]
     assert not journals(writer.folder.parents[2])[0].running
 
 
@@ -193,9 +193,9 @@ def test_what_a_failed_sync_may_have_dropped_is_written_again(
 
 def test_a_record_that_cannot_be_written_down_is_told_as_a_defect_and_stops_no_other(writer: JournalWriter) -> None:
     recorder = Recorder(writer, 250.0)
-    recorder.record(Record(0.0, "message", {"text": "before"}))
-    recorder.record(Record(1.0, "message", {"value": float("nan")}))
-    recorder.record(Record(2.0, "message", {"text": "after"}))
+    recorder.record(Record(0.0, MessageSent("before")))
+    recorder.record(Record(1.0, MessageSent(float("nan"))))
+    recorder.record(Record(2.0, MessageSent("after")))
     wait_for(recorder.trouble)
     with pytest.raises(ValueError, match="JSON"):
         recorder.samples(numbered(0, 1))
@@ -221,15 +221,15 @@ def test_what_a_disk_refuses_to_the_end_is_saved_elsewhere_and_joined_by_recover
     for name in (SAMPLES, LOG):
         FailingFile(writer, [1.0, 0.4, *itertools.repeat(refused, 10_000)], name)
     writer.append_samples(numbered(0, 10))
-    writer.append_records([Record(0.0, "message", {"text": "first"})])
+    writer.append_records([Record(0.0, MessageSent("first"))])
     writer.sync()
     recorder = Recorder(writer, 250.0, sync_every_s=0.05)
-    recorder.record(Record(1.0, "message", {"text": "second"}))
+    recorder.record(Record(1.0, MessageSent("second")))
     recorder.samples(numbered(10, 60))
     wait_for(recorder.trouble)
     with pytest.raises(DataError, match="cannot be written"):
         recorder.samples(numbered(60, 70))
-    recorder.record(Record(2.0, "message", {"text": "third"}))
+    recorder.record(Record(2.0, MessageSent("third")))
     for _ in range(2):
         with pytest.raises(DataError, match=r"60 samples are in .*beholder-unsaved-.* do not restart"):
             recorder.close()
@@ -242,7 +242,7 @@ def test_what_a_disk_refuses_to_the_end_is_saved_elsewhere_and_joined_by_recover
         assert join_saved(writer.folder) == 0
     whole = read_journal(writer.folder)
     np.testing.assert_array_equal(whole.samples["time_s"], np.arange(70) / 250)
-    assert [record.value["text"] for record in whole.records] == ["first", "second", "third"]
+    assert [message.text for message in whole.all_of(MessageSent)] == ["first", "second", "third"]
     assert whole.remarks == ()
     assert list(tmp_path.glob("beholder-unsaved-*")) == []
 
@@ -273,7 +273,7 @@ def test_a_disk_that_never_answers_delays_nobody_and_what_is_not_on_it_is_saved_
     began_s = time.monotonic()
     for first in range(10, 500, 10):
         recorder.samples(numbered(first, first + 10))
-        recorder.record(Record(float(first), "message", {"text": str(first)}))
+        recorder.record(Record(float(first), MessageSent(str(first))))
     assert time.monotonic() - began_s < 1.0
     wait_for(recorder.trouble)
     assert "has not answered" in str(recorder.trouble())

@@ -43,7 +43,6 @@ from beholder.experiment.devices import (
     Dot,
     Key,
     Notice,
-    Point,
     Shape,
     Text,
     TrackerInfo,
@@ -63,6 +62,7 @@ from beholder.experiment.trackers.tobii.sdk import (
 )
 from beholder.shared.errors import TrackerError
 from beholder.shared.gaze import Eye, Samples, eyes_of, no_samples
+from beholder.shared.recording.records import Point
 from beholder.shared.screen import Screen
 from beholder.shared.study import TobiiSettings, TrackerSettings
 

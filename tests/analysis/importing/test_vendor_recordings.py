@@ -32,12 +32,12 @@ from beholder.analysis.importing.eyelink_edf import read_edf
 from beholder.analysis.importing.recordings import ImportedGaze, NewStudy, import_asc, import_edf, import_tobii
 from beholder.analysis.importing.tobii import read_tobii
 from beholder.experiment.calibration import point_quality
-from beholder.experiment.devices import Point
 from beholder.shared.dataset import withdrawal
 from beholder.shared.dataset.making import create_study
 from beholder.shared.dataset.reading import Recording, read_recording, runs
 from beholder.shared.errors import DataError, StudyError
 from beholder.shared.gaze import Eye, Samples, no_samples
+from beholder.shared.recording.records import Point
 from beholder.shared.screen import Screen
 from beholder.shared.stimuli.folder import read_stimuli
 from beholder.shared.study import NEW_PRIMARY, MessageSettings, Study, read_study, write_study

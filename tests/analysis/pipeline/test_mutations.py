@@ -28,7 +28,18 @@ from beholder.shared.dataset import publishing
 from beholder.shared.dataset.making import create_study
 from beholder.shared.errors import BeholderError, DataError
 from beholder.shared.gaze import no_samples
-from beholder.shared.recording.journal import JournalWriter, Record
+from beholder.shared.recording.journal import JournalWriter
+from beholder.shared.recording.records import (
+    Begin,
+    Calibrated,
+    ClockReading,
+    DriftChecked,
+    End,
+    FormAnswered,
+    Point,
+    Record,
+    Validated,
+)
 from beholder.shared.study import CheckSettings, Study, read_study, write_study
 from tests.watching import outside, watched
 
@@ -82,16 +93,15 @@ def record(study: Path, participant: str, eyes: tuple[str, ...], *, validated: b
     }  # fmt: skip
     screen = {"width_px": 1920, "height_px": 1080, "width_cm": 53.0, "height_cm": 29.8, "distance_cm": 60.0}
     header = {"participant": participant, "run": 1, "task": "viewing", "beholder": "0", "instructions": "Look."}
-    records = [Record(0.0, "clock", {"before_s": 0.0, "tracker_s": 10.0, "after_s": 0.0}),
-               Record(0.0, "form", {"age": "25", "group": "a"})]  # fmt: skip
+    records = [Record(0.0, ClockReading(0.0, 10.0, 0.0)),
+               Record(0.0, FormAnswered({"age": "25", "group": "a"}))]  # fmt: skip
     figures = {"accuracy_deg": 0.4, "accuracy_worst_deg": 0.7, "rms_s2s_deg": 0.1, "sd_deg": 0.2, "loss_percent": 1.0,
                "effective_hz": 118.0, "passed": True}  # fmt: skip
     if validated:
         by_eye = {eye: figures | {"accuracy_deg": 0.3 + 0.2 * n} for n, eye in enumerate(eyes)}
-        records.append(Record(0.0, "calibration", {"success": True, "points": [{"number": 1, "x_px": 5, "y_px": 5}]}))
+        records.append(Record(0.0, Calibrated(success=True, points=(Point(1, 5, 5),))))
         for begun_s, by in ((0.0, None), (1.0, "A. B.")):
-            value = {"begun_s": begun_s, "eyes": by_eye, "accepted": True, "overridden_by": by}
-            records.append(Record(begun_s, "validation", value))
+            records.append(Record(begun_s, Validated(begun_s, by_eye, accepted=True, overridden_by=by)))
     at_s, rect = 0.1, {"picture_x_px": 760.0, "picture_y_px": 390.0, "picture_width_px": 400.0,
                        "picture_height_px": 300.0}  # fmt: skip
     for trial, name in enumerate(PICTURES, start=1):
@@ -99,11 +109,11 @@ def record(study: Path, participant: str, eyes: tuple[str, ...], *, validated: b
         dot, picture = 2 * trial - 1, 2 * trial
         shown = {"trial": trial, "stim_file": f"images/{name}.png", "exposure": "first"} | rect
         records += [
-            Record(at_s, "begin", {"id": dot, "trial_type": "dot", "trial": trial}),
-            Record(at_s + DOT_S, "drift", {"id": dot} | drift),
-            Record(at_s + DOT_S, "end", {"id": dot, "status": "complete", "dropped_frames": 1}),
-            Record(at_s + DOT_S, "begin", {"id": picture, "trial_type": "picture"} | shown),
-            Record(at_s + DOT_S + PICTURE_S, "end", {"id": picture, "status": "complete", "dropped_frames": 0}),
+            Record(at_s, Begin(dot, "dot", trial=trial)),
+            Record(at_s + DOT_S, DriftChecked(dot, **drift)),
+            Record(at_s + DOT_S, End(dot, "complete", dropped_frames=1)),
+            Record(at_s + DOT_S, Begin(picture, "picture", **shown)),
+            Record(at_s + DOT_S + PICTURE_S, End(picture, "complete", dropped_frames=0)),
         ]
         at_s += DOT_S + PICTURE_S
     writer = JournalWriter(study, {**header, "screen": screen, "tracker": tracker})

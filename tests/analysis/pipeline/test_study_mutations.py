@@ -28,7 +28,8 @@ from beholder.shared.dataset.making import create_study
 from beholder.shared.dataset.reading import read_recording, runs
 from beholder.shared.errors import BeholderError
 from beholder.shared.gaze import SAMPLE
-from beholder.shared.recording.journal import JournalWriter, Record
+from beholder.shared.recording.journal import JournalWriter
+from beholder.shared.recording.records import Begin, ClockReading, End, Record
 from beholder.shared.stimuli.folder import read_stimuli
 from beholder.shared.stimuli.label_maps import read_object
 from beholder.shared.stimuli.pictures import open_picture
@@ -286,9 +287,9 @@ def leave_journal(study: Path) -> None:
     samples["left_x_px"] = samples["left_y_px"] = np.nan
     writer.append_samples(samples)
     writer.append_records([
-        Record(0.0, "clock", {"before_s": 10.0, "tracker_s": 10.0, "after_s": 10.0}),
-        Record(10.2, "begin", {"id": 1, "trial_type": "picture", "trial": 1, "stim_file": "images/scene-0.png"}),
-        Record(11.2, "end", {"id": 1, "status": "complete", "dropped_frames": 0}),
+        Record(0.0, ClockReading(10.0, 10.0, 10.0)),
+        Record(10.2, Begin(1, "picture", trial=1, stim_file="images/scene-0.png")),
+        Record(11.2, End(1, "complete", dropped_frames=0)),
     ])  # fmt: skip
     writer.close()
 

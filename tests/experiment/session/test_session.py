@@ -31,7 +31,6 @@ from beholder.experiment.devices import (
     Key,
     Notice,
     Picture,
-    Point,
     Shape,
     Text,
     WindowEvent,
@@ -61,6 +60,7 @@ from beholder.shared.dataset.reading import Recording, read_recording, runs
 from beholder.shared.errors import DataError, StudyError, TrackerError
 from beholder.shared.gaze import no_samples
 from beholder.shared.recording.journal import journals
+from beholder.shared.recording.records import Point
 from beholder.shared.screen import Screen
 from beholder.shared.tables import read_events
 

@@ -15,12 +15,13 @@ import pytest
 from scipy import stats
 
 from beholder.experiment.calibration import calibration_points
-from beholder.experiment.devices import Batch, Dot, Point, Shape, TrackerEvent
+from beholder.experiment.devices import Batch, Dot, Shape
 from beholder.experiment.headless import HeadlessDisplay
 from beholder.experiment.trackers.blinks import Blinks
 from beholder.experiment.trackers.mouse import MouseTracker
 from beholder.shared.errors import TrackerError
 from beholder.shared.gaze import Samples
+from beholder.shared.recording.records import Point, TrackerEvent
 from beholder.shared.screen import Screen
 from beholder.shared.study import MouseSettings, TrackerSettings
 

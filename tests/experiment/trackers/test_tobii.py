@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from beholder.experiment.devices import Dot, Key, Point, Text, WindowEvent
+from beholder.experiment.devices import Dot, Key, Text, WindowEvent
 from beholder.experiment.headless import ScriptedOperator, ScriptedParticipant, VirtualClock
 from beholder.experiment.pages import read_texts
 from beholder.experiment.plan import plan_session
@@ -42,6 +42,7 @@ from beholder.experiment.trackers.tobii.sdk import DisplayArea, EyePositions, Tr
 from beholder.experiment.trackers.tobii.tobii_research import TobiiResearch
 from beholder.shared.dataset.reading import read_recording, runs
 from beholder.shared.errors import BeholderError, TrackerError
+from beholder.shared.recording.records import Point
 from beholder.shared.screen import Screen
 from beholder.shared.stimuli.folder import read_stimuli
 from beholder.shared.study import TobiiSettings, TrackerSettings, read_study

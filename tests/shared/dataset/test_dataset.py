@@ -28,7 +28,8 @@ from beholder.shared.dataset.participants import read_participants
 from beholder.shared.dataset.reading import Run, beh_runs, fixations_file, read_recording, runs, unread_gaze
 from beholder.shared.errors import DataError, StudyError
 from beholder.shared.gaze import SAMPLE, Samples
-from beholder.shared.recording.journal import JournalWriter, Record, journals
+from beholder.shared.recording.journal import JournalWriter, journals
+from beholder.shared.recording.records import Begin, ClockReading, End, FormAnswered, MessageSent, Record
 from beholder.shared.study import Study
 from beholder.shared.tables import read_fixations
 
@@ -83,12 +84,12 @@ def some_samples(n: int = 500, start_s: float = 10.0) -> Samples:
 def some_records(zero_s: float = 0.0) -> list[Record]:
     """A session's clock 10 s behind the tracker's: a dot, then a picture that is never ended."""
     return [
-        Record(zero_s, "clock", {"before_s": zero_s, "tracker_s": zero_s + 10.0, "after_s": zero_s}),
-        Record(zero_s, "form", {"age": "93", "group": "a\tb"}),
-        Record(zero_s, "message", {"text": "TRIALID 1"}),
-        Record(zero_s + 0.1, "begin", {"id": 1, "trial_type": "dot", "trial": 1}),
-        Record(zero_s + 0.5, "end", {"id": 1, "status": "complete"}),
-        Record(zero_s + 0.5, "begin", {"id": 2, "trial_type": "picture", "trial": 1, "stim_file": "images/bag-01.png"}),
+        Record(zero_s, ClockReading(zero_s, zero_s + 10.0, zero_s)),
+        Record(zero_s, FormAnswered({"age": "93", "group": "a\tb"})),
+        Record(zero_s, MessageSent("TRIALID 1")),
+        Record(zero_s + 0.1, Begin(1, "dot", trial=1)),
+        Record(zero_s + 0.5, End(1, "complete")),
+        Record(zero_s + 0.5, Begin(2, "picture", trial=1, stim_file="images/bag-01.png")),
     ]
 
 
@@ -208,11 +209,8 @@ def test_a_picture_under_way_at_a_crash_is_aborted_and_keeps_its_seconds(study: 
 
 def test_events_are_mapped_by_the_clock_readings_and_their_residual_is_told(study: Path) -> None:
     # A tracker's clock that runs 100 ppm fast, from another start.
-    records = [
-        Record(s, "clock", {"before_s": s - 1e-4, "tracker_s": 10 + 1.0001 * s, "after_s": s + 1e-4})
-        for s in (0.0, 50.0, 100.0)
-    ]
-    records.append(Record(100.0, "begin", {"id": 1, "trial_type": "dot", "trial": 1}))
+    records = [Record(s, ClockReading(s - 1e-4, 10 + 1.0001 * s, s + 1e-4)) for s in (0.0, 50.0, 100.0)]
+    records.append(Record(100.0, Begin(1, "dot", trial=1)))
     published(study, samples=some_samples(30000), records=records)
     recording = read_recording(runs(study)[0])
     assert recording.events["onset"][0] == pytest.approx(100.01, abs=1e-6)

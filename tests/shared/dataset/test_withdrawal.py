@@ -16,7 +16,8 @@ from beholder.shared.dataset import publishing, withdrawal
 from beholder.shared.dataset.making import create_study
 from beholder.shared.errors import DataError, StudyError
 from beholder.shared.gaze import SAMPLE
-from beholder.shared.recording.journal import JournalWriter, Record
+from beholder.shared.recording.journal import JournalWriter
+from beholder.shared.recording.records import ClockReading, Record
 from beholder.shared.study import Study
 
 HEADER = {
@@ -43,7 +44,7 @@ def record(study: Path, participant: str, run: int = 1) -> JournalWriter:
     samples = np.zeros(20, SAMPLE)
     samples["time_s"] = np.arange(20) / 250
     writer.append_samples(samples)
-    writer.append_records([Record(0.0, "clock", {"before_s": 0.0, "tracker_s": 0.0, "after_s": 0.0})])
+    writer.append_records([Record(0.0, ClockReading(0.0, 0.0, 0.0))])
     return writer
 
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beholder.shared.recording.clocks import SteadyScale, SystemReading, fit_clocks, fit_system_clock
+from beholder.shared.recording.clocks import SteadyScale, fit_clocks, fit_system_clock
+from beholder.shared.recording.records import SystemReading
 
 
 @given(st.floats(-1e6, 1e6), st.floats(-200, 200), st.floats(0, 1e5))

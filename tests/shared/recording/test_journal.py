@@ -26,13 +26,13 @@ from beholder.shared.recording.journal import (
     RESERVE_BYTES,
     SAMPLES,
     JournalWriter,
-    Record,
     exclusive,
     format_samples,
     join_saved,
     journals,
     read_journal,
 )
+from beholder.shared.recording.records import MessageSent, Record
 
 ROOT = Path(__file__).parents[3]
 WHO: dict[str, Any] = {"participant": "01", "run": 1}
@@ -56,7 +56,7 @@ def some_samples(n: int, seed: int = 0) -> Samples:
 
 
 def some_records(n: int) -> list[Record]:
-    return [Record(i / 2, "message", {"text": f"línea {i}\twith a tab\nand a line end"}) for i in range(n)]
+    return [Record(i / 2, MessageSent(f"línea {i}\twith a tab\nand a line end")) for i in range(n)]
 
 
 def test_what_is_appended_is_read_back_in_order(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from beholder.shared.dataset.making import create_study
 from beholder.shared.dataset.reading import read_recording, runs
 from beholder.shared.errors import BeholderError, DataError
 from beholder.shared.gaze import SAMPLE
-from beholder.shared.recording.journal import LOG, SAMPLES, JournalWriter, Record, read_journal
+from beholder.shared.recording.journal import LOG, SAMPLES, JournalWriter, read_journal
+from beholder.shared.recording.records import Begin, ClockReading, End, Record
 from beholder.shared.study import Study
 from beholder.shared.tables import read_events
 
@@ -45,11 +46,12 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
     samples["left_x_px"] = np.arange(ROWS)
     samples["right_x_px"] = np.nan
     writer.append_samples(samples)
-    writer.append_records([Record(10.0, "clock", {"before_s": 10.0, "tracker_s": 10.0, "after_s": 10.0})])
+    writer.append_records([Record(10.0, ClockReading(10.0, 10.0, 10.0))])
     for trial in range(1, 6):
-        begin = {"id": trial, "trial_type": "picture", "trial": trial, "stim_file": "images/bag-01.png"}
-        writer.append_records([Record(10.0 + trial / 10, "begin", begin)])
-        writer.append_records([Record(10.05 + trial / 10, "end", {"id": trial, "status": "complete"})])
+        writer.append_records(
+            [Record(10.0 + trial / 10, Begin(trial, "picture", trial=trial, stim_file="images/bag-01.png"))]
+        )
+        writer.append_records([Record(10.05 + trial / 10, End(trial, "complete"))])
     writer.close()
     return folder / "study"
 
