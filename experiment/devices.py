@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from PIL import Image
 
-from beholder.shared.gaze import Eye, Samples
+from beholder.shared.gaze import Samples
 from beholder.shared.recording.records import Point, TrackerEvent
+from beholder.shared.recording.session_header import TrackerInfo
 from beholder.shared.screen import Rect, Screen
 from beholder.shared.study import TrackerSettings
 
@@ -185,27 +186,6 @@ class Display(Protocol):
 
 
 # What passes between a session and a tracker.
-
-
-@dataclass(frozen=True)
-class TrackerInfo:
-    """What a connected tracker says of itself; `simulated` is written into everything recorded with it.
-
-    `host_file` is the name of the file that it records on a computer of its own, `tracking_mode` the vendor's name of
-    how it finds eyes; empty where there is none.
-    """
-
-    manufacturer: str
-    model: str
-    serial: str
-    software: str
-    rate_hz: float
-    eyes: tuple[Eye, ...]
-    pupil_unit: str
-    pupil_measure: Literal["diameter", "area"]
-    simulated: bool
-    host_file: str = ""
-    tracking_mode: str = ""
 
 
 @dataclass(frozen=True)

@@ -216,7 +216,7 @@ def _drop_unfinished(study_folder: Path) -> None:
     for state in journals(study_folder):
         if state.running:
             raise StudyError(f"{state.folder} is being recorded now: wait for that session to end.")
-        if (state.folder / "session.json").exists() and not read_journal(state.folder).header["tracker"]["simulated"]:
+        if (state.folder / "session.json").exists() and not read_journal(state.folder).header.tracker.simulated:
             raise StudyError(f"{state.folder} is a person's session that a crash left: recover it first.")
         with exclusive(state.folder):
             shutil.rmtree(inside(study_folder, state.folder))

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,13 +31,8 @@ from beholder.shared.recording.journal import JournalWriter, journals_folder
 from beholder.shared.recording.records import ClockReading, Record
 from beholder.shared.recording.transaction import finish_changes
 from beholder.shared.study import ObserverSettings, ProtocolSettings, Study
+from tests.headers import session_header
 from tests.watching import outside, watched
-
-TRACKER: dict[str, Any] = {
-    "manufacturer": "Maker", "model": "M1", "serial": "7", "software": "1.0", "rate_hz": 250.0,
-    "eyes": ["left", "right"], "pupil_unit": "mm", "pupil_measure": "diameter", "simulated": False,
-}  # fmt: skip
-SCREEN = {"width_px": 1920, "height_px": 1080, "width_cm": 53.0, "height_cm": 29.8, "distance_cm": 60.0}
 
 
 def make_study(folder: Path) -> Path:
@@ -51,8 +45,7 @@ def make_study(folder: Path) -> Path:
 
 
 def leave_journal(study: Path, participant: str, run: int = 1) -> Path:
-    header = {"participant": participant, "run": run, "task": "viewing", "beholder": "0", "instructions": "Look."}
-    writer = JournalWriter(study, {**header, "screen": SCREEN, "tracker": TRACKER})
+    writer = JournalWriter(study, session_header(participant, run))
     samples = np.zeros(50, SAMPLE)
     samples["time_s"] = np.arange(50) / 250
     writer.append_samples(samples)
@@ -181,7 +174,7 @@ def test_a_redo_log_does_not_follow_a_link_out(victim: Victim) -> None:
      "everybody", "1" * 51, "٣", "ä", "01 ", "0\n", "01_run-1"],
 )  # fmt: skip
 def test_only_letters_and_digits_are_withdrawn_imported_or_recorded(victim: Victim, name: str) -> None:
-    writer = JournalWriter(victim.study, {"participant": "03", "run": 1})
+    writer = JournalWriter(victim.study, session_header("03"))
     (victim.study / "sub-01_run-1").mkdir()
     before, mine = content(victim.folder), content(victim.study)
     acts: list[Callable[[], object]] = [

@@ -40,6 +40,7 @@ from beholder.shared.recording.records import (
     Validated,
 )
 from beholder.shared.recording.run_files import link_sourcedata, write_run
+from beholder.shared.recording.session_header import RecordedScreen, SessionHeader, TrackerInfo
 from beholder.shared.stimuli.folder import read_stimuli
 from beholder.shared.stimuli.stimulus import Stimulus
 from beholder.shared.study import (
@@ -93,7 +94,7 @@ class _Plan:
 
     label: Label
     run: int
-    header: dict[str, Any]
+    header: SessionHeader
     pictures: tuple[ShownPicture, ...]
     samples: int
     remarks: tuple[Remark, ...]
@@ -179,8 +180,8 @@ def _import_alone(
         check_recording(recording, study.messages, {*checks.meant, *study.checks.meant})
         plan = _plan(recording, labels[name], run + recording.run - 1, study, stimuli, images, new if is_new else None)
         shown = [(picture.onset_s, picture.end_s, picture.rect) for picture in plan.pictures]
-        px = plan.header["screen"]["width_px"], plan.header["screen"]["height_px"]
-        cm = plan.header["screen"]["width_cm"], plan.header["screen"]["height_cm"]
+        screen = plan.header.screen
+        px, cm = (screen.width_px, screen.height_px), (screen.width_cm, screen.height_cm)
         check_gaze(recording, px, shown, {*checks.meant, *study.checks.meant}, cm)
         plans.append(plan)
         remarks += plan.remarks
@@ -344,19 +345,23 @@ def _plan(
             "the screen's size and distance are not known: no fixation can be found in its gaze before both stand in "
         )
         remarks.append(Remark(recording.file.name, text + "study.toml ([screen]) and it is imported again"))
-    header = {
-        "participant": label, "run": run, "task": study.study.task, "beholder": beholder_version(),
-        "instructions": "Not known: the recording was imported.",
-        "task_description": "Pictures were shown by another program; its recording was imported.",
-        "imported": True,
-        "screen": {
-            "width_px": width_px, "height_px": height_px, "width_cm": known and known.width_cm,
-            "height_cm": known and known.height_cm, "distance_cm": known and known.distance_cm,
-        },
-        "tracker": {
-            **recording.tracker, "rate_hz": recording.rate_hz, "eyes": list(recording.eyes), "simulated": False,
-        },
-    }  # fmt: skip
+    told = recording.tracker
+    cm = (known.width_cm, known.height_cm, known.distance_cm) if known else (None, None, None)
+    header = SessionHeader(
+        participant=label,
+        run=run,
+        task=study.study.task,
+        beholder=beholder_version(),
+        instructions="Not known: the recording was imported.",
+        task_description="Pictures were shown by another program; its recording was imported.",
+        imported=True,
+        screen=RecordedScreen(width_px, height_px, *cm),
+        tracker=TrackerInfo(
+            manufacturer=told["manufacturer"], model=told["model"], serial=told["serial"], software=told["software"],
+            rate_hz=recording.rate_hz, eyes=recording.eyes, pupil_unit=told["pupil_unit"],
+            pupil_measure=told["pupil_measure"], simulated=False,
+        ),
+    )  # fmt: skip
     samples = len(recording.samples)
     return _Plan(label, run, header, pictures, samples, (*recording.remarks, *remarks))
 
@@ -417,8 +422,8 @@ def _on_screen(recording: VendorRecording, plan: _Plan) -> Samples:
     if recording.unit == "px":
         return samples
     for eye in ("left", "right"):
-        samples[f"{eye}_x_px"] *= plan.header["screen"]["width_px"]
-        samples[f"{eye}_y_px"] *= plan.header["screen"]["height_px"]
+        samples[f"{eye}_x_px"] *= plan.header.screen.width_px
+        samples[f"{eye}_y_px"] *= plan.header.screen.height_px
     return samples
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from beholder.experiment.devices import Display, Tracker, TrackerInfo
+from beholder.experiment.devices import Display, Tracker
 from beholder.experiment.gaze_stream import GazeStream
 from beholder.experiment.plan import Plan
 from beholder.experiment.recorder import Recorder
@@ -16,6 +16,7 @@ from beholder.experiment.session.log import EventLog
 from beholder.experiment.session.operator import Operator, Status
 from beholder.experiment.session.questions import Questions
 from beholder.shared.errors import StudyError
+from beholder.shared.recording.session_header import TrackerInfo
 from beholder.shared.study import Study
 
 

@@ -14,7 +14,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from beholder.experiment.devices import TrackerInfo
 from beholder.experiment.pages import read_texts
 from beholder.experiment.plan import picture_rect
 from beholder.experiment.recorder import Recorder
@@ -27,6 +26,7 @@ from beholder.shared.dataset.participants import read_participants
 from beholder.shared.dataset.publishing import publish
 from beholder.shared.inside import inside
 from beholder.shared.recording.journal import JournalWriter
+from beholder.shared.recording.session_header import RecordedScreen, SessionHeader, TrackerInfo
 from beholder.shared.study import settings_of_sessions
 
 
@@ -130,16 +130,16 @@ class _Door:
             journal.with_name(f"{journal.name}.lock").unlink(missing_ok=True)
 
 
-def _header(setup: SessionSetup, info: TrackerInfo, preflight: Mapping[str, Any] | None) -> dict[str, Any]:
+def _header(setup: SessionSetup, info: TrackerInfo, preflight: Mapping[str, Any] | None) -> SessionHeader:
     study, plan = setup.study, setup.plan
-    return {
-        "participant": plan.participant,
-        "run": plan.run,
-        "task": study.study.task,
-        "settings": settings_of_sessions(study),
-        "beholder": beholder_version(),
-        "instructions": read_texts(study.study.language)["instructions"].format(pictures=len(plan.trials)),
-        "screen": asdict(setup.display.screen),
-        "tracker": asdict(info),
-        **({} if preflight is None else {"preflight": dict(preflight)}),
-    }
+    return SessionHeader(
+        participant=plan.participant,
+        run=plan.run,
+        task=study.study.task,
+        settings=settings_of_sessions(study),
+        beholder=beholder_version(),
+        instructions=read_texts(study.study.language)["instructions"].format(pictures=len(plan.trials)),
+        screen=RecordedScreen(**asdict(setup.display.screen)),
+        tracker=info,
+        preflight=preflight,
+    )

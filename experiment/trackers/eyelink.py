@@ -28,12 +28,13 @@ from typing import Any
 
 import numpy as np
 
-from beholder.experiment.devices import Batch, Calibration, ClockPair, CloseReport, Display, Notice, Text, TrackerInfo
+from beholder.experiment.devices import Batch, Calibration, ClockPair, CloseReport, Display, Notice, Text
 from beholder.experiment.trackers.eyelink_display import SetupScreen, custom_display
 from beholder.shared.errors import TrackerError
 from beholder.shared.gaze import SAMPLE, Eye, eyes_of, no_samples
 from beholder.shared.recording.journal import PART
 from beholder.shared.recording.records import Point, TrackerEvent
+from beholder.shared.recording.session_header import TrackerInfo
 from beholder.shared.screen import Screen
 from beholder.shared.study import EyeLinkSettings, TrackerSettings
 

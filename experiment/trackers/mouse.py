@@ -20,12 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beholder.experiment.calibration import Correction, fit_correction, gaze_on_target, show_target, stand
-from beholder.experiment.devices import Batch, Calibration, ClockPair, CloseReport, Display, Notice, TrackerInfo
+from beholder.experiment.devices import Batch, Calibration, ClockPair, CloseReport, Display, Notice
 from beholder.experiment.trackers.blinks import Blinks
 from beholder.shared.arrays import FloatArray
 from beholder.shared.errors import TrackerError
 from beholder.shared.gaze import Eye, Samples, eyes_of, no_samples, position
 from beholder.shared.recording.records import Point
+from beholder.shared.recording.session_header import TrackerInfo
 from beholder.shared.screen import Screen
 from beholder.shared.study import MouseSettings, TrackerSettings
 

@@ -18,21 +18,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from beholder.experiment.calibration import show_target, stand
-from beholder.experiment.devices import (
-    Batch,
-    Calibration,
-    Clock,
-    ClockPair,
-    CloseReport,
-    Display,
-    Picture,
-    Shape,
-    TrackerInfo,
-)
+from beholder.experiment.devices import Batch, Calibration, Clock, ClockPair, CloseReport, Display, Picture, Shape
 from beholder.experiment.observer import NEVER_S, Observer, on_picture
 from beholder.experiment.trackers.blinks import Blinks
 from beholder.shared.gaze import Eye, eyes_of, no_samples
 from beholder.shared.recording.records import Point
+from beholder.shared.recording.session_header import TrackerInfo
 from beholder.shared.screen import Screen
 from beholder.shared.study import ObserverSettings, TrackerSettings
 

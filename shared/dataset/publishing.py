@@ -57,7 +57,7 @@ def publish(journal_folder: Path, before_step: Callable[[str], None] = lambda st
         (journal_folder / RESERVE).unlink(missing_ok=True)
         join_saved(journal_folder)
         journal = read_journal(journal_folder)
-        participant = label(str(journal.header["participant"]), str(journal_folder))
+        participant = label(journal.header.participant, str(journal_folder))
         with _aside(inside(study_folder, journal_folder / "built")) as built:
             # Formatting and compressing take time: they are done before the data set is locked.
             try:

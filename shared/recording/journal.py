@@ -26,11 +26,11 @@ import shutil
 import sys
 import tempfile
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from zlib import crc32
 
 import numpy as np
@@ -40,9 +40,9 @@ from numpy.typing import NDArray
 from beholder.shared.errors import DataError, Remark
 from beholder.shared.gaze import SAMPLE, Samples
 from beholder.shared.inside import inside
-from beholder.shared.labels import not_a_label
 from beholder.shared.parsing import shortened
 from beholder.shared.recording.records import Happening, Record, from_json, to_json
+from beholder.shared.recording.session_header import SessionHeader, header_from_json, header_to_json
 from beholder.shared.recording.transaction import NO_ROOM, have_folder, hold_room, sync_folder, write_synced
 
 # Until 1 the rows of log.tsv had no checksum.
@@ -67,7 +67,7 @@ class Journal:
     """A journal as read: its header, gaze samples, records in order of writing, and what could not be read."""
 
     folder: Path
-    header: Mapping[str, Any]
+    header: SessionHeader
     samples: Samples
     records: tuple[Record, ...]
     remarks: tuple[Remark, ...]
@@ -103,11 +103,11 @@ class JournalWriter:
     Raises DataError where that journal exists already (a session never writes into another's) or cannot be made.
     """
 
-    def __init__(self, study_folder: Path, header: Mapping[str, Any]) -> None:
-        self.folder = journals_folder(study_folder) / f"sub-{header['participant']}_run-{header['run']}"
+    def __init__(self, study_folder: Path, header: SessionHeader) -> None:
+        self.folder = journals_folder(study_folder) / header.name
         self.disk_full = self._ended = False
         # The key tells what was saved of this session elsewhere from what was saved of another's.
-        self._header = {"format": FORMAT, "key": secrets.token_hex(8), **header}
+        self._header = {"format": FORMAT, "key": secrets.token_hex(8), **header_to_json(header)}
         self._lock = _lock_of(self.folder)
         try:
             have_folder(self.folder.parent, study_folder)
@@ -367,19 +367,19 @@ def read_journal(folder: Path) -> Journal:
     """
     path = folder / HEADER
     try:
-        header = json.loads(path.read_text("utf-8"))
-        if header["format"] > FORMAT:
+        value = json.loads(path.read_text("utf-8"))
+        if value["format"] > FORMAT:
             raise DataError(f"{path} was written by a later Beholder: recover it with that one.")
-        _check_header(header)
+        header = header_from_json(value)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path} cannot be read ({error}): move {folder} away, keep it, and ask for help.") from None
-    if (found := f"sub-{header['participant']}_run-{header['run']}") != folder.name:
+    if header.name != folder.name:
         raise DataError(
-            f"{path} is of {shortened(found)}, and its folder is called {folder.name}: give the folder the name that "
-            "the session had, or keep it elsewhere and ask for help."
+            f"{path} is of {shortened(header.name)}, and its folder is called {folder.name}: give the folder the name "
+            "that the session had, or keep it elsewhere and ask for help."
         )
     samples, lost_samples = _read_samples(folder / SAMPLES)
-    records, lost_records = _read_records(folder / LOG, sealed=header["format"] > 1)
+    records, lost_records = _read_records(folder / LOG, sealed=value["format"] > 1)
     lost = {SAMPLES: lost_samples, LOG: lost_records}
     remarks = [
         Remark(f"{folder.name}/{name}", f"its last {of.cut_bytes} bytes were not whole rows and are left out")
@@ -394,16 +394,6 @@ def read_journal(folder: Path) -> Journal:
     ]  # fmt: skip
     damaged = tuple(name for name, of in lost.items() if of.rows)
     return Journal(folder, header, samples, records, tuple(remarks), damaged)
-
-
-def _check_header(header: Mapping[str, Any]) -> None:
-    """Raises ValueError, KeyError or TypeError where it says what becomes part of a file's name, and is none."""
-    if why := not_a_label(header["participant"]):
-        raise ValueError(f"participant: {why}")
-    if not isinstance(header["run"], int) or header["run"] < 1:
-        raise ValueError("run must be a whole number from 1")
-    if not re.fullmatch("[A-Za-z0-9]+", header.get("task", "viewing")):
-        raise ValueError("task must be of letters and digits")
 
 
 def journals(study_folder: Path) -> tuple[JournalState, ...]:

@@ -37,6 +37,7 @@ from beholder.shared.recording.records import (
     TrackerEvent,
     Validated,
 )
+from beholder.shared.recording.session_header import SessionHeader
 from beholder.shared.recording.transaction import link, write_synced
 
 # What says how the tracker's own file is called on the tracker's own computer; an EyeLink alone has one.
@@ -93,8 +94,8 @@ EVENT_COLUMNS: dict[str, dict[str, Any]] = {
 }
 
 
-def _prefix(header: Mapping[str, Any]) -> str:
-    return f"sub-{header['participant']}_task-{header['task']}_run-{header['run']}"
+def _prefix(header: SessionHeader) -> str:
+    return f"sub-{header.participant}_task-{header.task}_run-{header.run}"
 
 
 def write_run(journal: Journal, folder: Path) -> None:
@@ -114,7 +115,7 @@ def write_run(journal: Journal, folder: Path) -> None:
     write_synced(_named(stem, "events.json"), json_text(_events_sidecar(header)).encode())
     if not len(samples):
         return
-    for eye in header["tracker"]["eyes"]:
+    for eye in header.tracker.eyes:
         name = f"recording-{RECORDING_OF[eye]}"
         columns = np.stack([samples["time_s"], *(samples[f"{eye}_{c}"] for c in ("x_px", "y_px", "pupil"))], axis=1)
         write_synced(_named(stem, f"{name}_physio.tsv.gz"), _gzip(format_rows(_PHYSIO_ROW, columns)))
@@ -126,7 +127,7 @@ def write_run(journal: Journal, folder: Path) -> None:
             write_synced(_named(stem, f"{name}_physioevents.tsv.gz"), _gzip(rows))
             write_synced(
                 _named(stem, f"{name}_physioevents.json"),
-                json_text({"TaskName": header["task"], **_PHYSIO_EVENTS_SIDECAR}).encode(),
+                json_text({"TaskName": header.task, **_PHYSIO_EVENTS_SIDECAR}).encode(),
             )
 
 
@@ -136,9 +137,9 @@ def link_sourcedata(journal: Journal, folder: Path) -> None:
     So are the journal's own where rows of them could not be read: whoever can read more of them finds them there. Where
     the tracker records on a computer of its own, the name of its file there is written down, for it may not have come.
     """
-    if host_file := journal.header["tracker"].get("host_file"):
+    if host_file := journal.header.tracker.host_file:
         folder.mkdir(parents=True, exist_ok=True)
-        said = {"host_file": host_file, "participant": journal.header["participant"], "run": journal.header["run"]}
+        said = {"host_file": host_file, "participant": journal.header.participant, "run": journal.header.run}
         write_synced(_named(folder / _prefix(journal.header), HOST_FILE), json_text(said).encode())
     for name in journal.damaged:
         folder.mkdir(parents=True, exist_ok=True)
@@ -200,26 +201,24 @@ def _columns(what: Begin | End | DriftChecked) -> dict[str, Any]:
     return _known({name: value for name, value in vars(what).items() if name != "id"})
 
 
-def _events_sidecar(header: Mapping[str, Any]) -> dict[str, Any]:
-    screen = header["screen"]
-    size_m = [_metres(screen["width_cm"]), _metres(screen["height_cm"])]
+def _events_sidecar(header: SessionHeader) -> dict[str, Any]:
+    screen = header.screen
+    size_m = [_metres(screen.width_cm), _metres(screen.height_cm)]
     return {
         **EVENT_COLUMNS,
-        "TaskName": header["task"],
-        "TaskDescription": header.get(
-            "task_description", "Pictures are looked at freely, one after the other, each after a dot."
-        ),
-        "Instructions": header["instructions"],
+        "TaskName": header.task,
+        "TaskDescription": header.task_description
+        or "Pictures are looked at freely, one after the other, each after a dot.",
+        "Instructions": header.instructions,
         "StimulusPresentation": {
-            **_known({"ScreenDistance": _metres(screen["distance_cm"])}),
+            **_known({"ScreenDistance": _metres(screen.distance_cm)}),
             "ScreenOrigin": ["top", "left"],
-            "ScreenResolution": [screen["width_px"], screen["height_px"]],
+            "ScreenResolution": [screen.width_px, screen.height_px],
             **_known({"ScreenSize": size_m if None not in size_m else None}),
             "SoftwareName": "Beholder",
-            "SoftwareVersion": header["beholder"],
+            "SoftwareVersion": header.beholder,
         },
-        **({"Settings": header["settings"]} if "settings" in header else {}),
-        **({"Preflight": header["preflight"]} if "preflight" in header else {}),
+        **_known({"Settings": header.settings, "Preflight": header.preflight}),
     }
 
 
@@ -233,7 +232,8 @@ def _known(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _physio_sidecar(journal: Journal, eye: Eye, clocks: ClockFit, zero_s: float) -> dict[str, Any]:
-    tracker, screen = journal.header["tracker"], journal.header["screen"]
+    header = journal.header
+    tracker, screen = header.tracker, header.screen
     calibrations = journal.all_of(Calibrated)
     validations = [
         {
@@ -246,27 +246,27 @@ def _physio_sidecar(journal: Journal, eye: Eye, clocks: ClockFit, zero_s: float)
     ]
     last = next((validation for validation in reversed(validations) if validation["accepted"]), None)
     sidecar: dict[str, Any] = {
-        "TaskName": journal.header["task"],
+        "TaskName": header.task,
         "PhysioType": "eyetrack",
         "RecordedEye": eye,
         "SampleCoordinateSystem": "gaze-on-screen",
-        "SamplingFrequency": tracker["rate_hz"],
+        "SamplingFrequency": tracker.rate_hz,
         "StartTime": 0,
         "Columns": list(PHYSIO_COLUMNS),
         **_TIME_AND_PLACE,
         "pupil_size": {
-            "Description": f"The pupil's {tracker['pupil_measure']}, as the tracker gives it.",
-            "Units": tracker["pupil_unit"],
+            "Description": f"The pupil's {tracker.pupil_measure}, as the tracker gives it.",
+            "Units": tracker.pupil_unit,
         },
-        **_known({"EyeTrackerDistance": _metres(screen["distance_cm"])}),
-        "Manufacturer": tracker["manufacturer"],
-        "ManufacturersModelName": tracker["model"],
-        "DeviceSerialNumber": tracker["serial"],
-        "SoftwareVersions": tracker["software"],
+        **_known({"EyeTrackerDistance": _metres(screen.distance_cm)}),
+        "Manufacturer": tracker.manufacturer,
+        "ManufacturersModelName": tracker.model,
+        "DeviceSerialNumber": tracker.serial,
+        "SoftwareVersions": tracker.software,
         "CalibrationCount": len(calibrations),
-        **({"TrackingMode": tracker["tracking_mode"]} if tracker.get("tracking_mode") else {}),
-        "Simulated": tracker["simulated"],
-        **({"Imported": True} if journal.header.get("imported") else {}),
+        **({"TrackingMode": tracker.tracking_mode} if tracker.tracking_mode else {}),
+        "Simulated": tracker.simulated,
+        **({"Imported": True} if header.imported else {}),
         "Validation": last,
         "Validations": validations,
         "ClockFit": clocks.sidecar(),

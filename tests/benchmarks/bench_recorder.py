@@ -24,6 +24,7 @@ from beholder.shared.errors import DataError
 from beholder.shared.gaze import SAMPLE, Samples
 from beholder.shared.recording.journal import JournalWriter, _GrowingFile, read_journal
 from beholder.shared.recording.records import MessageSent, Record
+from tests.headers import session_header
 
 RATE_HZ, FRAME_HZ = 2000.0, 60.0
 BLOCKED_S = 10.0
@@ -65,7 +66,7 @@ def at_full_rate(study: Path, minutes: float) -> None:
         syncs_ms.append((time.perf_counter() - began_s) * 1000)
 
     JournalWriter.sync = timed  # type: ignore[method-assign]
-    writer = JournalWriter(study, {"participant": "01", "run": 1})
+    writer = JournalWriter(study, session_header())
     recorder = WatchedRecorder(writer, RATE_HZ)
     rng, sent, hand_over_ms = np.random.default_rng(1), 0, []
     zero_s, cpu_s = time.perf_counter(), time.process_time()
@@ -105,7 +106,7 @@ def with_everything_blocked(study: Path) -> None:
 
     _GrowingFile.flush = blocked  # type: ignore[method-assign]
     threading.Thread(target=never.wait, name="reader", daemon=True).start()
-    recorder = Recorder(JournalWriter(study, {"participant": "02", "run": 1}), RATE_HZ)
+    recorder = Recorder(JournalWriter(study, session_header("02")), RATE_HZ)
     rng, sent, own_ms, told_after_s = np.random.default_rng(1), 0, [], None
     zero_s = time.perf_counter()
     for frame in range(1, round(BLOCKED_S * FRAME_HZ) + 1):

@@ -18,6 +18,7 @@ from beholder.shared.gaze import SAMPLE
 from beholder.shared.recording.journal import JournalWriter
 from beholder.shared.recording.records import Begin, ClockReading, End, FormAnswered, Record
 from beholder.shared.study import Study
+from tests.headers import session_header
 
 VALIDATOR = Path(sys.executable).with_name("bids-validator-deno")
 
@@ -42,13 +43,7 @@ def leave_journal(study: Path) -> Callable[[str, int], Path]:
     """A journal as a crash leaves it, with a tracker's own file."""
 
     def leave(participant: str, run: int = 1) -> Path:
-        tracker: dict[str, Any] = {
-            "manufacturer": "Maker", "model": "M1", "serial": "7", "software": "1.0", "rate_hz": 250.0,
-            "eyes": ["left", "right"], "pupil_unit": "mm", "pupil_measure": "diameter", "simulated": False,
-        }  # fmt: skip
-        screen = {"width_px": 1920, "height_px": 1080, "width_cm": 53.0, "height_cm": 29.8, "distance_cm": 60.0}
-        header = {"participant": participant, "run": run, "task": "viewing", "beholder": "0", "instructions": "Look."}
-        writer = JournalWriter(study, {**header, "screen": screen, "tracker": tracker})
+        writer = JournalWriter(study, session_header(participant, run))
         samples = np.zeros(50, SAMPLE)
         samples["time_s"] = np.arange(50) / 250
         writer.append_samples(samples)

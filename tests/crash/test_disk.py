@@ -39,6 +39,7 @@ from beholder.shared.recording.journal import RESERVE, JournalWriter, _GrowingFi
 from beholder.shared.recording.transaction import finish_changes
 from beholder.shared.study import ObserverSettings, PictureSettings, ProtocolSettings, ScreenSettings, Study, read_study
 from beholder.shared.tables import read_events
+from tests.headers import session_header
 
 pytestmark = [
     pytest.mark.slow,
@@ -276,7 +277,7 @@ def leave_journal_in() -> Callable[..., Path]:
 
 def test_of_a_small_disk_only_a_part_is_held(small_disk: Path) -> None:
     free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
-    writer = JournalWriter(small_disk, {"participant": "01", "run": 1})
+    writer = JournalWriter(small_disk, session_header())
     held = (writer.folder / RESERVE).stat()
     assert free / 10 < held.st_blocks * 512 <= free / 7
     writer.close()
@@ -298,7 +299,7 @@ def test_a_read_only_folder_is_told_before_anybody_sits_down_and_leaves_journals
     (remark,) = publishing.recover(folder)
     assert "could not be recovered, and is kept as it is" in str(remark)
     with pytest.raises(DataError, match=r"Read-only file system.*writable"):
-        JournalWriter(folder, {"participant": "02", "run": 1})
+        JournalWriter(folder, session_header("02"))
     with pytest.raises(DataError, match=r"Read-only file system.*writable"):
         publishing.publish(journal)
     remount(small_disk, "rw")

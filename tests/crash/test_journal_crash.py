@@ -26,6 +26,7 @@ from beholder.experiment.recorder import Recorder
 from beholder.shared.gaze import SAMPLE
 from beholder.shared.recording.journal import SAMPLES, JournalWriter, _GrowingFile
 from beholder.shared.recording.records import Begin, ClockReading, Record
+from tests.headers import session_header
 
 dies_at, writes, rows = int(sys.argv[2]), 0, 0
 flush, sync = _GrowingFile.flush, JournalWriter.sync
@@ -50,11 +51,7 @@ def telling_sync(self):
     print("synced", rows, flush=True)
 
 _GrowingFile.flush, JournalWriter.sync = dying_flush, telling_sync
-tracker = {"manufacturer": "M", "model": "M", "serial": "1", "software": "1", "rate_hz": 250.0,
-           "eyes": ["left", "right"], "pupil_unit": "mm", "pupil_measure": "diameter", "simulated": False}
-screen = {"width_px": 1920, "height_px": 1080, "width_cm": 53.0, "height_cm": 29.8, "distance_cm": 60.0}
-writer = JournalWriter(Path(sys.argv[1]), {"participant": "01", "run": 1, "task": "viewing", "beholder": "0",
-                                           "instructions": "Look.", "screen": screen, "tracker": tracker})
+writer = JournalWriter(Path(sys.argv[1]), session_header())
 recorder = Recorder(writer, 250.0, sync_every_s=0.02)
 recorder.record(Record(0.0, ClockReading(0.0, 0.0, 0.0)))
 recorder.record(Record(0.0, Begin(1, "picture", trial=1, stim_file="images/bag-01.png")))

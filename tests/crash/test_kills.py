@@ -23,10 +23,9 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from math import floor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,7 +43,6 @@ from beholder.experiment.devices import (
     Dot,
     Picture,
     Shape,
-    TrackerInfo,
     WindowEvent,
 )
 from beholder.experiment.headless import HeadlessDisplay, ScriptedOperator, ScriptedParticipant, VirtualClock
@@ -61,6 +59,7 @@ from beholder.shared.errors import StudyError
 from beholder.shared.gaze import no_samples
 from beholder.shared.recording.journal import LOG, SAMPLES, JournalWriter, _GrowingFile, journals
 from beholder.shared.recording.records import Begin, Point, Record
+from beholder.shared.recording.session_header import SessionHeader, TrackerInfo
 from beholder.shared.screen import Screen
 from beholder.shared.study import (
     LimitSettings,
@@ -72,6 +71,7 @@ from beholder.shared.study import (
     read_study,
 )
 from beholder.shared.tables import read_events
+from tests.headers import session_header
 
 RATE_HZ, TRIALS, SEED = 250.0, 4, 20260801
 DOT_S = PICTURE_S = 0.6
@@ -537,7 +537,7 @@ def test_recovery_leaves_a_running_session_alone_and_sees_to_the_others(
     make_studies: Callable[..., list[Killed]], assert_valid: Callable[[Path], None]
 ) -> None:
     (job,) = make_studies([NOT_AT_ALL])
-    writer = JournalWriter(job.folder, {**header(), "participant": "02"})
+    writer = JournalWriter(job.folder, header())
     writer.append_records([Record(0.0, Begin(1, "dot", trial=1))])
     writer.append_samples(no_samples(3)[:1])
     writer.close()
@@ -572,8 +572,6 @@ def test_recovery_leaves_a_running_session_alone_and_sees_to_the_others(
     assert sorted(pictures(job.folder).query("status == 'complete'")["trial"]) == list(range(1, TRIALS + 1))
 
 
-def header() -> dict[str, Any]:
-    screen = {"width_px": 1920, "height_px": 1080, "width_cm": 53.0, "height_cm": 29.8, "distance_cm": 60.0}
+def header() -> SessionHeader:
     tracker = NumberedTracker(VirtualClock()).connect(TrackerSettings(), ScreenSettings().screen())
-    what = {"task": "viewing", "beholder": "0", "instructions": "Look.", "run": 1}
-    return {**what, "screen": screen, "tracker": asdict(tracker)}
+    return replace(session_header("02"), tracker=tracker)

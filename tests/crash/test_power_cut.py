@@ -34,6 +34,7 @@ from beholder.shared.dataset.reading import read_recording, runs
 from beholder.shared.gaze import SAMPLE
 from beholder.shared.recording.journal import SAMPLES, JournalWriter, journals, read_journal
 from beholder.shared.recording.records import Begin, MessageSent, Record
+from tests.headers import session_header
 
 DISKS = ("kind", "harsh", "hardest")
 # By relative path: a file's bytes, or None for a folder.
@@ -207,16 +208,6 @@ def built(tmp_path: Path) -> Callable[[State], Path]:
     return build
 
 
-HEADER: dict[str, Any] = {
-    "participant": "01", "run": 1, "task": "viewing", "beholder": "0", "instructions": "Look.",
-    "screen": {"width_px": 1920, "height_px": 1080, "width_cm": 53.0, "height_cm": 29.8, "distance_cm": 60.0},
-    "tracker": {
-        "manufacturer": "Maker", "model": "M1", "serial": "7", "software": "1.0", "rate_hz": 250.0,
-        "eyes": ["left", "right"], "pupil_unit": "mm", "pupil_measure": "diameter", "simulated": False,
-    },
-}  # fmt: skip
-
-
 def numbered(first: int, last: int) -> np.ndarray:
     samples = np.zeros(last - first, SAMPLE)
     samples["time_s"] = np.arange(first, last) / 250
@@ -236,7 +227,7 @@ def test_what_a_journal_synced_is_recovered_after_a_power_cut(
     earlier = {name: data for name, data in visible(study).items() if "sub-02" in name}
 
     def record(study: Path, promise: Callable[[Any], None]) -> None:
-        writer = JournalWriter(study, HEADER)
+        writer = JournalWriter(study, session_header())
         for number in range(4):
             writer.append_records([Record(0.4 * number, MessageSent(f"second {number}"))])
             if number == 1:

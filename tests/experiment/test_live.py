@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from beholder.experiment import live
-from beholder.experiment.devices import CloseReport, Shape, TrackerInfo
+from beholder.experiment.devices import CloseReport, Shape
 from beholder.experiment.headless import HeadlessDisplay, ScriptedOperator, ScriptedParticipant
 from beholder.experiment.preflight import Check
 from beholder.experiment.session.ending import Outcome
@@ -23,6 +23,7 @@ from beholder.experiment.session.operator import Command
 from beholder.shared.dataset.participants import read_participants
 from beholder.shared.dataset.reading import runs
 from beholder.shared.errors import BeholderError, DisplayError, StudyError, TrackerError
+from beholder.shared.recording.session_header import TrackerInfo
 from beholder.shared.screen import Screen
 from beholder.shared.study import ScreenSettings, TrackerSettings
 from beholder.shared.tables import read_events

@@ -18,6 +18,7 @@ from beholder.shared.recording.journal import JournalWriter
 from beholder.shared.screen import Screen
 from beholder.shared.stimuli.stimulus import Stimulus
 from beholder.shared.study import PictureSettings, Study, StudySettings
+from tests.headers import session_header
 
 STIMULI = tuple(Stimulus(f"bag-{n:02d}", Path(f"bag-{n:02d}.png"), 80, 60) for n in range(1, 21))
 STUDY = Study()
@@ -176,7 +177,7 @@ def test_a_running_session_is_never_planned_over_and_a_journal_that_cannot_be_re
     make_study: Callable[..., Path],
 ) -> None:
     folder = make_study(2)
-    writer = JournalWriter(folder, {"participant": "01", "run": 1})
+    writer = JournalWriter(folder, session_header())
     with pytest.raises(StudyError, match="being recorded now"):
         plan_from_disk(folder, "01")
     assert plan_from_disk(folder, "02").run == 1

@@ -30,11 +30,12 @@ from beholder.shared.recording.journal import (
     read_journal,
 )
 from beholder.shared.recording.records import MessageSent, Record
+from tests.headers import session_header
 
 
 @pytest.fixture
 def writer(tmp_path: Path) -> JournalWriter:
-    return JournalWriter(tmp_path, {"participant": "01", "run": 1})
+    return JournalWriter(tmp_path, session_header())
 
 
 def test_everything_handed_over_is_in_the_journal_in_its_order(writer: JournalWriter) -> None:

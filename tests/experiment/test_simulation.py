@@ -22,6 +22,7 @@ from beholder.shared.dataset import withdrawal
 from beholder.shared.dataset.reading import Run, read_recording, runs
 from beholder.shared.errors import StudyError
 from beholder.shared.recording.journal import JournalWriter, journals
+from tests.headers import session_header
 
 MakeStudy = Callable[..., Path]
 ROOT = Path(__file__).parents[2]
@@ -258,7 +259,7 @@ def test_simulated_and_recorded_data_are_never_mixed(make_study: MakeStudy) -> N
 
 def test_a_persons_session_that_a_crash_left_is_never_dropped_by_a_simulation(make_study: MakeStudy) -> None:
     folder = make_study(1)
-    writer = JournalWriter(folder, {"participant": "01", "run": 1, "tracker": {"simulated": False}})
+    writer = JournalWriter(folder, session_header())
     with pytest.raises(StudyError, match="being recorded"):
         simulate(folder, 1, 1, workers=1)
     writer.close()

@@ -45,7 +45,6 @@ from beholder.experiment.devices import (
     Notice,
     Shape,
     Text,
-    TrackerInfo,
 )
 from beholder.experiment.pages import FAILED_COLOUR, FAINT, INK, PASSED_COLOUR, degree_px, row
 from beholder.experiment.trackers.tobii.packages import installed, speaking
@@ -63,6 +62,7 @@ from beholder.experiment.trackers.tobii.sdk import (
 from beholder.shared.errors import TrackerError
 from beholder.shared.gaze import Eye, Samples, eyes_of, no_samples
 from beholder.shared.recording.records import Point
+from beholder.shared.recording.session_header import TrackerInfo
 from beholder.shared.screen import Screen
 from beholder.shared.study import TobiiSettings, TrackerSettings
 

@@ -41,6 +41,7 @@ from beholder.shared.recording.records import (
     Validated,
 )
 from beholder.shared.study import CheckSettings, Study, read_study, write_study
+from tests.headers import session_header
 from tests.watching import outside, watched
 
 # refused: one sentence. unchanged: the same numbers. told: a sentence, or numbers beside a new remark. content: another
@@ -87,12 +88,6 @@ def make_data_set(folder: Path) -> Path:
 
 
 def record(study: Path, participant: str, eyes: tuple[str, ...], *, validated: bool) -> None:
-    tracker = {
-        "manufacturer": "Maker", "model": "M1", "serial": "7", "software": "1.0", "rate_hz": RATE_HZ,
-        "eyes": list(eyes), "pupil_unit": "mm", "pupil_measure": "diameter", "simulated": False,
-    }  # fmt: skip
-    screen = {"width_px": 1920, "height_px": 1080, "width_cm": 53.0, "height_cm": 29.8, "distance_cm": 60.0}
-    header = {"participant": participant, "run": 1, "task": "viewing", "beholder": "0", "instructions": "Look."}
     records = [Record(0.0, ClockReading(0.0, 10.0, 0.0)),
                Record(0.0, FormAnswered({"age": "25", "group": "a"}))]  # fmt: skip
     figures = {"accuracy_deg": 0.4, "accuracy_worst_deg": 0.7, "rms_s2s_deg": 0.1, "sd_deg": 0.2, "loss_percent": 1.0,
@@ -116,7 +111,7 @@ def record(study: Path, participant: str, eyes: tuple[str, ...], *, validated: b
             Record(at_s + DOT_S + PICTURE_S, End(picture, "complete", dropped_frames=0)),
         ]
         at_s += DOT_S + PICTURE_S
-    writer = JournalWriter(study, {**header, "screen": screen, "tracker": tracker})
+    writer = JournalWriter(study, session_header(participant, rate_hz=RATE_HZ, eyes=eyes))
     samples = no_samples(int(RATE_HZ * (at_s + 0.3)))
     time_s = np.arange(len(samples)) / RATE_HZ
     samples["time_s"] = np.round(10 + time_s, 6)

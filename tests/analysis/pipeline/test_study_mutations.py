@@ -45,6 +45,7 @@ from beholder.shared.study import (
     to_toml,
 )
 from tests.analysis.scenes import three_scenes, written
+from tests.headers import session_header
 from tests.watching import outside, watched
 
 Kind = Literal["settings", "pictures", "maps", "journal", "results", "cache"]
@@ -276,11 +277,7 @@ def whole(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def leave_journal(study: Path) -> None:
-    tracker = {"manufacturer": "Maker", "model": "M1", "serial": "7", "software": "1.0", "rate_hz": 120.0,
-               "eyes": ["right"], "pupil_unit": "mm", "pupil_measure": "diameter", "simulated": False}  # fmt: skip
-    screen = {"width_px": 1920, "height_px": 1080, "width_cm": 53.0, "height_cm": 29.8, "distance_cm": 60.0}
-    header = {"participant": "01", "run": 2, "task": "viewing", "beholder": "0", "instructions": "Look."}
-    writer = JournalWriter(study, {**header, "screen": screen, "tracker": tracker})
+    writer = JournalWriter(study, session_header(run=2, rate_hz=120.0, eyes=("right",)))
     samples = np.zeros(200, SAMPLE)
     samples["time_s"] = 10 + np.arange(200) / 120
     samples["right_x_px"], samples["right_y_px"] = 900 + np.arange(200) % 60, 500

@@ -27,7 +27,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from beholder.experiment.devices import Bitmap, Closed, Dot, Key, Shape, Text, TrackerInfo, WindowEvent
+from beholder.experiment.devices import Bitmap, Closed, Dot, Key, Shape, Text, WindowEvent
 from beholder.experiment.headless import HeadlessDisplay, ScriptedOperator, ScriptedParticipant, VirtualClock
 from beholder.experiment.live import fetch_from_host
 from beholder.experiment.plan import plan_session
@@ -47,6 +47,7 @@ from beholder.shared.dataset.reading import read_recording, runs
 from beholder.shared.errors import BeholderError, DataError, TrackerError
 from beholder.shared.recording.journal import journals
 from beholder.shared.recording.records import Point
+from beholder.shared.recording.session_header import TrackerInfo
 from beholder.shared.screen import Screen
 from beholder.shared.stimuli.folder import read_stimuli
 from beholder.shared.study import EyeLinkSettings, TrackerSettings, read_study

@@ -32,13 +32,9 @@ from beholder.shared.recording.journal import JournalWriter, journals
 from beholder.shared.recording.records import Begin, ClockReading, End, FormAnswered, MessageSent, Record
 from beholder.shared.study import Study
 from beholder.shared.tables import read_fixations
+from tests.headers import session_header
 
 VALIDATOR = Path(sys.executable).with_name("bids-validator-deno")
-TRACKER: dict[str, Any] = {
-    "manufacturer": "Maker", "model": "M1", "serial": "7", "software": "1.0", "rate_hz": 250.0,
-    "eyes": ["left", "right"], "pupil_unit": "mm", "pupil_measure": "diameter", "simulated": False,
-}  # fmt: skip
-SCREEN = {"width_px": 1920, "height_px": 1080, "width_cm": 53.0, "height_cm": 29.8, "distance_cm": 60.0}
 
 
 def errors_of(folder: Path) -> list[str]:
@@ -101,8 +97,7 @@ def journal_of(
     records: list[Record] | None = None,
     eyes: tuple[str, ...] = ("left", "right"),
 ) -> JournalWriter:
-    header = {"participant": participant, "run": run, "task": "viewing", "beholder": "0", "instructions": "Look."}
-    writer = JournalWriter(study, {**header, "screen": SCREEN, "tracker": {**TRACKER, "eyes": list(eyes)}})
+    writer = JournalWriter(study, session_header(participant, run, eyes=eyes))
     writer.append_samples(some_samples() if samples is None else samples)
     writer.append_records(some_records() if records is None else records)
     return writer

@@ -19,13 +19,8 @@ from beholder.shared.gaze import SAMPLE
 from beholder.shared.recording.journal import JournalWriter
 from beholder.shared.recording.records import ClockReading, Record
 from beholder.shared.study import Study
+from tests.headers import session_header
 
-HEADER = {
-    "task": "viewing", "beholder": "0", "instructions": "Look.",
-    "screen": {"width_px": 1920, "height_px": 1080, "width_cm": 53.0, "height_cm": 29.8, "distance_cm": 60.0},
-    "tracker": {"manufacturer": "Maker", "model": "M1", "serial": "7", "software": "1.0", "rate_hz": 250.0,
-                "eyes": ["left", "right"], "pupil_unit": "mm", "pupil_measure": "diameter", "simulated": False},
-}  # fmt: skip
 NOTED = [
     {"about": "participant Anna Schmidt", "text": "is called 01 in the study"},
     {"about": "Anna Schmidt.asc", "text": "12 of 300 samples lie off the screen"},
@@ -40,7 +35,7 @@ class Killed(BaseException):
 
 
 def record(study: Path, participant: str, run: int = 1) -> JournalWriter:
-    writer = JournalWriter(study, {"participant": participant, "run": run, **HEADER})
+    writer = JournalWriter(study, session_header(participant, run))
     samples = np.zeros(20, SAMPLE)
     samples["time_s"] = np.arange(20) / 250
     writer.append_samples(samples)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -33,9 +32,10 @@ from beholder.shared.recording.journal import (
     read_journal,
 )
 from beholder.shared.recording.records import MessageSent, Record
+from tests.headers import session_header
 
 ROOT = Path(__file__).parents[3]
-WHO: dict[str, Any] = {"participant": "01", "run": 1}
+WHO = session_header()
 
 
 def assert_same(found: Samples, expected: Samples) -> None:
@@ -60,7 +60,7 @@ def some_records(n: int) -> list[Record]:
 
 
 def test_what_is_appended_is_read_back_in_order(tmp_path: Path) -> None:
-    writer = JournalWriter(tmp_path, {**WHO, "task": "viewing"})
+    writer = JournalWriter(tmp_path, WHO)
     samples, records = some_samples(100), some_records(5)
     writer.append_samples(samples[:40])
     writer.append_records(records)
@@ -69,7 +69,7 @@ def test_what_is_appended_is_read_back_in_order(tmp_path: Path) -> None:
     journal = read_journal(writer.folder)
     assert_same(journal.samples, samples)
     assert list(journal.records) == records
-    assert journal.header["task"] == "viewing"
+    assert journal.header == WHO
     assert journal.remarks == ()
 
 
@@ -213,7 +213,8 @@ def test_what_was_saved_of_one_session_is_never_joined_to_another(
 def test_the_lock_goes_with_the_process_that_held_it(tmp_path: Path) -> None:
     program = (
         "import os, sys\nfrom pathlib import Path\nfrom beholder.shared.recording.journal import JournalWriter\n"
-        "writer = JournalWriter(Path(sys.argv[1]), {'participant': '01', 'run': 1})\n"
+        "from tests.headers import session_header\n"
+        "writer = JournalWriter(Path(sys.argv[1]), session_header())\n"
         "print('locked', flush=True)\nsys.stdin.read()\nos._exit(9)\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,17 +19,13 @@ from beholder.shared.errors import BeholderError, DataError
 from beholder.shared.gaze import SAMPLE
 from beholder.shared.recording.journal import LOG, SAMPLES, JournalWriter, read_journal
 from beholder.shared.recording.records import Begin, ClockReading, End, Record
+from beholder.shared.recording.session_header import header_to_json
 from beholder.shared.study import Study
 from beholder.shared.tables import read_events
+from tests.headers import session_header
 
 ROWS = 792
-TRACKER: dict[str, Any] = {
-    "manufacturer": "Maker", "model": "M1", "serial": "7", "software": "1.0", "rate_hz": 250.0,
-    "eyes": ["left", "right"], "pupil_unit": "mm", "pupil_measure": "diameter", "simulated": False,
-}  # fmt: skip
-SCREEN = {"width_px": 1920, "height_px": 1080, "width_cm": 53.0, "height_cm": 29.8, "distance_cm": 60.0}
-HEADER = {"participant": "01", "run": 1, "task": "viewing", "beholder": "0", "instructions": "Look.",
-          "screen": SCREEN, "tracker": TRACKER}  # fmt: skip
+HEADER = header_to_json(session_header())
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +35,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "pictures").mkdir()
     Image.new("RGB", (64, 48), "#aa8855").save(folder / "pictures" / "bag-01.png")
     create_study(folder / "study", Study(), folder / "pictures")
-    writer = JournalWriter(folder / "study", HEADER)
+    writer = JournalWriter(folder / "study", session_header())
     samples = np.zeros(ROWS, SAMPLE)
     samples["time_s"] = 10 + np.arange(ROWS) / 250
     samples["left_x_px"] = np.arange(ROWS)
@@ -136,7 +131,7 @@ def test_a_row_that_was_cut_short_by_the_crash_is_no_damage(study: Path) -> None
      json.dumps({"format": 2, **HEADER, "run": None}),
      json.dumps({"format": 2, **HEADER, "participant": "02"}), json.dumps({"format": 2, **HEADER, "run": 2}),
      json.dumps({"format": 2, "participant": "01", "run": 1}), json.dumps({"format": 2, **HEADER, "screen": 7}),
-     json.dumps({"format": 2, **HEADER, "tracker": {**TRACKER, "eyes": ["third"]}}),
+     json.dumps({"format": 2, **HEADER, "tracker": {**HEADER["tracker"], "eyes": ["third"]}}),
      json.dumps({"format": 2, **HEADER, "task": "../../other"})],
     ids=lambda text: text[:12],
 )  # fmt: skip
