@@ -43,11 +43,14 @@ PicturePlace = Annotated[
 Participant = Annotated[str | None, typer.Option(help="The participant's label; by default as the file is called.")]
 Meant = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME", help='What is unusual in the data and meant so: "onset unit", "duration unit", '
-                 '"position unit", "overlapping events", "mostly off the picture", "sampling rate", "rounded times", '
-                 '"validity codes", "decimal comma", "early onset" or "time jump"; may be given several times.',
-                 show_default=False),
-]  # fmt: skip
+    typer.Option(
+        metavar="NAME",
+        help='What is unusual in the data and meant so: "onset unit", "duration unit", '
+        '"position unit", "overlapping events", "mostly off the picture", "sampling rate", "rounded times", '
+        '"validity codes", "decimal comma", "early onset" or "time jump"; may be given several times.',
+        show_default=False,
+    ),
+]
 RunNumber = Annotated[int, typer.Option("--run", min=1, help="Number of the participant's run.")]
 DEMO_SEED = 1
 STOPPED_BY_CTRL_C = 130  # the exit code that typer gives, as shells do
@@ -177,9 +180,17 @@ def run(
             raise StudyError("nobody is named: say who it is with --participant, such as --participant 01.")
         participant = str(typer.prompt("Participant's label, such as 01"))
     outcome = run_in_lab(
-        study_folder, participant, tracker=tracker, resume=resume, another_run=another_run, override=override,
-        group=group, windowed=windowed, say=lambda text: print(text, file=sys.stderr), report=_print_checks,
-    )  # fmt: skip
+        study_folder,
+        participant,
+        tracker=tracker,
+        resume=resume,
+        another_run=another_run,
+        override=override,
+        group=group,
+        windowed=windowed,
+        say=lambda text: print(text, file=sys.stderr),
+        report=_print_checks,
+    )
     _conclude_session(study_folder, participant, outcome)
 
 
@@ -201,15 +212,21 @@ def simulate(
 
 @importing.command("fixations")
 def import_fixations(
-    table: Annotated[Path, typer.Argument(metavar="FILE.csv", help="participant, stimulus, x_px, y_px, duration_ms; "
-                                          "optionally order, onset_s.", show_default=False)],
+    table: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE.csv",
+            help="participant, stimulus, x_px, y_px, duration_ms; optionally order, onset_s.",
+            show_default=False,
+        ),
+    ],
     study_folder: StudyFolder,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures, for a new study.")] = None,
     picture_width_deg: Annotated[
         float | None, typer.Option(min=0.1, max=179, help="Degrees of visual angle that a picture's width spanned.")
     ] = None,
     meant: Meant = None,
-) -> None:  # fmt: skip
+) -> None:
     """Import a table of fixations; makes STUDY where there is none.
 
     Positions are px of the picture, origin upper left. Without --picture-width-deg, degrees stay unknown and sigma is
@@ -222,16 +239,25 @@ def import_fixations(
 
     result = analysis_importing.import_fixations(table, study_folder, images, picture_width_deg, meant or ())
     _show(result.remarks)
-    _say(f"{result.fixations} fixations of {len(result.participants)} participants on {result.stimuli} pictures are "
-         f'in {result.study_folder}; next: "beholder analyze {result.study_folder}".')  # fmt: skip
+    _say(
+        f"{result.fixations} fixations of {len(result.participants)} participants on {result.stimuli} pictures are "
+        f'in {result.study_folder}; next: "beholder analyze {result.study_folder}".'
+    )
 
 
 @importing.command("asc")
 def import_asc(
-    source: Source, study_folder: StudyFolder, images: Images = None, screen_px: ScreenPx = "",
-    screen_cm: ScreenCm = "", distance_cm: DistanceCm = None, picture_place: PicturePlace = "",
-    participant: Participant = None, run: RunNumber = 1, meant: Meant = None,
-) -> None:  # fmt: skip
+    source: Source,
+    study_folder: StudyFolder,
+    images: Images = None,
+    screen_px: ScreenPx = "",
+    screen_cm: ScreenCm = "",
+    distance_cm: DistanceCm = None,
+    picture_place: PicturePlace = "",
+    participant: Participant = None,
+    run: RunNumber = 1,
+    meant: Meant = None,
+) -> None:
     """Import EyeLink recordings that edf2asc converted, with samples and events; makes STUDY where there is none.
 
     Messages say what was shown: [messages] in study.toml. What nobody says of the screen stays unknown. Gaze that is
@@ -247,10 +273,17 @@ def import_asc(
 
 @importing.command("edf")
 def import_edf(
-    source: Source, study_folder: StudyFolder, images: Images = None, screen_px: ScreenPx = "",
-    screen_cm: ScreenCm = "", distance_cm: DistanceCm = None, picture_place: PicturePlace = "",
-    participant: Participant = None, run: RunNumber = 1, meant: Meant = None,
-) -> None:  # fmt: skip
+    source: Source,
+    study_folder: StudyFolder,
+    images: Images = None,
+    screen_px: ScreenPx = "",
+    screen_cm: ScreenCm = "",
+    distance_cm: DistanceCm = None,
+    picture_place: PicturePlace = "",
+    participant: Participant = None,
+    run: RunNumber = 1,
+    meant: Meant = None,
+) -> None:
     """Import EyeLink EDF files; needs the package eyelinkio.
 
     Example: beholder import edf recordings/ my-study
@@ -263,10 +296,17 @@ def import_edf(
 
 @importing.command("tobii")
 def import_tobii(
-    source: Source, study_folder: StudyFolder, images: Images = None, screen_px: ScreenPx = "",
-    screen_cm: ScreenCm = "", distance_cm: DistanceCm = None, picture_place: PicturePlace = "",
-    participant: Participant = None, run: RunNumber = 1, meant: Meant = None,
-) -> None:  # fmt: skip
+    source: Source,
+    study_folder: StudyFolder,
+    images: Images = None,
+    screen_px: ScreenPx = "",
+    screen_cm: ScreenCm = "",
+    distance_cm: DistanceCm = None,
+    picture_place: PicturePlace = "",
+    participant: Participant = None,
+    run: RunNumber = 1,
+    meant: Meant = None,
+) -> None:
     """Import Tobii recordings: an export of Pro Lab (TSV), Titta's HDF5, or a table with the SDK's columns.
 
     Example: beholder import tobii export.tsv my-study --images photographs/ --screen-cm 53x29.8 --distance-cm 65
@@ -367,8 +407,10 @@ def withdraw(
     done = take_out(study_folder, participant, called or ())
     _say(f"Participant {participant} is gone from {study_folder}; {done.searched} files were searched for them.")
     if done.left:
-        print("beholder: these files still name them, and are not Beholder's to delete: look at each, and remove it:",
-              file=sys.stderr)  # fmt: skip
+        print(
+            "beholder: these files still name them, and are not Beholder's to delete: look at each, and remove it:",
+            file=sys.stderr,
+        )
         for path in done.left:
             print(f"  {path}", file=sys.stderr)
         raise typer.Exit(1)
@@ -389,17 +431,25 @@ def main() -> None:
         package = (error.name or "").partition(".")[0]
         if package in ("", "beholder"):
             raise
-        print(f"beholder: this needs the package {package}, which is not installed here: in an environment of Python "
-              '3.11 or 3.12, pip install -e ".[analysis,offline]" -c constraints.txt', file=sys.stderr)  # fmt: skip
+        print(
+            f"beholder: this needs the package {package}, which is not installed here: in an environment of Python "
+            '3.11 or 3.12, pip install -e ".[analysis,offline]" -c constraints.txt',
+            file=sys.stderr,
+        )
         sys.exit(1)
     except OSError as error:
-        print(f"beholder: {error.filename or 'a file'}: {error.strerror or error}; check the name, its permissions and "
-              "the room on the disk.", file=sys.stderr)  # fmt: skip
+        print(
+            f"beholder: {error.filename or 'a file'}: {error.strerror or error}; check the name, its permissions and "
+            "the room on the disk.",
+            file=sys.stderr,
+        )
         sys.exit(1)
     except SystemExit as end:
         if end.code == STOPPED_BY_CTRL_C:
-            print("beholder: stopped; what was finished is kept, and the same command goes on from there.",
-                  file=sys.stderr)  # fmt: skip
+            print(
+                "beholder: stopped; what was finished is kept, and the same command goes on from there.",
+                file=sys.stderr,
+            )
         raise
 
 
@@ -417,17 +467,24 @@ def _simulate(study_folder: Path, participants: int, seed: int, workers: int | N
 
     with _Bars() as progress:
         result = simulate_study(
-            study_folder, participants, seed, workers=workers or os.cpu_count() or 1,
+            study_folder,
+            participants,
+            seed,
+            workers=workers or os.cpu_count() or 1,
             progress=lambda _, share: progress("participants", round(share * participants), participants),
-        )  # fmt: skip
+        )
     there = len(result.already_there)
     _say(f"{len(result.simulated)} participants simulated, {there} were there already: {study_folder}")
 
 
 def _analyze(
-    study_folder: Path, models: Sequence[str], weights: Path | None, workers: int | None, cluster: str | None = None,
+    study_folder: Path,
+    models: Sequence[str],
+    weights: Path | None,
+    workers: int | None,
+    cluster: str | None = None,
     device: str = "cpu",
-) -> None:  # fmt: skip
+) -> None:
     from beholder.analysis.pipeline.analyze import analyze as bring_up_to_date
     from beholder.analysis.pipeline.find import find
 
@@ -435,9 +492,15 @@ def _analyze(
     _say(f"{len(found.recordings)} recordings, {len(found.imports)} imported tables, {len(found.stimuli)} pictures")
     with _Bars() as progress:
         result = bring_up_to_date(
-            study_folder, model_names=models, weights=weights, workers=workers, cluster=cluster, device=device,
-            found=found, progress=progress,
-        )  # fmt: skip
+            study_folder,
+            model_names=models,
+            weights=weights,
+            workers=workers,
+            cluster=cluster,
+            device=device,
+            found=found,
+            progress=progress,
+        )
     _show(result.remarks)
     if not any(result.computed.values()):
         _say("Nothing has changed since the last analysis: nothing was computed again.")
@@ -467,15 +530,20 @@ def _conclude_session(study_folder: Path, participant: str, outcome: Outcome) ->
     for line in sheet_lines(sheet) if sheet is not None else ():
         _say(line)
     if outcome.status == "complete" and sheet is not None and sheet.left:
-        print(f"beholder: participant {participant} has not seen {sheet.left} of {sheet.planned} pictures: show them "
-              f'with "{command} --resume", or analyse without them.', file=sys.stderr)  # fmt: skip
+        print(
+            f"beholder: participant {participant} has not seen {sheet.left} of {sheet.planned} pictures: show them "
+            f'with "{command} --resume", or analyse without them.',
+            file=sys.stderr,
+        )
     elif outcome.status == "complete":
         _say(f'Participant {participant} is complete; next: "beholder analyze {study_folder}".')
     elif outcome.files:
         print(f'beholder: the session ended early: {outcome.reason}; go on with "{command} --resume".', file=sys.stderr)
     else:
-        print(f'beholder: the session ended before anything was kept: {outcome.reason}; begin anew with "{command}".',
-              file=sys.stderr)  # fmt: skip
+        print(
+            f'beholder: the session ended before anything was kept: {outcome.reason}; begin anew with "{command}".',
+            file=sys.stderr,
+        )
     if outcome.status != "complete" or outcome.failures:
         raise typer.Exit(1)
 
@@ -501,14 +569,21 @@ def _new_study(
     from beholder.analysis.importing.recordings import NewStudy, place_of, size_of
 
     px = size_of("--screen-px", screen_px)
-    return NewStudy(images, px and (round(px[0]), round(px[1])), size_of("--screen-cm", screen_cm), distance_cm,
-                    place_of(picture_place))  # fmt: skip
+    return NewStudy(
+        images,
+        px and (round(px[0]), round(px[1])),
+        size_of("--screen-cm", screen_cm),
+        distance_cm,
+        place_of(picture_place),
+    )
 
 
 def _imported(result: ImportedGaze) -> None:
     _show(result.remarks)
-    _say(f"{result.samples} samples of {len(result.participants)} participants, {result.pictures} pictures shown, are "
-         f'in {result.study_folder}; next: "beholder analyze {result.study_folder}".')  # fmt: skip
+    _say(
+        f"{result.samples} samples of {len(result.participants)} participants, {result.pictures} pictures shown, are "
+        f'in {result.study_folder}; next: "beholder analyze {result.study_folder}".'
+    )
 
 
 class _Bars:
@@ -521,9 +596,15 @@ class _Bars:
         console = Console(stderr=True)
         # Pieces may take minutes each: the rate is that of the last half hour.
         self._bars = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(), console=console, disable=not console.is_terminal, speed_estimate_period=1800,
-        )  # fmt: skip
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            speed_estimate_period=1800,
+        )
         tasks: dict[str, TaskID] = {}
 
         def progress(stage: str, done: int, total: int) -> None:

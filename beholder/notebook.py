@@ -51,9 +51,13 @@ def analyze(
     Raises BeholderError with nothing half-written where data, settings or weights cannot be used.
     """
     bring_up_to_date(
-        Path(study_folder), model_names=models, weights=None if weights is None else Path(weights), workers=workers,
-        device=device, progress=progress,
-    )  # fmt: skip
+        Path(study_folder),
+        model_names=models,
+        weights=None if weights is None else Path(weights),
+        workers=workers,
+        device=device,
+        progress=progress,
+    )
     return read_results(study_folder)
 
 

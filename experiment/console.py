@@ -163,13 +163,27 @@ def validation_table(validation: Validation) -> Table:
             error = _degrees(point.accuracy_deg) if point.accuracy_deg is not None else "no data"
             table.add_row(eye, str(point.number), error, *offsets, *figures)
         table.add_row(
-            eye, "mean", _degrees(quality.accuracy_deg), "worst", _degrees(quality.accuracy_worst_deg),
-            _degrees(quality.rms_s2s_deg), _degrees(quality.sd_deg), f"{quality.loss_percent:.0f}%",
+            eye,
+            "mean",
+            _degrees(quality.accuracy_deg),
+            "worst",
+            _degrees(quality.accuracy_worst_deg),
+            _degrees(quality.rms_s2s_deg),
+            _degrees(quality.sd_deg),
+            f"{quality.loss_percent:.0f}%",
             style=_colour(quality.passed),
-        )  # fmt: skip
+        )
     limits = validation.limits
-    table.add_row("limit", "mean", f"{limits.accuracy_mean_deg:g}", "worst", f"{limits.accuracy_worst_deg:g}", "", "",
-                  f"{limits.loss_percent:g}%")  # fmt: skip
+    table.add_row(
+        "limit",
+        "mean",
+        f"{limits.accuracy_mean_deg:g}",
+        "worst",
+        f"{limits.accuracy_worst_deg:g}",
+        "",
+        "",
+        f"{limits.loss_percent:g}%",
+    )
     return table
 
 
@@ -400,15 +414,22 @@ class Console:
         except Exception as error:
             # The terminal may be gone; the session is worth more than its picture.
             with contextlib.suppress(OSError, ValueError):
-                print(f"the operator's page cannot be shown ({error}): decide in the participant's window.",
-                      file=sys.stderr)  # fmt: skip
+                print(
+                    f"the operator's page cannot be shown ({error}): decide in the participant's window.",
+                    file=sys.stderr,
+                )
 
     def _draw_and_listen(self, keys: _Keys) -> None:
         drawn_s = float("-inf")
         # A file of its own: a terminal that takes nothing more (Ctrl-S) must not hold standard output's lock for ever.
         file = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", errors="replace")
-        live = Live(console=Terminal(file=file), screen=True, auto_refresh=False, redirect_stdout=False,
-                    redirect_stderr=sys.stderr.isatty())  # fmt: skip
+        live = Live(
+            console=Terminal(file=file),
+            screen=True,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=sys.stderr.isatty(),
+        )
         with live:
             while not self._stopping.is_set():
                 pressed = keys.read(LOOK_EVERY_S)

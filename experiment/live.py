@@ -97,9 +97,11 @@ def run_in_lab(
         with _undisturbed(), Console(window.screen) as console:
             try:
                 return run_session(
-                    SessionSetup(study_folder, study, plan, window, made, console), Pace(system_time=time.time),
-                    preflight=_kept(found, reason, study_folder), group=group,
-                )  # fmt: skip
+                    SessionSetup(study_folder, study, plan, window, made, console),
+                    Pace(system_time=time.time),
+                    preflight=_kept(found, reason, study_folder),
+                    group=group,
+                )
             except BeholderError as error:
                 return _cut_short(study_folder, plan, error)
     finally:

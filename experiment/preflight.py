@@ -331,10 +331,15 @@ def _monitor(described: dict[str, object]) -> Monitor:
     width_mm, height_mm = sides if of_itself and min(sides) > 0 else (None, None)
     return Monitor(
         " ".join(f"{described['name']} {of_itself}".split()) or "without a name",
-        round(value["x"]), round(value["y"]),
-        round(value["width"] * value["scaling"]), round(value["height"] * value["scaling"]),
-        width_mm, height_mm, value["scaling"], value["refresh_hz"],
-    )  # fmt: skip
+        round(value["x"]),
+        round(value["y"]),
+        round(value["width"] * value["scaling"]),
+        round(value["height"] * value["scaling"]),
+        width_mm,
+        height_mm,
+        value["scaling"],
+        value["refresh_hz"],
+    )
 
 
 def _monitor_of(known: Sequence[Monitor], at_px: tuple[int, int]) -> Monitor | None:

@@ -372,10 +372,17 @@ class Window:
             return True
 
         self._handle.push_handlers(
-            on_key_press=on_key_press, on_key_release=on_key_release, on_text=on_text, on_text_motion=nothing,
-            on_mouse_press=on_mouse_press, on_mouse_release=nothing, on_mouse_scroll=nothing, on_close=on_close,
-            on_mouse_motion=on_mouse_motion, on_mouse_drag=on_mouse_motion,
-        )  # fmt: skip
+            on_key_press=on_key_press,
+            on_key_release=on_key_release,
+            on_text=on_text,
+            on_text_motion=nothing,
+            on_mouse_press=on_mouse_press,
+            on_mouse_release=nothing,
+            on_mouse_scroll=nothing,
+            on_close=on_close,
+            on_mouse_motion=on_mouse_motion,
+            on_mouse_drag=on_mouse_motion,
+        )
 
     def _event_times_of_x11(self) -> Callable[[], int]:
         """A function that tells the time of the event being handled, in ms; elsewhere one that grows by itself.
@@ -440,9 +447,15 @@ def _open(settings: ScreenSettings, background: str, windowed: bool) -> tuple[An
     try:
         size = _desktop_size(pyglet, settings) if windowed else (settings.width_px, settings.height_px)
         win = visual.Window(
-            size=size, fullscr=not windowed, screen=settings.monitor - 1, winType="pyglet", units="pix",
-            color=background, checkTiming=False, allowGUI=windowed,
-        )  # fmt: skip
+            size=size,
+            fullscr=not windowed,
+            screen=settings.monitor - 1,
+            winType="pyglet",
+            units="pix",
+            color=background,
+            checkTiming=False,
+            allowGUI=windowed,
+        )
         win.winHandle.set_caption("Beholder")
     except Exception as error:
         raise _no_window(error) from None
@@ -563,9 +576,7 @@ class _X11Pointer:
         # Xlib's XWindowAttributes has 136 bytes on a 64-bit system.
         attributes = ctypes.create_string_buffer(256)
         with self._lock:
-            return self._connected() and bool(
-                _xlib().XGetWindowAttributes(self._display, self._window, attributes)
-            )  # fmt: skip
+            return self._connected() and bool(_xlib().XGetWindowAttributes(self._display, self._window, attributes))
 
     def close(self) -> None:
         with self._lock:
@@ -682,9 +693,13 @@ class _Painter:
     def _text(self, text: str, x_px: float, y_px: float, height_px: float, colour: str) -> Any:
         # Lines are broken by whoever wrote the text: here none is too long.
         return self._visual.TextStim(
-            self._win, text=text, pos=self._place(x_px, y_px), height=height_px, color=self._seen(colour),
+            self._win,
+            text=text,
+            pos=self._place(x_px, y_px),
+            height=height_px,
+            color=self._seen(colour),
             wrapWidth=10 * self._screen.width_px,
-        )  # fmt: skip
+        )
 
     def _label(self, button: Button) -> Any:
         height_px = LABEL_HEIGHT * button.height_px

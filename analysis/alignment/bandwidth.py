@@ -194,11 +194,17 @@ def _estimate(
     nearest = int(np.abs(np.log(tried) - log_sigma).argmin())
     return SigmaEstimate(
         sigma=None if at_edge else best,
-        at_most=best if at_edge and nearest == 0 else None, at_least=best if at_edge and nearest > 0 else None,
-        low=low, high=high, uniform=float(UNIFORM_SHARES[total[nearest].argmax()]), viewers=n_viewers,
-        pictures=n_pictures, fixations=fixations, sigmas=tuple(float(s) for s in tried),
+        at_most=best if at_edge and nearest == 0 else None,
+        at_least=best if at_edge and nearest > 0 else None,
+        low=low,
+        high=high,
+        uniform=float(UNIFORM_SHARES[total[nearest].argmax()]),
+        viewers=n_viewers,
+        pictures=n_pictures,
+        fixations=fixations,
+        sigmas=tuple(float(s) for s in tried),
         curve=tuple(float(v) for v in _highest(np.log(UNIFORM_SHARES), total) / (fixations * np.log(2))),
-    )  # fmt: skip
+    )
 
 
 def _optimum(sigmas: FloatArray, likelihoods: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:

@@ -227,10 +227,14 @@ def everybodys_mass(
 
 
 def others_densities(
-    gaze: PictureGaze, others: InterObserver, centre: FloatArray | None = None, *,
+    gaze: PictureGaze,
+    others: InterObserver,
+    centre: FloatArray | None = None,
+    *,
     weights: Sequence[FloatArray] | None = None,
-    viewers: slice = slice(None), everybody: FloatArray | None = None,
-) -> FloatArray:  # fmt: skip
+    viewers: slice = slice(None),
+    everybody: FloatArray | None = None,
+) -> FloatArray:
     """What everybody else's fixations predict for each viewer on one picture; (viewers, height, width), each sums to 1.
 
     centre: the centre's density on this picture, needed where `others` has a share of it. weights: of each viewer's

@@ -35,8 +35,14 @@ def scores_of(
     of_maps = [m for m in measures if m in SWEPT]
     found: dict[str, FloatArray] = {}
     if of_maps:
-        values = align(gaze.fixations, stack, [model_px if how == "model" else human_px], smooth=how, measures=of_maps,
-                       device=job.device)  # fmt: skip
+        values = align(
+            gaze.fixations,
+            stack,
+            [model_px if how == "model" else human_px],
+            smooth=how,
+            measures=of_maps,
+            device=job.device,
+        )
         found = {m: v[:, 0] for m, v in values.items()}
     prepared = smooth(stack, model_px) if model_px > 0 else stack
     if "emd" in measures:
@@ -53,9 +59,12 @@ def sigmas_of(job: Comparison, *, blurred: bool) -> tuple[float, float, Smooth]:
 
 
 def at_fixations(
-    job: Comparison, gaze: PictureGaze, maps: FloatArray, measures: Sequence[Measure],
+    job: Comparison,
+    gaze: PictureGaze,
+    maps: FloatArray,
+    measures: Sequence[Measure],
     uniform_share: float = UNIFORM_SHARE,
-) -> dict[str, FloatArray]:  # fmt: skip
+) -> dict[str, FloatArray]:
     """The measures at fixations, (people, M); every fixation counts once. uniform_share: of maps, where ig is taken."""
     wanted = [m for m in measures if MEASURES[m].against == "fixations"]
     if not wanted or not len(gaze):
@@ -77,9 +86,13 @@ def at_fixations(
 
 
 def _contributions(
-    job: Comparison, measure: Measure, maps: FloatArray, rows: NDArray[np.intp], cols: NDArray[np.intp],
+    job: Comparison,
+    measure: Measure,
+    maps: FloatArray,
+    rows: NDArray[np.intp],
+    cols: NDArray[np.intp],
     uniform_share: float,
-) -> FloatArray:  # fmt: skip
+) -> FloatArray:
     """The contribution of the fixation in each pixel to each map's score, (M, fixations)."""
     if measure == "ig" and job.centre_bias is not None:
         mixed = (1 - uniform_share) * maps / maps.sum(axis=(-2, -1), keepdims=True) + uniform_share / maps[0].size

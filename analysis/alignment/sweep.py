@@ -181,11 +181,16 @@ def _prepare(
         return torch.empty(shape, device=device, dtype=dtype)
 
     made = _Prepared(
-        density=empty(count, n), log_density=empty(count, n), unit=empty(count, n),
-        constant=torch.empty(count, device=device, dtype=torch.bool), centred=empty(height, count, width),
-        window_mean=empty(*windows), window_mean_centred=empty(*windows), window_variance=empty(*windows),
+        density=empty(count, n),
+        log_density=empty(count, n),
+        unit=empty(count, n),
+        constant=torch.empty(count, device=device, dtype=torch.bool),
+        centred=empty(height, count, width),
+        window_mean=empty(*windows),
+        window_mean_centred=empty(*windows),
+        window_variance=empty(*windows),
         middle=empty(count),
-    )  # fmt: skip
+    )
     for i, model in enumerate(models):
         q = gaze_maps.smooth(model, sigma) if sigma > 0 else as_density(model)
         flat = q.ravel() * n
@@ -264,10 +269,18 @@ def _ssim_by_kernel(humans: Tensor, models: _Prepared) -> Tensor:
     variance = _window_means(centred * centred) - mean * mean
     weight = _band(1, humans.device, humans.dtype)[0, : SSIM_RADIUS_PX + 1].contiguous()
     total = ssim_sums(
-        centred.numpy(), mean.numpy(), variance.numpy(), scale.numpy(),
-        models.centred.numpy(), models.window_mean_centred.numpy(), models.window_variance.numpy(),
-        models.middle.numpy(), weight.numpy(), SSIM_C1, SSIM_C2,
-    )  # fmt: skip
+        centred.numpy(),
+        mean.numpy(),
+        variance.numpy(),
+        scale.numpy(),
+        models.centred.numpy(),
+        models.window_mean_centred.numpy(),
+        models.window_variance.numpy(),
+        models.middle.numpy(),
+        weight.numpy(),
+        SSIM_C1,
+        SSIM_C2,
+    )
     return torch.from_numpy(total / (mean.shape[0] * mean.shape[2]))
 
 

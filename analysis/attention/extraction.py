@@ -109,14 +109,18 @@ def attend_batch(
             by_layer = {layer: _mean_row_by_head(own[layer], query) for layer in set(layers)}
             heads = torch.stack([by_layer[layer] for layer in layers]).float().cpu().numpy()
             rolled = _rollout(own, layers, query).float().cpu().numpy() if with_rollout else None
-            found.append(Attention(
-                layers=tuple(layers),
-                query=CLASS_TOKEN if model.has_class_token else MEAN_OVER_PATCHES,
-                input_px=input_px,
-                heads=np.ascontiguousarray(heads[:, :, prefix:]).reshape(len(layers), -1, rows, columns),
-                prefix_mass=np.ascontiguousarray(heads[:, :, :prefix]),
-                rollout=None if rolled is None else np.ascontiguousarray(rolled[:, prefix:]).reshape(-1, rows, columns),
-            ))  # fmt: skip
+            found.append(
+                Attention(
+                    layers=tuple(layers),
+                    query=CLASS_TOKEN if model.has_class_token else MEAN_OVER_PATCHES,
+                    input_px=input_px,
+                    heads=np.ascontiguousarray(heads[:, :, prefix:]).reshape(len(layers), -1, rows, columns),
+                    prefix_mass=np.ascontiguousarray(heads[:, :, :prefix]),
+                    rollout=None
+                    if rolled is None
+                    else np.ascontiguousarray(rolled[:, prefix:]).reshape(-1, rows, columns),
+                )
+            )
     return tuple(found)
 
 

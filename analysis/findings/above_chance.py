@@ -51,12 +51,23 @@ def chance_tests(
         }
         z = [value if value is not None else -np.inf for value in found.z]
         layer, name = maps[int(np.argmax(z))]
-        tests.append(ChanceTest(
-            model=model, measure=primary, p=found.p, map=name, layer=layer, z=found.z[int(np.argmax(z))],
-            gain=found.gain[int(np.argmax(z))], maps=sum(v is not None for v in found.z),
-            participants=matches[model, layer].participants, pictures=found.pictures,
-            permutations=found.permutations, exact=found.exact, smallest_p=found.smallest_p,
-        ))  # fmt: skip
+        tests.append(
+            ChanceTest(
+                model=model,
+                measure=primary,
+                p=found.p,
+                map=name,
+                layer=layer,
+                z=found.z[int(np.argmax(z))],
+                gain=found.gain[int(np.argmax(z))],
+                maps=sum(v is not None for v in found.z),
+                participants=matches[model, layer].participants,
+                pictures=found.pictures,
+                permutations=found.permutations,
+                exact=found.exact,
+                smallest_p=found.smallest_p,
+            )
+        )
     return tuple(tests), p_values
 
 

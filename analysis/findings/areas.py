@@ -214,9 +214,7 @@ def _geometry(pictures: Sequence[AreaPicture]) -> list[tuple[str, str, str, floa
     ]
 
 
-def _people_row(
-    seen: pd.DataFrame, of_kind: pd.DataFrame, by_name: Mapping[str, AreaPicture]
-) -> dict[str, object]:  # fmt: skip
+def _people_row(seen: pd.DataFrame, of_kind: pd.DataFrame, by_name: Mapping[str, AreaPicture]) -> dict[str, object]:
     wide = seen.pivot_table(index="participant", columns="stimulus", values="share")
     kept_rows, kept_columns = complete(wide.to_numpy(dtype=np.float64))
     kept = wide.iloc[kept_rows, kept_columns]
@@ -233,18 +231,26 @@ def _people_row(
         {"source": PEOPLE, "model": "", "layer": 0}
         | _lifted(kept.to_numpy(dtype=np.float64), of_kind.loc[stimuli, "area"].to_numpy(dtype=np.float64))
         | {
-            "share_of_object": seen["share_of_object"].mean(), "fixation_share": seen["fixation_share"].mean(),
-            "looked": seen["looked"].mean(), "people": seen.groupby("participant")["looked"].any().mean(),
-            "first_s": seen["first_s"].mean(), "participants": len(kept), "pictures": len(stimuli),
-            "narrow_pictures": narrow, "flags": flags,
+            "share_of_object": seen["share_of_object"].mean(),
+            "fixation_share": seen["fixation_share"].mean(),
+            "looked": seen["looked"].mean(),
+            "people": seen.groupby("participant")["looked"].any().mean(),
+            "first_s": seen["first_s"].mean(),
+            "participants": len(kept),
+            "pictures": len(stimuli),
+            "narrow_pictures": narrow,
+            "flags": flags,
         }
-    )  # fmt: skip
+    )
 
 
 def _model_row(
-    own: pd.DataFrame, of_kind: pd.DataFrame, by_name: Mapping[str, AreaPicture], model: str,
+    own: pd.DataFrame,
+    of_kind: pd.DataFrame,
+    by_name: Mapping[str, AreaPicture],
+    model: str,
     patches: Mapping[tuple[str, str], tuple[int, int]],
-) -> dict[str, object]:  # fmt: skip
+) -> dict[str, object]:
     stimuli = [str(s) for s in own["stimulus"]]
     widest = of_kind["widest_px"].to_dict()
     narrow = 0
@@ -254,9 +260,11 @@ def _model_row(
         narrow += bool(widest[stimulus] < max(height / rows, width / columns))
     area = of_kind.loc[stimuli, "area"].to_numpy(dtype=np.float64)
     return _lifted(own["share"].to_numpy(dtype=np.float64), area) | {
-        "participants": 0, "pictures": len(stimuli), "narrow_pictures": narrow,
+        "participants": 0,
+        "pictures": len(stimuli),
+        "narrow_pictures": narrow,
         "flags": _flags(narrow, 0, len(stimuli), "one patch"),
-    }  # fmt: skip
+    }
 
 
 def _lifted(share: FloatArray, area: FloatArray) -> dict[str, object]:

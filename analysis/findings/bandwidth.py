@@ -29,9 +29,10 @@ def estimate_sigmas(results: Results, shown: Sequence[LayerReading]) -> tuple[Si
         unit_px = (
             results.summary.px_per_deg[name] * grid.width / s.width_px
             if study.maps.sigma_unit == "deg"
-            else sigma_in_map_px(1.0, study.maps.sigma_unit, grid=grid, picture_width_px=s.width_px,
-                                 patches_across=patches_across)
-        )  # fmt: skip
+            else sigma_in_map_px(
+                1.0, study.maps.sigma_unit, grid=grid, picture_width_px=s.width_px, patches_across=patches_across
+            )
+        )
         return picture_gaze(used[used["stimulus"] == name], s, grid, unit_px=unit_px).viewers(viewers)
 
     for number, reading in enumerate(shown):

@@ -36,8 +36,9 @@ def name_head(
     """
     scores = {
         (i, head.map): first_halves[s.model, s.layer][head.map] if first_halves else head.value.mean
-        for i, s in enumerate(of_model) for head in s.heads
-    }  # fmt: skip
+        for i, s in enumerate(of_model)
+        for head in s.heads
+    }
     number, name = max(scores, key=lambda key: sign_of(of_model[0].measure) * scores[key])
     return of_model[number], name
 
@@ -65,7 +66,7 @@ def _nobody_on(reading: LayerReading, what: str) -> str:
 
 def choice_of(
     results: Results, reading: LayerReading, head: str, of_model: Sequence[LayerReading], at: FixedSigma, match: Match
-) -> Choice:  # fmt: skip
+) -> Choice:
     """What is said of the head that is named: on the pictures that did not choose it, where there are such.
 
     reading, at and match: of its layer; of_model: the readings of all layers among which it was chosen.
@@ -82,16 +83,28 @@ def choice_of(
             _p_on(match, head, second, reading, results.study.study.seed),
         )
     return Choice(
-        model=reading.model, layer=reading.layer, map=head, reading=own, p=p,
+        model=reading.model,
+        layer=reading.layer,
+        map=head,
+        reading=own,
+        p=p,
         ties=_ties(results, reading, head, of_model, at.cells, second or at.cells.pictures, comparisons),
-        candidates=candidates, layers=len(of_model), chosen_on=first, estimated_on=second,
-    )  # fmt: skip
+        candidates=candidates,
+        layers=len(of_model),
+        chosen_on=first,
+        estimated_on=second,
+    )
 
 
 def _ties(
-    results: Results, reading: LayerReading, head: str, of_model: Sequence[LayerReading], own: ScoreArray,
-    pictures: Collection[str], comparisons: int,
-) -> tuple[tuple[int, str], ...] | None:  # fmt: skip
+    results: Results,
+    reading: LayerReading,
+    head: str,
+    of_model: Sequence[LayerReading],
+    own: ScoreArray,
+    pictures: Collection[str],
+    comparisons: int,
+) -> tuple[tuple[int, str], ...] | None:
     """The heads of all layers that cannot be told from one of them, on some pictures; None where none can be tested.
 
     Each pair is compared over the participants and pictures that both have.

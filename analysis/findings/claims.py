@@ -217,9 +217,19 @@ class Concordance(_ByMeasure):
 
 
 Claim = (
-    Count | Model | Sweep | MeasuresUsed | Setting | BestSigma | HeadsDiffer | Extreme | HeadMean | LiftRange | Inside
+    Count
+    | Model
+    | Sweep
+    | MeasuresUsed
+    | Setting
+    | BestSigma
+    | HeadsDiffer
+    | Extreme
+    | HeadMean
+    | LiftRange
+    | Inside
     | Concordance
-)  # fmt: skip
+)
 
 
 class Claims(_Part):

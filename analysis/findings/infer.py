@@ -170,9 +170,12 @@ def _choose(
 
 
 def _replicate(
-    results: Results, layers: Layers, sound: Sequence[LayerReading], shown: Sequence[LayerReading],
+    results: Results,
+    layers: Layers,
+    sound: Sequence[LayerReading],
+    shown: Sequence[LayerReading],
     progress: Callable[[int], None],
-) -> list[Replication]:  # fmt: skip
+) -> list[Replication]:
     """The published analysis of every layer, by the measures that it has a reading by; every pair where it is shown."""
     found, unit = [], results.study.maps.sigma_unit
     in_pairs = {(s.model, s.layer) for s in shown}

@@ -156,8 +156,9 @@ def _tied(contrasts: Sequence[Contrast], ranked: Sequence[str]) -> tuple[str, ..
     """The heads that cannot be told from the first of `ranked`, in that order."""
     untold = {
         c.second if c.first == ranked[0] else c.first
-        for c in contrasts if ranked[0] in (c.first, c.second) and c.p >= 1 - LEVEL
-    }  # fmt: skip
+        for c in contrasts
+        if ranked[0] in (c.first, c.second) and c.p >= 1 - LEVEL
+    }
     return tuple(head for head in ranked if head in untold)
 
 

@@ -42,9 +42,11 @@ def model_contrasts(means: dict[str, MeanOfHeads], primary: str) -> tuple[ModelC
                 continue
             e = crossed_interval(difference[kept], confidence=1 - (1 - LEVEL) / len(pairs))
             c = simultaneous(first, second, e, len(pairs))
-            found.append(ModelContrast(
-                of, first, means[first].layer, second, means[second].layer, c.difference, c.low, c.high, c.df, c.p
-            ))  # fmt: skip
+            found.append(
+                ModelContrast(
+                    of, first, means[first].layer, second, means[second].layer, c.difference, c.low, c.high, c.df, c.p
+                )
+            )
     return tuple(found)
 
 

@@ -53,14 +53,42 @@ DESIGN = (Count, Model, Sweep, MeasuresUsed, Setting)
 RECORDED = ("protocol", "tracker")  # sections of study.toml that say nothing of recordings made elsewhere
 Reason = Literal[
     # What the study lacks.
-    "not measured", "not swept", "one sigma", "sweep too short", "sweep's end", "other heads", "other weights",
-    "other layer", "no masks", "no interval", "no test", "no pairs", "no score", "too few heads",
+    "not measured",
+    "not swept",
+    "one sigma",
+    "sweep too short",
+    "sweep's end",
+    "other heads",
+    "other weights",
+    "other layer",
+    "no masks",
+    "no interval",
+    "no test",
+    "no pairs",
+    "no score",
+    "too few heads",
     # Why a number cannot be set beside the paper's.
-    "other unit", "unit not known", "other sigma", "sigma moves the target", "no number", "imported", "not set",
+    "other unit",
+    "unit not known",
+    "other sigma",
+    "sigma moves the target",
+    "no number",
+    "imported",
+    "not set",
     # What decided.
-    "", "in the interval", "out of the interval", "p", "not shown", "told apart", "ties", "ranked with ties",
-    "others beyond", "in range", "out of range", "across the range",
-]  # fmt: skip
+    "",
+    "in the interval",
+    "out of the interval",
+    "p",
+    "not shown",
+    "told apart",
+    "ties",
+    "ranked with ties",
+    "others beyond",
+    "in range",
+    "out of range",
+    "across the range",
+]
 
 
 @dataclass(frozen=True)

@@ -342,8 +342,9 @@ def in_windows(results: Results, model: str, layer: int, measure: str) -> tuple[
             counts.setdefault(window, []).append(seen)
     return tuple(
         TimeWindow(*window, joined(parts[window]), float(np.concatenate(counts[window]).mean()))
-        for window in sorted(parts) if len(parts[window]) * 2 >= len(pictures)
-    )  # fmt: skip
+        for window in sorted(parts)
+        if len(parts[window]) * 2 >= len(pictures)
+    )
 
 
 def with_equal_counts(
@@ -423,8 +424,10 @@ def means_over_participants(results: Results, model: str, layer: int, measure: s
 
 def half_of_viewers(results: Results, model: str, layer: int) -> FloatArray:
     """By NSS, the map of half of the viewers for the fixations of the others, (pictures,) of those that have it."""
-    values = [results.rows("fixed", model, layer, picture, ["nss"], [("map", "==", HALF)])
-              for picture in results.compared(model, layer)]  # fmt: skip
+    values = [
+        results.rows("fixed", model, layer, picture, ["nss"], [("map", "==", HALF)])
+        for picture in results.compared(model, layer)
+    ]
     known = [rows["nss"].dropna().to_numpy(dtype=np.float64) for rows in values if "nss" in rows]
     return np.concatenate([np.empty(0), *known])
 

@@ -28,12 +28,19 @@ def read_windows(results: Results, reading: LayerReading) -> tuple[WindowReading
             for name in cells.maps
             if not np.isnan(value := cells.at(name, reading.sigma)[np.ix_(*kept)]).any()
         }
-        found.append(WindowReading(
-            model=reading.model, layer=reading.layer, start_s=window.start_s, end_s=window.end_s,
-            heads=tuple(r for name, r in readings.items() if name not in REFERENCES),
-            references=tuple(r for name, r in readings.items() if name in REFERENCES),
-            fixations=window.fixations, participants=len(kept[0]), pictures=len(kept[1]),
-        ))  # fmt: skip
+        found.append(
+            WindowReading(
+                model=reading.model,
+                layer=reading.layer,
+                start_s=window.start_s,
+                end_s=window.end_s,
+                heads=tuple(r for name, r in readings.items() if name not in REFERENCES),
+                references=tuple(r for name, r in readings.items() if name in REFERENCES),
+                fixations=window.fixations,
+                participants=len(kept[0]),
+                pictures=len(kept[1]),
+            )
+        )
     return tuple(found)
 
 

@@ -18,9 +18,7 @@ from beholder.shared.sidecars import EyeValidation
 from beholder.shared.study import FixationSettings
 
 
-def eye_of(
-    recording: Recording, settings: FixationSettings, about: str
-) -> tuple[Eye | Literal["mean"], list[Remark]]:  # fmt: skip
+def eye_of(recording: Recording, settings: FixationSettings, about: str) -> tuple[Eye | Literal["mean"], list[Remark]]:
     """Which eye's gaze is used, as the study has it or by the validations, and what is to be said of it."""
     wanted = settings.eye
     if wanted == "mean" or (wanted != "better" and wanted in recording.eyes):

@@ -57,8 +57,9 @@ def detect(
     elif method == "idt":
         spans = _spans_by_dispersion(x, y, screen, rate_hz, settings)
     else:
-        spans = _spans_by_clustering(time_s, np.where(usable, x_px, np.nan), np.where(usable, y_px, np.nan), screen,
-                                     rate_hz, settings)  # fmt: skip
+        spans = _spans_by_clustering(
+            time_s, np.where(usable, x_px, np.nan), np.where(usable, y_px, np.nan), screen, rate_hz, settings
+        )
     found = [f for f in (_fixation(a, b, time_s, x_px, y_px, seen, rate_hz) for a, b in spans) if f is not None]
     merged = _merge(found, screen, settings)
     return [f for f in merged if f.duration_s * 1000 >= settings.shortest_ms - 1e-6]

@@ -144,8 +144,13 @@ def picture_gaze(
     """The gaze that used rows of the table of fixations hold, all of one picture; `weight`: "duration" or "count"."""
     if rows.empty:
         return PictureGaze((), (), grid, unit_px)
-    x, y = to_map_px(rows["x_px"].to_numpy(), rows["y_px"].to_numpy(), picture_width_px=stimulus.width_px,
-                     picture_height_px=stimulus.height_px, grid=grid)  # fmt: skip
+    x, y = to_map_px(
+        rows["x_px"].to_numpy(),
+        rows["y_px"].to_numpy(),
+        picture_width_px=stimulus.width_px,
+        picture_height_px=stimulus.height_px,
+        grid=grid,
+    )
     # The last number below the picture's border must not be rounded onto it.
     x, y = np.minimum(x, np.nextafter(grid.width, 0)), np.minimum(y, np.nextafter(grid.height, 0))
     weights = rows["duration_s"].to_numpy() if weight == "duration" else np.ones(len(rows))

@@ -38,9 +38,7 @@ class RunFixations:
     remarks: tuple[Remark, ...]
 
 
-def fixations_of_run(
-    recording: Recording, stimuli: Sequence[Stimulus], settings: FixationSettings
-) -> RunFixations:  # fmt: skip
+def fixations_of_run(recording: Recording, stimuli: Sequence[Stimulus], settings: FixationSettings) -> RunFixations:
     """Fixations on every picture of one recorded run, in px of the picture and seconds from its onset."""
     about = f"sub-{recording.participant} run-{recording.run}"
     eye, remarks = eye_of(recording, settings, about)
@@ -129,13 +127,17 @@ def _trial_of(
     during = (time_s >= onset) & (time_s < onset + shown)
     trial = (
         of_trial
-        | {"status": str(event.get("status", "complete")), "exposure": "repeat" if repeat else "first",
-           "shown_s": shown, "dropped_frames": _dropped_frames(dot, event)}
+        | {
+            "status": str(event.get("status", "complete")),
+            "exposure": "repeat" if repeat else "first",
+            "shown_s": shown,
+            "dropped_frames": _dropped_frames(dot, event),
+        }
         | viewing_quality(time_s[during] - onset, ~np.isnan(gaze.x_px[during]), shown, recording.rate_hz, settings)
         | validated(recording, gaze.eye, onset)
         | drift
         | _verdict(rows, left_out)
-    )  # fmt: skip
+    )
     return trial, rows
 
 
@@ -188,9 +190,13 @@ def _dropped_frames(dot: Mapping[str, Any], picture: Mapping[str, Any]) -> float
 
 
 def _on_picture(
-    found: list[Fixation], event: Mapping[str, Any], stimulus: Stimulus, left_out: str, settings: FixationSettings,
+    found: list[Fixation],
+    event: Mapping[str, Any],
+    stimulus: Stimulus,
+    left_out: str,
+    settings: FixationSettings,
     shift_px: tuple[float, float],
-) -> list[dict[str, object]]:  # fmt: skip
+) -> list[dict[str, object]]:
     """The rows of the fixations that lie, at least in part, within a picture's time, in px of the picture."""
     onset, shown = float(event["onset"]), float(event["duration"])
     left, top = number_of(event, "picture_x_px"), number_of(event, "picture_y_px")

@@ -149,8 +149,10 @@ class _AscReader:
 
     def start(self, words: Sequence[str]) -> None:
         if self.block_line:
-            self.refuse(f"a recording starts, and the one that starts in line {self.block_line} has not ended",
-                        "add a line END with the time of the sample before, or convert the EDF again")  # fmt: skip
+            self.refuse(
+                f"a recording starts, and the one that starts in line {self.block_line} has not ended",
+                "add a line END with the time of the sample before, or convert the EDF again",
+            )
         if len(words) < 3 or not _TIME.fullmatch(words[1]):
             self.refuse("START has no time or names no eye")
         self.block_line, self.cells, self.eyes, self.in_calibration = self.line, 0, (), False
@@ -166,8 +168,10 @@ class _AscReader:
 
     def samples_follow(self, words: Sequence[str]) -> None:
         if "GAZE" not in words[1:2]:
-            self.refuse(f"samples are {' '.join(words[1:2]) or 'of no kind'}, not GAZE on the screen",
-                        "convert the EDF again with edf2asc -sg")  # fmt: skip
+            self.refuse(
+                f"samples are {' '.join(words[1:2]) or 'of no kind'}, not GAZE on the screen",
+                "convert the EDF again with edf2asc -sg",
+            )
         try:
             of_rate = words.index("RATE")
             rate_hz = parse_number(words[of_rate + 1])
@@ -181,8 +185,10 @@ class _AscReader:
         self.remote = "HTARGET" in words
         self.eyes = tuple(eye for name, eye in _EYE_NAMES.items() if name in eyes)
         if self.rate_hz and rate_hz != self.rate_hz:
-            self.refuse(f"the rate changes from {self.rate_hz:g} to {rate_hz:g} Hz",
-                        "one recording has one rate: cut the file in two")  # fmt: skip
+            self.refuse(
+                f"the rate changes from {self.rate_hz:g} to {rate_hz:g} Hz",
+                "one recording has one rate: cut the file in two",
+            )
         self.rate_hz = rate_hz
         self.seen_eyes.update(self.eyes)
 
@@ -205,8 +211,10 @@ class _AscReader:
             # Whole milliseconds come twice at 2,000 Hz.
             time_ms += 0.5
         if self.rows and time_ms <= self.rows[-1][0]:
-            self.refuse(f"its time {values[0]} does not come after the sample before",
-                        "lines are out of order, or a second recording begins here: mend or cut the file")  # fmt: skip
+            self.refuse(
+                f"its time {values[0]} does not come after the sample before",
+                "lines are out of order, or a second recording begins here: mend or cut the file",
+            )
         self.rows.append(sample_row(time_ms, self.eyes, gaze))
         self.lines.append(self.line)
 
@@ -231,9 +239,19 @@ class _AscReader:
             last = "; its last line is not whole and left out" if self.cut_line else ""
             remarks.append(Remark(self.path.name, without_end(where, len(self.rows) - self.of_block) + last))
         return whole_recording(
-            self.path, self.header, self.rows, self.rate_hz, self.seen_eyes, self.pupil, self.messages, self.detected,
-            self.pauses_s, lambda row: f"{self.path}, line {self.lines[row]}", _AGAIN, remarks,
-        )  # fmt: skip
+            self.path,
+            self.header,
+            self.rows,
+            self.rate_hz,
+            self.seen_eyes,
+            self.pupil,
+            self.messages,
+            self.detected,
+            self.pauses_s,
+            lambda row: f"{self.path}, line {self.lines[row]}",
+            _AGAIN,
+            remarks,
+        )
 
 
 # What ASC and EDF have in common.
@@ -278,10 +296,19 @@ def event_at(kind: str, time_s: float, duration_s: float, eye: Eye, rest: Sequen
 
 
 def whole_recording(
-    path: Path, header: Sequence[str], rows: Sequence[tuple[float, ...]], rate_hz: float, eyes: Iterable[Eye],
-    pupil: str, messages: Sequence[Message], detected: Sequence[TrackerEvent], pauses_s: Sequence[float],
-    place: Callable[[int], str], remedy: str, remarks: Sequence[Remark] = (),
-) -> VendorRecording:  # fmt: skip
+    path: Path,
+    header: Sequence[str],
+    rows: Sequence[tuple[float, ...]],
+    rate_hz: float,
+    eyes: Iterable[Eye],
+    pupil: str,
+    messages: Sequence[Message],
+    detected: Sequence[TrackerEvent],
+    pauses_s: Sequence[float],
+    place: Callable[[int], str],
+    remedy: str,
+    remarks: Sequence[Remark] = (),
+) -> VendorRecording:
     """What either reader found, made whole: positions from the screen's upper left, validations from the messages.
 
     rows: (n, 7), milliseconds, then x, y and pupil of the left and the right eye; `place` names one by its index.
@@ -327,8 +354,13 @@ def _without_strays(path: Path, samples: Samples) -> list[Remark]:
         far = (np.abs(x) > FARTHEST_PX) | (np.abs(y) > FARTHEST_PX)
         if 0 < far.sum() <= FAR_SHARE * len(samples):
             x[far] = y[far] = np.nan
-            remarks.append(Remark(path.name, f"{far.sum()} samples of the {eye} eye lie more than a million px off the "
-                                  "screen; they count as lost"))  # fmt: skip
+            remarks.append(
+                Remark(
+                    path.name,
+                    f"{far.sum()} samples of the {eye} eye lie more than a million px off the "
+                    "screen; they count as lost",
+                )
+            )
     return remarks
 
 

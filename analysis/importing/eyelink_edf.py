@@ -56,14 +56,21 @@ def read_edf(path: Path) -> VendorRecording:
             said: dict[str, Any] = json.loads(str(file["said"]))
     if not len(rows):
         raise DataError(f"{path} has no samples: record them to the file (file_sample_data), or convert it anew.")
-    messages = [message_at(time_ms, text.strip(), f"{path}, message {i}")
-                for i, (time_ms, text) in enumerate(said["messages"], start=1)]  # fmt: skip
+    messages = [
+        message_at(time_ms, text.strip(), f"{path}, message {i}")
+        for i, (time_ms, text) in enumerate(said["messages"], start=1)
+    ]
     step_s = 1 / (said["rate_hz"] or 1.0)  # a rate of 0 is refused below
     detected = [
-        event_at(kind, start / 1000, round((end - start) / 1000 + step_s, 6), EYES["LR"[eye]],
-                  [None if value is None else round(value, 4) for value in rest])
+        event_at(
+            kind,
+            start / 1000,
+            round((end - start) / 1000 + step_s, 6),
+            EYES["LR"[eye]],
+            [None if value is None else round(value, 4) for value in rest],
+        )
         for kind, eye, start, end, rest in said["detected"]
-    ]  # fmt: skip
+    ]
     wrong = np.flatnonzero(np.diff(rows[:, 0]) <= 0)
     if len(wrong):
         raise DataError(f"{path}, sample {wrong[0] + 2}: its time does not come after the sample before; {_FETCH}.")
@@ -73,9 +80,19 @@ def read_edf(path: Path) -> VendorRecording:
     elif said["is_cut"]:
         remarks.append(Remark(path.name, "the file is cut short after a recording; what came after it is lost"))
     return whole_recording(
-        path, said["header"], [tuple(row) for row in rows], said["rate_hz"], said["eyes"], said["pupil"], messages,
-        detected, said["pauses_s"], lambda row: f"{path}, sample {row + 1}", _FETCH, remarks,
-    )  # fmt: skip
+        path,
+        said["header"],
+        [tuple(row) for row in rows],
+        said["rate_hz"],
+        said["eyes"],
+        said["pupil"],
+        messages,
+        detected,
+        said["pauses_s"],
+        lambda row: f"{path}, sample {row + 1}",
+        _FETCH,
+        remarks,
+    )
 
 
 @dataclass
@@ -103,8 +120,10 @@ class _Edf:
             self.pauses_s.append(block.time / 1000)
             return
         if self.rate_hz not in (0.0, block.sample_rate):
-            _refuse(f": the rate changes from {self.rate_hz:g} to {block.sample_rate:g} Hz, and one recording has one "
-                    "rate; convert it with edf2asc and cut that in two.")  # fmt: skip
+            _refuse(
+                f": the rate changes from {self.rate_hz:g} to {block.sample_rate:g} Hz, and one recording has one "
+                "rate; convert it with edf2asc and cut that in two."
+            )
         if not block.sflags & _HAS_GAZE:
             _refuse(": its samples have no gaze on the screen; record GAZE to the file (file_sample_data).")
         self.of_block = len(self.rows)
@@ -142,8 +161,10 @@ def _child(file: str, result: str) -> None:
         api: Any = importlib.import_module("eyelinkio.edf._edf2py")
         kinds: Any = importlib.import_module("eyelinkio.edf._defines").event_constants
     except (ImportError, OSError) as error:
-        _refuse(f': EDF is read by the package eyelinkio ({error}); pip install -e ".[vendors]" -c constraints.txt, or '
-                "convert the file with edf2asc and import the ASC.")  # fmt: skip
+        _refuse(
+            f': EDF is read by the package eyelinkio ({error}); pip install -e ".[vendors]" -c constraints.txt, or '
+            "convert the file with edf2asc and import the ASC."
+        )
     handle = _opened(api, file)
     is_cut = not handle
     if is_cut:

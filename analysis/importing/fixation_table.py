@@ -58,9 +58,12 @@ class Imported:
 
 
 def import_fixations(
-    table: Path, study_folder: Path, images: Path | None = None, picture_width_deg: float | None = None,
+    table: Path,
+    study_folder: Path,
+    images: Path | None = None,
+    picture_width_deg: float | None = None,
     meant: Sequence[str] = (),
-) -> Imported:  # fmt: skip
+) -> Imported:
     """Bring a CSV of fixations (columns REQUIRED and OPTIONAL) into a study; make the study where there is none.
 
     `images` is the folder of the pictures that were looked at, needed for a new study; `picture_width_deg` the visual
@@ -112,9 +115,12 @@ def _import_fixations(
     outside = (x < 0) | (x >= width_px) | (y < 0) | (y >= height_px)
     if outside.any():
         remarks.append(
-            Remark(table.name, f"{int(outside.sum())} of {len(fixations)} fixations lie outside their picture; "
-                   "they are kept, counted and not mapped")
-        )  # fmt: skip
+            Remark(
+                table.name,
+                f"{int(outside.sum())} of {len(fixations)} fixations lie outside their picture; "
+                "they are kept, counted and not mapped",
+            )
+        )
     taken = sorted(label for label in labels.values() if (study_folder / f"sub-{label}").exists())
     refusal = taken and (
         f"participant {taken[0]} is in {study_folder} already: rename the participant in {table}, or "

@@ -68,9 +68,13 @@ def add(study_folder: Path, build: Build, participants: Collection[Label], remar
 
 
 def make(
-    study_folder: Path, study: Study, images: Path, build: Build, participants: Collection[Label],
+    study_folder: Path,
+    study: Study,
+    images: Path,
+    build: Build,
+    participants: Collection[Label],
     remarks: Sequence[Remark],
-) -> bool:  # fmt: skip
+) -> bool:
     """Make a study with what `build` makes in it; returns False where just that study was there already.
 
     Raises StudyError where the folder is not empty and holds anything else.
@@ -113,6 +117,7 @@ def _content(study_folder: Path) -> dict[str, bytes]:
     files = (path for path in sorted(study_folder.rglob("*")) if path.is_file())
     named = ((path.relative_to(study_folder), path) for path in files)
     return {
-        name.as_posix(): path.read_bytes() for name, path in named
+        name.as_posix(): path.read_bytes()
+        for name, path in named
         if name.parts[0] not in (".beholder", "derivatives") and name.name != ".DS_Store"
-    }  # fmt: skip
+    }

@@ -102,9 +102,13 @@ def check_recording(recording: VendorRecording, messages: MessageSettings, meant
     for row in np.flatnonzero(np.diff(times) > LONGEST_GAP_S):
         last_s, next_s = times[row], times[row + 1]
         if not ((pauses_s >= last_s) & (pauses_s <= next_s)).any():
-            ask("time jump", f"{recording.file}: samples should follow each other, and after {last_s - times[0]:.6g} s "
+            ask(
+                "time jump",
+                f"{recording.file}: samples should follow each other, and after {last_s - times[0]:.6g} s "
                 f"there is none for {next_s - last_s:.6g} s, without a word that the tracker was stopped: cut the file "
-                "in two there if its clock was set anew", meant)  # fmt: skip
+                "in two there if its clock was set anew",
+                meant,
+            )
     if "overlapping events" not in meant:
         _check_overlap(recording, messages)
 
@@ -127,9 +131,13 @@ def _check_overlap(recording: VendorRecording, settings: MessageSettings) -> Non
                 continue
             for name, by in replaced.items():
                 if _names(message, name):
-                    ask("overlapping events", f"{message.place}: a picture should go before the next one comes, and "
+                    ask(
+                        "overlapping events",
+                        f"{message.place}: a picture should go before the next one comes, and "
                         f"{shortened(name)} goes here, after the onset of {shortened(by)}: correct these messages, or "
-                        "onset and offset in [messages] of study.toml", ())  # fmt: skip
+                        "onset and offset in [messages] of study.toml",
+                        (),
+                    )
             on = ""
 
 
@@ -144,9 +152,12 @@ def _names(message: Message, picture: str) -> bool:
 
 
 def check_gaze(
-    recording: VendorRecording, screen_px: tuple[int, int], shown: Sequence[tuple[float, float, Rect]],
-    meant: Collection[str], screen_cm: tuple[float | None, float | None] = (None, None),
-) -> None:  # fmt: skip
+    recording: VendorRecording,
+    screen_px: tuple[int, int],
+    shown: Sequence[tuple[float, float, Rect]],
+    meant: Collection[str],
+    screen_cm: tuple[float | None, float | None] = (None, None),
+) -> None:
     """Ask about a recording's gaze: its unit, whether it lies on the screen, and whether it comes with the pictures.
 
     screen_px, screen_cm: width and height, None where unknown; shown: from when to when, in seconds of the file's
@@ -161,13 +172,21 @@ def check_gaze(
     if not seen.any():
         return
     if recording.unit == "px" and _share_within(x[seen], y[seen], 1) >= IN_SHARES:
-        ask("position unit", f"{file}: gaze should be in px of a screen of {width_px} x {height_px}, and nearly all of "
-            "it lies between 0 and 1: export it in px", meant)  # fmt: skip
+        ask(
+            "position unit",
+            f"{file}: gaze should be in px of a screen of {width_px} x {height_px}, and nearly all of "
+            "it lies between 0 and 1: export it in px",
+            meant,
+        )
     if recording.unit == "share":
         far = float(np.median(np.maximum(np.abs(x[seen]), np.abs(y[seen]))))
         if far > FARTHEST_MEDIAN:
-            ask("position unit", f"{file}: gaze should be in shares of the screen, 0 to 1, and half of it lies "
-                f"beyond {far:.4g}: export it in shares, as the tracker gives it", meant)  # fmt: skip
+            ask(
+                "position unit",
+                f"{file}: gaze should be in shares of the screen, 0 to 1, and half of it lies "
+                f"beyond {far:.4g}: export it in shares, as the tracker gives it",
+                meant,
+            )
         eyes = [(x * width_px, y * height_px) for x, y in eyes]
     screen = (0.0, 0.0, float(width_px), float(height_px))
     everywhere = [(x, y, screen) for x, y in eyes]
@@ -190,15 +209,21 @@ def _check_onsets_of_pictures(
         following = int(np.searchsorted(times, onset_s))
         late_s = float(times[following] - onset_s) if following < len(times) else 0.0
         if late_s > LATEST_SAMPLE_S:
-            ask("early onset", f"{recording.file}: samples should begin with a picture's onset, and after that of "
+            ask(
+                "early onset",
+                f"{recording.file}: samples should begin with a picture's onset, and after that of "
                 f"picture {number} of {len(shown)} the first one comes {late_s:.4g} s later: correct the time of its "
-                "message, or onset in [messages] of study.toml", meant)  # fmt: skip
+                "message, or onset in [messages] of study.toml",
+                meant,
+            )
 
 
 def _check_millimetres(
-    file: Path, screen_cm: tuple[float | None, float | None], looks: Sequence[tuple[FloatArray, FloatArray, Place]],
+    file: Path,
+    screen_cm: tuple[float | None, float | None],
+    looks: Sequence[tuple[FloatArray, FloatArray, Place]],
     meant: Collection[str],
-) -> None:  # fmt: skip
+) -> None:
     """Ask where all gaze at pictures lies within the screen's size in mm, and none of them has its middle there."""
     width_cm, height_cm = screen_cm
     if width_cm is None or height_cm is None or not looks:
@@ -210,9 +235,12 @@ def _check_millimetres(
     middles = [(left + width / 2, top + height / 2) for _, _, (left, top, width, height) in looks]
     beyond = all(float(mid_x) > width_mm and float(mid_y) > height_mm for mid_x, mid_y in middles)
     if seen.sum() >= FEWEST_SAMPLES and within.mean() >= ALL_IN_MM and beyond:
-        ask("position unit", f"{file}: gaze should be in px, and nearly all of it lies within {width_mm:g} x "
+        ask(
+            "position unit",
+            f"{file}: gaze should be in px, and nearly all of it lies within {width_mm:g} x "
             f"{height_mm:g}, the screen's size in mm, above and left of the middle of every picture: export it in px",
-            meant)  # fmt: skip
+            meant,
+        )
 
 
 def _check_durations(where: str, rows: pd.DataFrame, meant: Collection[str]) -> None:
@@ -220,10 +248,17 @@ def _check_durations(where: str, rows: pd.DataFrame, meant: Collection[str]) -> 
     if SHORTEST_MEDIAN_MS <= median_ms <= LONGEST_MEDIAN_MS:
         return
     factors = {"seconds": 1000.0, "microseconds": 0.001}
-    guess = [f" (as {unit} they would be usual)" for unit, factor in factors.items()
-             if SHORTEST_MEDIAN_MS <= median_ms * factor <= LONGEST_MEDIAN_MS]  # fmt: skip
-    ask("duration unit", f"{where}: duration_ms should be milliseconds, and the median fixation lasts {median_ms:.4g} "
-        f"of them{''.join(guess)}: convert the column to milliseconds", meant)  # fmt: skip
+    guess = [
+        f" (as {unit} they would be usual)"
+        for unit, factor in factors.items()
+        if SHORTEST_MEDIAN_MS <= median_ms * factor <= LONGEST_MEDIAN_MS
+    ]
+    ask(
+        "duration unit",
+        f"{where}: duration_ms should be milliseconds, and the median fixation lasts {median_ms:.4g} "
+        f"of them{''.join(guess)}: convert the column to milliseconds",
+        meant,
+    )
 
 
 def _check_onsets(where: str, rows: pd.DataFrame, meant: Collection[str]) -> None:
@@ -236,34 +271,58 @@ def _check_onsets(where: str, rows: pd.DataFrame, meant: Collection[str]) -> Non
     in_durations = float((step_s / known["duration_s"]).median())
     begin = f"{where}: onset_s should be seconds from the picture's onset"
     if in_durations > LONGEST_STEP:
-        ask("onset unit", f"{begin}, and from one fixation to the next pass {step_s.median():.4g} of them, "
-            f"{in_durations:.3g} times as long as a fixation lasts: convert the column to seconds", meant)  # fmt: skip
+        ask(
+            "onset unit",
+            f"{begin}, and from one fixation to the next pass {step_s.median():.4g} of them, "
+            f"{in_durations:.3g} times as long as a fixation lasts: convert the column to seconds",
+            meant,
+        )
     if abs(first_s) > LATEST_FIRST_S:
-        ask("onset unit", f"{begin}, and in half of the trials the first fixation begins after {first_s:.6g} of them: "
-            "count them from each picture's onset, in seconds", meant)  # fmt: skip
+        ask(
+            "onset unit",
+            f"{begin}, and in half of the trials the first fixation begins after {first_s:.6g} of them: "
+            "count them from each picture's onset, in seconds",
+            meant,
+        )
     if in_durations < SHORTEST_STEP:
-        ask("overlapping events", f"{begin}, and most fixations begin long before the one before them ends "
+        ask(
+            "overlapping events",
+            f"{begin}, and most fixations begin long before the one before them ends "
             f"(one lasts {known['duration_s'].median():.4g} s, the next begins {step_s.median():.4g} s after it): "
-            "convert the column to seconds, each fixation's own onset", meant)  # fmt: skip
+            "convert the column to seconds, each fixation's own onset",
+            meant,
+        )
     back = step_s < 0
     if back.any():
         line, later = known["line"][back].iloc[0], known["line"].shift(-1)[back].iloc[0]
-        ask("overlapping events", f"{where}: a fixation should begin after the one before it, and that of line "
+        ask(
+            "overlapping events",
+            f"{where}: a fixation should begin after the one before it, and that of line "
             f"{later:.0f} begins before that of line {line}: sort them by onset_s, and keep only the first time that "
-            "a participant saw a picture", meant)  # fmt: skip
+            "a participant saw a picture",
+            meant,
+        )
 
 
 def _check_single(table: Path, fixations: pd.DataFrame, meant: Collection[str]) -> None:
     """Ask about the first cell that is no duration of a fixation, or no onset, although the others are."""
     duration_ms, onset_s = fixations["duration_s"] * 1000, fixations["onset_s"].abs()
     for row in np.flatnonzero((duration_ms < SHORTEST_MS) | (duration_ms > LONGEST_MS))[:1]:
-        ask("duration unit", f"{table}, line {fixations['line'].iloc[row]}, column duration_ms: a fixation should last "
+        ask(
+            "duration unit",
+            f"{table}, line {fixations['line'].iloc[row]}, column duration_ms: a fixation should last "
             f"between {SHORTEST_MS:g} ms and a minute, and this one lasts {duration_ms.iloc[row]:g} ms: correct it, or "
-            "remove the line", meant)  # fmt: skip
+            "remove the line",
+            meant,
+        )
     for row in np.flatnonzero(onset_s > LATEST_S)[:1]:
-        ask("onset unit", f"{table}, line {fixations['line'].iloc[row]}, column onset_s: a fixation should begin "
+        ask(
+            "onset unit",
+            f"{table}, line {fixations['line'].iloc[row]}, column onset_s: a fixation should begin "
             f"within an hour of its picture's onset, and this one begins after {fixations['onset_s'].iloc[row]:g} s: "
-            "correct it, or remove the line", meant)  # fmt: skip
+            "correct it, or remove the line",
+            meant,
+        )
 
 
 def _check_positions(where: str, rows: pd.DataFrame, meant: Collection[str]) -> None:
@@ -272,14 +331,21 @@ def _check_positions(where: str, rows: pd.DataFrame, meant: Collection[str]) -> 
     size = f"x_px and y_px should be px of pictures of {rows['width_px'].median():g} x {rows['height_px'].median():g}"
     for whole, smallest_px, fewest in ((1, 20, 1), (100, 600, 10)):
         if len(x) >= fewest and smallest >= smallest_px and _share_within(x, y, whole) >= IN_SHARES:
-            ask("position unit", f"{where}: {size}, and nearly all of them lie between 0 and {whole}: multiply shares "
-                "of a picture by its width and height", meant)  # fmt: skip
+            ask(
+                "position unit",
+                f"{where}: {size}, and nearly all of them lie between 0 and {whole}: multiply shares "
+                "of a picture by its width and height",
+                meant,
+            )
 
 
 def _check_place(
-    what: str, whole: str, looks: Sequence[tuple[FloatArray, FloatArray, Place]], meant: Collection[str],
+    what: str,
+    whole: str,
+    looks: Sequence[tuple[FloatArray, FloatArray, Place]],
+    meant: Collection[str],
     most: float = 0.5,
-) -> None:  # fmt: skip
+) -> None:
     """Ask where more than `most` lies off its place, or where exchanging x and y would mend that.
 
     looks: x and y, (n,) each in px, NaN where not seen, and the place that they should lie on.

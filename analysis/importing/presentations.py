@@ -43,9 +43,14 @@ class Presentations:
     """Finds what one recording showed, by the study's expressions, or by the file's own columns."""
 
     def __init__(
-        self, recording: VendorRecording, study: Study, stimuli: Sequence[Stimulus], images: Path,
-        screen_px: tuple[int, int], is_new: bool,
-    ) -> None:  # fmt: skip
+        self,
+        recording: VendorRecording,
+        study: Study,
+        stimuli: Sequence[Stimulus],
+        images: Path,
+        screen_px: tuple[int, int],
+        is_new: bool,
+    ) -> None:
         self.recording, self.study, self.images, self.is_new = recording, study, images, is_new
         self.screen_px = screen_px
         self.by_name = {name.casefold(): s for s in stimuli for name in (s.name, s.file.name)}
@@ -67,13 +72,18 @@ class Presentations:
         return tuple(self.shown), self._remarks()
 
     def _from_messages(self) -> None:
-        expressions = {kind: [re.compile(p) for p in getattr(self.study.messages, kind)]
-                       for kind in ("trial", "picture", "onset", "offset")}  # fmt: skip
+        expressions = {
+            kind: [re.compile(p) for p in getattr(self.study.messages, kind)]
+            for kind in ("trial", "picture", "onset", "offset")
+        }
         named: _Open | None = None
         on: _Open | None = None
         for message in self.recording.messages:
-            said = {kind: match for kind, many in expressions.items()
-                    if (match := next((m for p in many if (m := p.search(message.says))), None))}  # fmt: skip
+            said = {
+                kind: match
+                for kind, many in expressions.items()
+                if (match := next((m for p in many if (m := p.search(message.says))), None))
+            }
             if "trial" in said:
                 # A picture without an offset ends with its trial.
                 self._end(on, named, message.at_s, True)
@@ -118,9 +128,15 @@ class Presentations:
             self._add(shown.name, shown.onset_s, shown.end_s, True, {}, shown.place, shown.rect)
 
     def _add(
-        self, name: str, onset_s: float, end_s: float, told: bool, place: Mapping[str, str | None], where: str,
+        self,
+        name: str,
+        onset_s: float,
+        end_s: float,
+        told: bool,
+        place: Mapping[str, str | None],
+        where: str,
         rect: Rect | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         stimulus = self._stimulus(name)
         if stimulus is None:
             self.unknown.setdefault(name, where)
@@ -239,8 +255,13 @@ class Presentations:
                 Remark(about, f"{self.without_gaze} pictures were shown while nothing was recorded; left out")
             )
         if self.by_naming:
-            remarks.append(Remark(about, f"{self.by_naming} pictures have no onset message: the time of the message "
-                                  "that names them is taken"))  # fmt: skip
+            remarks.append(
+                Remark(
+                    about,
+                    f"{self.by_naming} pictures have no onset message: the time of the message "
+                    "that names them is taken",
+                )
+            )
         cut = sum(not picture.complete for picture in self.shown)
         if cut:
             remarks.append(
@@ -248,6 +269,10 @@ class Presentations:
             )
         repeats = len(self.shown) - len({picture.stimulus.name for picture in self.shown})
         if repeats:
-            remarks.append(Remark(about, f"{repeats} presentations are of pictures seen before; they are marked "
-                                  "repeat, and not analysed"))  # fmt: skip
+            remarks.append(
+                Remark(
+                    about,
+                    f"{repeats} presentations are of pictures seen before; they are marked repeat, and not analysed",
+                )
+            )
         return remarks

@@ -101,9 +101,14 @@ class _Plan:
 
 
 def import_asc(
-    source: Path, study_folder: Path, new: NewStudy | None = None, *, participant: str | None = None, run: int = 1,
+    source: Path,
+    study_folder: Path,
+    new: NewStudy | None = None,
+    *,
+    participant: str | None = None,
+    run: int = 1,
     meant: Sequence[str] = (),
-) -> ImportedGaze:  # fmt: skip
+) -> ImportedGaze:
     """Bring EyeLink ASC (a file, or a folder of files, one participant each) into a study; make it where there is none.
 
     `participant` labels a single recording, else the file's name does; `run` is the number of its run; `meant` names
@@ -116,9 +121,14 @@ def import_asc(
 
 
 def import_edf(
-    source: Path, study_folder: Path, new: NewStudy | None = None, *, participant: str | None = None, run: int = 1,
+    source: Path,
+    study_folder: Path,
+    new: NewStudy | None = None,
+    *,
+    participant: str | None = None,
+    run: int = 1,
     meant: Sequence[str] = (),
-) -> ImportedGaze:  # fmt: skip
+) -> ImportedGaze:
     """The same of EyeLink EDF, which needs the package eyelinkio."""
     from beholder.analysis.importing.eyelink_edf import read_edf
 
@@ -126,9 +136,14 @@ def import_edf(
 
 
 def import_tobii(
-    source: Path, study_folder: Path, new: NewStudy | None = None, *, participant: str | None = None, run: int = 1,
+    source: Path,
+    study_folder: Path,
+    new: NewStudy | None = None,
+    *,
+    participant: str | None = None,
+    run: int = 1,
     meant: Sequence[str] = (),
-) -> ImportedGaze:  # fmt: skip
+) -> ImportedGaze:
     """The same of Tobii: a Pro Lab export (any number of participants), Titta's HDF5, or a table of SDK columns."""
     from beholder.analysis.importing.tobii import read_tobii
 
@@ -138,17 +153,29 @@ def import_tobii(
 
 
 def _import(
-    read: Reader, endings: tuple[str, ...], source: Path, study_folder: Path, new: NewStudy | None,
-    participant: str | None, run: int, meant: Sequence[str],
-) -> ImportedGaze:  # fmt: skip
+    read: Reader,
+    endings: tuple[str, ...],
+    source: Path,
+    study_folder: Path,
+    new: NewStudy | None,
+    participant: str | None,
+    run: int,
+    meant: Sequence[str],
+) -> ImportedGaze:
     with alone(study_folder):
         return _import_alone(read, endings, source, study_folder, new, participant, run, meant)
 
 
 def _import_alone(
-    read: Reader, endings: tuple[str, ...], source: Path, study_folder: Path, new: NewStudy | None,
-    participant: str | None, run: int, meant: Sequence[str],
-) -> ImportedGaze:  # fmt: skip
+    read: Reader,
+    endings: tuple[str, ...],
+    source: Path,
+    study_folder: Path,
+    new: NewStudy | None,
+    participant: str | None,
+    run: int,
+    meant: Sequence[str],
+) -> ImportedGaze:
     checks = CheckSettings(meant=list(meant_of(meant)))
     files = _files(source, endings)
     # Files are read twice, to be checked and to be written; a single one is kept, many may not fit into the memory.
@@ -220,9 +247,12 @@ def _import_alone(
     if not added:
         remarks.append(ALL_THERE)
     return ImportedGaze(
-        study_folder, tuple(sorted({plan.label for plan in plans})), sum(plan.samples for plan in plans),
-        sum(len(plan.pictures) for plan in plans), tuple(remarks),
-    )  # fmt: skip
+        study_folder,
+        tuple(sorted({plan.label for plan in plans})),
+        sum(plan.samples for plan in plans),
+        sum(len(plan.pictures) for plan in plans),
+        tuple(remarks),
+    )
 
 
 def size_of(option: str, text: str) -> tuple[float, float] | None:
@@ -252,9 +282,10 @@ def _files(source: Path, endings: tuple[str, ...]) -> list[Path]:
     if not source.is_dir():
         return [source]
     found = sorted(
-        file for file in source.iterdir()
+        file
+        for file in source.iterdir()
         if file.is_file() and file.suffix.lower() in endings and not file.stem.endswith("_msg")
-    )  # fmt: skip
+    )
     if not found:
         raise DataError(f"{source} holds no file that ends in {', '.join(endings)}: name the folder of the recordings.")
     return found
@@ -294,9 +325,12 @@ def _new_study(study_folder: Path, new: NewStudy, first: VendorRecording) -> Stu
     width_px, height_px = _screen_px(first, None, new)
     try:
         screen = ScreenSettings(
-            width_px=width_px, height_px=height_px, width_cm=new.screen_cm[0], height_cm=new.screen_cm[1],
+            width_px=width_px,
+            height_px=height_px,
+            width_cm=new.screen_cm[0],
+            height_cm=new.screen_cm[1],
             distance_cm=new.distance_cm,
-        )  # fmt: skip
+        )
     except ValidationError as error:
         said = re.sub(r"^Value error, ", "", error.errors()[0]["msg"])
         raise StudyError(f"the screen of {width_px} x {height_px} px cannot be of that size: {said}.") from None
@@ -330,9 +364,14 @@ def _is_there(study_folder: Path, study: Study, plan: _Plan) -> bool:
 
 
 def _plan(
-    recording: VendorRecording, label: Label, run: int, study: Study, stimuli: Sequence[Stimulus], images: Path,
+    recording: VendorRecording,
+    label: Label,
+    run: int,
+    study: Study,
+    stimuli: Sequence[Stimulus],
+    images: Path,
     new: NewStudy | None,
-) -> _Plan:  # fmt: skip
+) -> _Plan:
     width_px, height_px = _screen_px(recording, study.screen, new)
     pictures, remarks = Presentations(recording, study, stimuli, images, (width_px, height_px), new is not None).found()
     if missing := _missing_samples(recording):
@@ -357,11 +396,17 @@ def _plan(
         imported=True,
         screen=RecordedScreen(width_px, height_px, *cm),
         tracker=TrackerInfo(
-            manufacturer=told["manufacturer"], model=told["model"], serial=told["serial"], software=told["software"],
-            rate_hz=recording.rate_hz, eyes=recording.eyes, pupil_unit=told["pupil_unit"],
-            pupil_measure=told["pupil_measure"], simulated=False,
+            manufacturer=told["manufacturer"],
+            model=told["model"],
+            serial=told["serial"],
+            software=told["software"],
+            rate_hz=recording.rate_hz,
+            eyes=recording.eyes,
+            pupil_unit=told["pupil_unit"],
+            pupil_measure=told["pupil_measure"],
+            simulated=False,
         ),
-    )  # fmt: skip
+    )
     samples = len(recording.samples)
     return _Plan(label, run, header, pictures, samples, (*recording.remarks, *remarks))
 

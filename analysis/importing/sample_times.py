@@ -39,12 +39,17 @@ def rate_of(time_s: FloatArray, path: Path, column: str, unit: str) -> tuple[flo
         raise DataError(f"{path} has a single sample: {EXPORT_AGAIN}.")
     measured = 1 / _step(steps)
     as_others = {name: measured * _SECONDS_IN[unit] / seconds for name, seconds in _SECONDS_IN.items()}
-    guess = [f" (as {name} there would be {rate:.4g})" for name, rate in as_others.items()
-             if _RATES_HZ[0] <= rate <= _RATES_HZ[-1] * 1.02]  # fmt: skip
+    guess = [
+        f" (as {name} there would be {rate:.4g})"
+        for name, rate in as_others.items()
+        if _RATES_HZ[0] <= rate <= _RATES_HZ[-1] * 1.02
+    ]
     questions = rate_questions(
-        path, measured, f"its column {column}, which should hold {unit},",
+        path,
+        measured,
+        f"its column {column}, which should hold {unit},",
         f"convert the column, or correct the unit in its name{''.join(guess)}",
-    )  # fmt: skip
+    )
     nearest = min(_RATES_HZ, key=lambda rate: abs(rate - measured))
     return float(nearest) if abs(nearest - measured) <= 0.02 * nearest else round(measured, 3), questions
 

@@ -19,6 +19,8 @@ from beholder.analysis.importing.vendor_recording import REFUSED, Message, Valid
 from beholder.shared.errors import DataError
 from beholder.shared.parsing import parse_json
 
+_TABLES = ("gaze", "msg", "calibration_history")
+
 
 def read_titta(path: Path) -> VendorRecording:
     """The recording of a file; DataError where it is none of Titta's, or is not whole."""
@@ -31,18 +33,30 @@ def read_titta(path: Path) -> VendorRecording:
     columns = {eye: found for eye in EYES if (found := sdk_columns(list(numbers), eye))}
     clock = "system_time_stamp"
     if not columns or clock not in numbers:
-        raise DataError(f"{path}: its table gaze lacks {clock} or left_gaze_point_on_display_area_x; save it with "
-                        "Titta again.")  # fmt: skip
-    messages = [Message(at_us * 1e-6, text, f"{path}, message {i}", text, at_us * 1e-6)
-                for i, (at_us, text) in enumerate(said["messages"], start=1)]  # fmt: skip
+        raise DataError(
+            f"{path}: its table gaze lacks {clock} or left_gaze_point_on_display_area_x; save it with Titta again."
+        )
+    messages = [
+        Message(at_us * 1e-6, text, f"{path}, message {i}", text, at_us * 1e-6)
+        for i, (at_us, text) in enumerate(said["messages"], start=1)
+    ]
     if not len(numbers[clock]):
         raise DataError(f"{path} has no samples: record with start_recording(gaze=True).")
     used = said["validation"]
     first_s = float(numbers[clock][0]) * 1e-6
     validations = (Validation(first_s, {eye: used[eye] for eye in columns}),) if used else ()
     times = sample_times(path, clock, numbers[clock], EXACT_CLOCK, numbers.get(EXACT_CLOCK))
-    return sdk_recording(path, clock, {**numbers, clock: times.us}, columns, messages,
-                          lambda row: f"{path}, sample {row + 1}", _titta_system(path), times, validations)  # fmt: skip
+    return sdk_recording(
+        path,
+        clock,
+        {**numbers, clock: times.us},
+        columns,
+        messages,
+        lambda row: f"{path}, sample {row + 1}",
+        _titta_system(path),
+        times,
+        validations,
+    )
 
 
 def _titta_system(path: Path) -> dict[str, str]:
@@ -61,8 +75,8 @@ def _child(file: str, result: str) -> None:
 
     try:
         with pd.HDFStore(file, mode="r") as store:
-            tables = {key.strip("/"): store[key] for key in store.keys() if key.strip("/") in  # noqa: SIM118
-                      ("gaze", "msg", "calibration_history")}  # fmt: skip
+            kept = [key for key in store.keys() if key.strip("/") in _TABLES]  # noqa: SIM118
+            tables = {key.strip("/"): store[key] for key in kept}
         gaze = tables["gaze"]
         said_at = tables.get("msg", pd.DataFrame({"system_time_stamp": [], "msg": []}))
         messages = [(int(at), str(text)) for at, text in zip(said_at["system_time_stamp"], said_at["msg"], strict=True)]
@@ -94,12 +108,15 @@ def _titta_validation(history: Any) -> dict[str, dict[str, float | None]]:
 
     return {
         eye: {
-            "accuracy_deg": figure(f"offset_{eye}_eye (deg)"), "rms_s2s_deg": figure(f"RMS_S2S_{eye}_eye (deg)"),
-            "sd_deg": figure(f"SD_{eye}_eye (deg)"), "loss_percent": figure(f"Prop_data_loss_{eye}_eye", 100),
-            "accuracy_worst_deg": None, "passed": None,
+            "accuracy_deg": figure(f"offset_{eye}_eye (deg)"),
+            "rms_s2s_deg": figure(f"RMS_S2S_{eye}_eye (deg)"),
+            "sd_deg": figure(f"SD_{eye}_eye (deg)"),
+            "loss_percent": figure(f"Prop_data_loss_{eye}_eye", 100),
+            "accuracy_worst_deg": None,
+            "passed": None,
         }
         for eye in EYES
-    }  # fmt: skip
+    }
 
 
 def _refuse(sentence: str) -> NoReturn:

@@ -61,8 +61,10 @@ def _pro_lab_recording(table: TextTable, participant: str, rows: list[int], run:
     if not sampled:
         said = set(table.texts(_number_of(table.find(["Sensor"])), rows)) - {""}
         instead = f" (its column Sensor says {listed(sorted(said))}, and never Eye Tracker)" if said else ""
-        raise DataError(f"{path} has no gaze samples of participant {participant or path.stem}{instead}: export the "
-                        "eye tracker's data in English, not events alone.")  # fmt: skip
+        raise DataError(
+            f"{path} has no gaze samples of participant {participant or path.stem}{instead}: export the "
+            "eye tracker's data in English, not events alone."
+        )
     times = table.numbers(column, sampled)
     missing = np.flatnonzero(np.isnan(times))
     if len(missing):
@@ -91,14 +93,21 @@ def _pro_lab_recording(table: TextTable, participant: str, rows: list[int], run:
     ]
     own_rows = "\n".join([table.raw[0], *(table.raw[table.lines[row] - 1] for row in rows), ""]).encode()
     return VendorRecording(
-        file=path, name=participant or path.stem, samples=samples, rate_hz=rate_hz, eyes=eyes,
+        file=path,
+        name=participant or path.stem,
+        samples=samples,
+        rate_hz=rate_hz,
+        eyes=eyes,
         tracker=tobii_tracker({"software": f"Tobii Pro Lab {software}".strip()}),
-        screen_px=((round(wide), round(high)),) if wide and high else (), messages=tuple(messages),
+        screen_px=((round(wide), round(high)),) if wide and high else (),
+        messages=tuple(messages),
         detected=_pro_lab_detected(table, sampled, time_s, rate_hz),
         shown=_pro_lab_shown(table, sampled, time_s, rate_hz),
-        run=run, own_file=None if alone else own_rows, remarks=clock.remarks,
+        run=run,
+        own_file=None if alone else own_rows,
+        remarks=clock.remarks,
         questions=(*table.points.questions(), *of_rate, *clock.questions, *validity),
-    )  # fmt: skip
+    )
 
 
 def _is_sample(table: TextTable, rows: Sequence[int], events: Sequence[str]) -> list[bool]:
@@ -112,7 +121,7 @@ def _is_sample(table: TextTable, rows: Sequence[int], events: Sequence[str]) -> 
 
 def _fill_pro_lab(
     table: TextTable, rows: Sequence[int], samples: Samples
-) -> tuple[tuple[Eye, ...], tuple[Question, ...]]:  # fmt: skip
+) -> tuple[tuple[Eye, ...], tuple[Question, ...]]:
     """Write gaze and pupils into the samples; returns the eyes that have columns, and what to ask of validity."""
     eyes: list[Eye] = []
     there = left = 0

@@ -67,8 +67,9 @@ def check_sides(table: TextTable) -> None:
     left, right = of_eye.values()
     if left and right and (alone := sorted(left.keys() ^ right.keys())):
         name = left.get(alone[0]) or right[alone[0]]
-        raise DataError(f"{table.path}, line 1: the column {name} stands for one eye only; export the same columns of "
-                        "both eyes.")  # fmt: skip
+        raise DataError(
+            f"{table.path}, line 1: the column {name} stands for one eye only; export the same columns of both eyes."
+        )
 
 
 def runs_of(values: Sequence[Any]) -> list[tuple[int, int]]:
@@ -155,18 +156,24 @@ def read_sdk_table(table: TextTable) -> VendorRecording:
         for name in {c.x, c.y, c.valid, c.pupil, c.pupil_valid} - {""}:
             if name not in numbers and not (c.x == c.y and name == c.x):
                 numbers[name] = as_numbers(table, table.names.index(name))
-    split = {eye: c if c.x != c.y else _Columns(c.x + "_x", c.x + "_y", c.valid, None, c.pupil, c.pupil_valid)
-             for eye, c in columns.items()}  # fmt: skip
+    split = {
+        eye: c if c.x != c.y else _Columns(c.x + "_x", c.x + "_y", c.valid, None, c.pupil, c.pupil_valid)
+        for eye, c in columns.items()
+    }
     time_s = numbers[clock] * 1e-6
-    messages = [Message(float(time_s[row]), text, table.place(row), text, float(time_s[row]))
-                for row, text in enumerate(table.texts(first_column(table, _SDK_MESSAGES), rows)) if text]  # fmt: skip
+    messages = [
+        Message(float(time_s[row]), text, table.place(row), text, float(time_s[row]))
+        for row, text in enumerate(table.texts(first_column(table, _SDK_MESSAGES), rows))
+        if text
+    ]
     messages += _messages_beside(table.path, clock)
     recording = sdk_recording(table.path, clock, numbers, split, messages, table.place, {}, times)
     names = table.texts(first_column(table, _SDK_SHOWN), rows)
     shown = tuple(
         Shown(names[first], float(time_s[first]), float(time_s[last]) + 1 / recording.rate_hz, None, table.place(first))
-        for first, last in runs_of(names) if names[first]
-    )  # fmt: skip
+        for first, last in runs_of(names)
+        if names[first]
+    )
     return replace(recording, shown=shown, questions=(*table.points.questions(), *recording.questions))
 
 
@@ -178,8 +185,10 @@ def _pairs(table: TextTable, column: int) -> tuple[FloatArray, FloatArray]:
         try:
             x, y = (math.nan if part in MISSING else parse_number(part) for part in parts)
         except ValueError:
-            raise DataError(f"{table.place(row)}, column {table.names[column]}: {shortened(cell)} is no pair of "
-                            f"numbers; {EXPORT_AGAIN}.") from None  # fmt: skip
+            raise DataError(
+                f"{table.place(row)}, column {table.names[column]}: {shortened(cell)} is no pair of "
+                f"numbers; {EXPORT_AGAIN}."
+            ) from None
         found.append((x, y))
     values = np.array(found, np.float64).reshape(-1, 2)
     return values[:, 0], values[:, 1]
@@ -195,22 +204,33 @@ def _messages_beside(path: Path, clock: str) -> list[Message]:
     table = TextTable(beside)
     column, text = first_column(table, ["system_time_stamp"]), first_column(table, _SDK_MESSAGES)
     if column is None or text is None or clock != "system_time_stamp":
-        raise DataError(f"{beside}, line 1: messages need the columns system_time_stamp and msg, and {path.name} needs "
-                        "system_time_stamp: save both by that clock.")  # fmt: skip
+        raise DataError(
+            f"{beside}, line 1: messages need the columns system_time_stamp and msg, and {path.name} needs "
+            "system_time_stamp: save both by that clock."
+        )
     rows = range(len(table.rows))
     times = table.numbers(column, rows) * 1e-6
     wrong = np.flatnonzero(np.isnan(times))
     if len(wrong):
         raise DataError(f"{table.place(int(wrong[0]))} has no system_time_stamp: {EXPORT_AGAIN}.")
-    return [Message(float(at_s), said, table.place(row), said, float(at_s))
-            for row, (at_s, said) in enumerate(zip(times, table.texts(text, rows), strict=True)) if said]  # fmt: skip
+    return [
+        Message(float(at_s), said, table.place(row), said, float(at_s))
+        for row, (at_s, said) in enumerate(zip(times, table.texts(text, rows), strict=True))
+        if said
+    ]
 
 
 def sdk_recording(
-    path: Path, clock: str, numbers: Mapping[str, FloatArray], columns: Mapping[Eye, _Columns],
-    messages: Sequence[Message], place: Callable[[int], str], told: Mapping[str, str], times: SampleTimes,
+    path: Path,
+    clock: str,
+    numbers: Mapping[str, FloatArray],
+    columns: Mapping[Eye, _Columns],
+    messages: Sequence[Message],
+    place: Callable[[int], str],
+    told: Mapping[str, str],
+    times: SampleTimes,
     validations: tuple[Validation, ...] = (),
-) -> VendorRecording:  # fmt: skip
+) -> VendorRecording:
     """A recording from its columns of numbers; `place` says where a row stands, `told` what its tracker is."""
     time_s = numbers[clock] * 1e-6
     missing = np.flatnonzero(np.isnan(time_s))
@@ -226,8 +246,10 @@ def sdk_recording(
             codes = (0, 1) if c.codes_to is None else OLD_CODES
             wrong = np.flatnonzero(~np.isin(numbers[c.valid], codes) & ~np.isnan(numbers[c.valid]))
             if len(wrong):
-                raise DataError(f"{place(int(wrong[0]))}: {c.valid} is {numbers[c.valid][wrong[0]]:g}, and should be "
-                                f"one of {', '.join(map(str, codes))}; {EXPORT_AGAIN}.")  # fmt: skip
+                raise DataError(
+                    f"{place(int(wrong[0]))}: {c.valid} is {numbers[c.valid][wrong[0]]:g}, and should be "
+                    f"one of {', '.join(map(str, codes))}; {EXPORT_AGAIN}."
+                )
             seen = numbers[c.valid] == 1 if c.codes_to is None else numbers[c.valid] <= c.codes_to
         # Where an eye was lost the older SDK wrote -1.
         has_gaze = ~np.isnan(numbers[c.x]) & (numbers[c.x] != -1)
@@ -243,7 +265,15 @@ def sdk_recording(
     rate_hz, of_rate = rate_of(time_s, path, clock, "microseconds")
     validity = validity_questions(path, there, left, " and ".join(c.valid for c in columns.values() if c.valid))
     return VendorRecording(
-        file=path, name=path.stem, samples=samples, rate_hz=rate_hz, eyes=tuple(columns),
-        tracker=tobii_tracker(told), unit="share", messages=tuple(messages), validations=validations,
-        remarks=times.remarks, questions=(*of_rate, *times.questions, *validity),
-    )  # fmt: skip
+        file=path,
+        name=path.stem,
+        samples=samples,
+        rate_hz=rate_hz,
+        eyes=tuple(columns),
+        tracker=tobii_tracker(told),
+        unit="share",
+        messages=tuple(messages),
+        validations=validations,
+        remarks=times.remarks,
+        questions=(*of_rate, *times.questions, *validity),
+    )

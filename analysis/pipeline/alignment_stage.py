@@ -71,7 +71,7 @@ class _Plan:
 
     def _comparison(
         self, model: ModelAttention, layer: int, view: PictureViews, maps: Mapping[str, Maps]
-    ) -> Comparison:  # fmt: skip
+    ) -> Comparison:
         study, name, picture = self.study, model.summary.name, view.stimulus.name
         of = (self.study_folder, name, layer, picture)
         job = Comparison(
@@ -107,20 +107,32 @@ class _Plan:
 
 
 def alignment_stage(
-    study_folder: Path, study: Study, stimuli: Sequence[Stimulus], people: ViewedTrials, seen: Sequence[ModelAttention],
-    device: str, run: Runner, progress: Progress,
-) -> tuple[list[str], dict[str, int], dict[str, int], list[Remark]]:  # fmt: skip
+    study_folder: Path,
+    study: Study,
+    stimuli: Sequence[Stimulus],
+    people: ViewedTrials,
+    seen: Sequence[ModelAttention],
+    device: str,
+    run: Runner,
+    progress: Progress,
+) -> tuple[list[str], dict[str, int], dict[str, int], list[Remark]]:
     """Compare whatever is not up to date: the keys of all comparisons, how many were done by kind, halves, remarks."""
     views, remarks = picture_views(study, stimuli, people)
     baselines = fit_baselines(study_folder, study, views, run, progress)
     blocks = chance_blocks(list(views), study.alignment.chance_pictures + 1, study.study.seed)
     kinds = {s.name: s.kind for s in stimuli}
     plan = _Plan(
-        study_folder=study_folder, study=study, views=views, baselines=baselines,
+        study_folder=study_folder,
+        study=study,
+        views=views,
+        baselines=baselines,
         shuffled=shuffled_partners(list(views), study.alignment.shuffled_pictures, study.study.seed),
-        blocks=blocks, kinds=kinds, halves=_half_of_pictures(study, blocks, kinds),
-        groups=groups_of(study_folder, study), device=device,
-    )  # fmt: skip
+        blocks=blocks,
+        kinds=kinds,
+        halves=_half_of_pictures(study, blocks, kinds),
+        groups=groups_of(study_folder, study),
+        device=device,
+    )
     keys: list[str] = []
     wanted: set[Path] = set()
     over_sigma = 0
@@ -173,10 +185,16 @@ def _sigmas_px(study: Study, view: PictureViews, patches_across: int) -> tuple[f
     """The study's sigmas in map px of one picture."""
     width_deg = None if np.isnan(view.width_deg) else view.width_deg
     return tuple(
-        sigma_in_map_px(s, study.maps.sigma_unit, grid=view.grid, picture_width_px=view.stimulus.width_px,
-                        picture_width_deg=width_deg, patches_across=patches_across)
+        sigma_in_map_px(
+            s,
+            study.maps.sigma_unit,
+            grid=view.grid,
+            picture_width_px=view.stimulus.width_px,
+            picture_width_deg=width_deg,
+            patches_across=patches_across,
+        )
         for s in study.maps.sigmas()
-    )  # fmt: skip
+    )
 
 
 def shuffled_partners(names: Sequence[str], n: int, seed: int) -> dict[str, tuple[str, ...]]:
@@ -251,8 +269,12 @@ def _lifts(model: ModelAttention, layer: int, stimulus: Stimulus) -> Iterator[di
             yield row | dict.fromkeys(("inside", "outside", "area", "lift_pp"), np.nan)
             continue
         result = lift(values, share)
-        yield row | {"inside": float(result.inside), "outside": float(result.outside), "area": result.area,
-                     "lift_pp": float(result.lift_pp)}  # fmt: skip
+        yield row | {
+            "inside": float(result.inside),
+            "outside": float(result.outside),
+            "area": result.area,
+            "lift_pp": float(result.lift_pp),
+        }
 
 
 def _remove_stale(study_folder: Path, wanted: set[Path]) -> None:

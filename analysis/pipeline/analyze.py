@@ -99,9 +99,15 @@ def analyze(
 
 
 def _analyze(
-    study_folder: Path, study: Study, claims: Sequence[ClaimsFile], found: Inputs, weights: Path | None, device: str,
-    run: Runner, progress: Progress,
-) -> Analysis:  # fmt: skip
+    study_folder: Path,
+    study: Study,
+    claims: Sequence[ClaimsFile],
+    found: Inputs,
+    weights: Path | None,
+    device: str,
+    run: Runner,
+    progress: Progress,
+) -> Analysis:
     """One round of `analyze`; raises DamagedError where a file that it kept cannot be read."""
     folder = results_folder(study_folder)
     computed: dict[str, int] = {}

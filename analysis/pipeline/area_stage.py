@@ -41,18 +41,23 @@ def area_stage(
 
     pictures = [
         areas.AreaPicture(s.name, s.kind, read_labels(s.mask), s.parts, accuracy.get(s.name, np.nan))
-        for s in masked if s.mask
-    ]  # fmt: skip
+        for s in masked
+        if s.mask
+    ]
     attended = [
         areas.attention(m.summary.name, layer, named_maps(m.maps[p.name][layer]), p)
-        for m in seen for layer in m.layers for p in pictures
-    ]  # fmt: skip
+        for m in seen
+        for layer in m.layers
+        for p in pictures
+    ]
     patches = {(m.summary.name, p.name): m.maps[p.name][m.layers[0]].shape[-2:] for m in seen for p in pictures}
     empty = pd.DataFrame(columns=list(areas.ATTENTION_AREA_COLUMNS))
     table = areas.areas_table(
-        pictures, areas.dwell(people.fixations, pictures), pd.concat(attended) if attended else empty,
+        pictures,
+        areas.dwell(people.fixations, pictures),
+        pd.concat(attended) if attended else empty,
         {where: (int(shape[0]), int(shape[1])) for where, shape in patches.items()},
-    )  # fmt: skip
+    )
     write_table(table, path, areas.AREA_COLUMNS, key=key)
 
 
@@ -62,5 +67,6 @@ def _accuracy_px(people: ViewedTrials, stimuli: Sequence[Stimulus]) -> dict[str,
     median_deg = known[known["included"]].groupby("stimulus")["accuracy_deg"].median().to_dict()
     return {
         s.name: float(median_deg[s.name]) * s.width_px / people.width_deg[s.name]
-        for s in stimuli if s.name in median_deg and s.name in people.width_deg
-    }  # fmt: skip
+        for s in stimuli
+        if s.name in median_deg and s.name in people.width_deg
+    }

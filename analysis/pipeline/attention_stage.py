@@ -19,7 +19,7 @@ from beholder.analysis.attention import models
 from beholder.analysis.pipeline.versions import VERSION
 from beholder.analysis.pipeline.workers import Progress, Runner
 from beholder.analysis.results.files import part_of, write_json
-from beholder.analysis.results.study_results import ModelSummary
+from beholder.analysis.results.study_results import Family, ModelSummary
 from beholder.analysis.results.sums import reading
 from beholder.shared.arrays import FloatArray
 from beholder.shared.errors import StudyError
@@ -85,52 +85,93 @@ def attention_stage(
     seen: list[ModelAttention] = []
     computed = 0
     for name in dict.fromkeys(study.models.names):
-        identity = {"version": VERSION["attention"], "model": models.digest(name, weights),
-                    "packages": versions(("torch", "timm", "pillow", "numpy")),
-                    "input_px": study.models.input_px} | of_device(device)  # fmt: skip
+        identity = {
+            "version": VERSION["attention"],
+            "model": models.digest(name, weights),
+            "packages": versions(("torch", "timm", "pillow", "numpy")),
+            "input_px": study.models.input_px,
+        } | of_device(device)
         facts = _facts(cache / f"{digest(identity)}.json", name, weights, run, progress)
         layers = _layers(study, facts)
         rolled = study.models.rollout
-        files = {(s.name, layer): cache / f"{digest([identity, pictures[s.name], layer, *['rollout'] * rolled])}.npz"
-                 for s in stimuli for layer in layers}  # fmt: skip
-        lacking: dict[tuple[tuple[int, ...], int, int], list[Stimulus]] = {}
-        for s in stimuli:
-            absent = tuple(layer for layer in layers if not files[s.name, layer].exists())
-            if absent:
-                lacking.setdefault((absent, s.width_px, s.height_px), []).append(s)
+        files = {
+            (s.name, layer): cache / f"{digest([identity, pictures[s.name], layer, *['rollout'] * rolled])}.npz"
+            for s in stimuli
+            for layer in layers
+        }
         jobs = [
             _AttentionJob(
-                name, weights, tuple(s.file for s in some), absent, study.models.input_px, rolled,
-                tuple(tuple(files[s.name, layer] for layer in absent) for s in some), device,
+                name,
+                weights,
+                tuple(s.file for s in some),
+                absent,
+                study.models.input_px,
+                rolled,
+                tuple(tuple(files[s.name, layer] for layer in absent) for s in some),
+                device,
             )
-            for (absent, *_), alike in lacking.items() for some in _batches(alike, device)
-        ]  # fmt: skip
+            for absent, alike in _lacking(stimuli, layers, files)
+            for some in _batches(alike, device)
+        ]
         computed += sum(len(job.layers) * len(job.pictures) for job in jobs)
         run(_attend, jobs, f"attention of {name}", progress)
-        maps: dict[str, dict[int, NDArray[np.float32]]] = {}
-        special: dict[str, dict[int, FloatArray]] = {}
-        rollout: dict[str, dict[int, NDArray[np.float32]]] = {}
-        shapes = set()
-        query = ""
-        for (stimulus, layer), file in files.items():
-            with reading(file), np.load(file) as arrays:
-                maps.setdefault(stimulus, {})[layer] = arrays["heads"]
-                special.setdefault(stimulus, {})[layer] = arrays["special_mass"]
-                if rolled:
-                    rollout.setdefault(stimulus, {})[layer] = arrays["rollout"]
-                shapes.add(tuple(int(v) for v in arrays["input_px"]))
-                query = str(arrays["query"])
-        shape = max(shapes)
-        summary = ModelSummary(
-            name=name, label=facts["label"], weights=facts["weights"], stand_in=facts["stand_in"],
-            patch_px=facts["patch_px"], layers=facts["layers"], heads=facts["heads"], analysed_layers=layers,
-            query=query,
-            input_px=(shape[0], shape[1]), patches=(shape[0] // facts["patch_px"], shape[1] // facts["patch_px"]),
-            family=models.family_of(name, weights),
-        )  # fmt: skip
         random = _random_weights(study, name, stimuli, pictures, layers, device, run, progress)
-        seen.append(ModelAttention(summary, layers, maps, special, rollout, random))
+        seen.append(_read(name, models.family_of(name, weights), facts, layers, files, rolled, random))
     return seen, computed
+
+
+def _lacking(
+    stimuli: Sequence[Stimulus], layers: tuple[int, ...], files: Mapping[tuple[str, int], Path]
+) -> Iterator[tuple[tuple[int, ...], list[Stimulus]]]:
+    """Layers that are not in the cache, and the pictures of one size that lack just these."""
+    lacking: dict[tuple[tuple[int, ...], int, int], list[Stimulus]] = {}
+    for s in stimuli:
+        absent = tuple(layer for layer in layers if not files[s.name, layer].exists())
+        if absent:
+            lacking.setdefault((absent, s.width_px, s.height_px), []).append(s)
+    for (absent, *_), alike in lacking.items():
+        yield absent, alike
+
+
+def _read(
+    name: str,
+    family: Family,
+    facts: Mapping[str, Any],
+    layers: tuple[int, ...],
+    files: Mapping[tuple[str, int], Path],
+    rolled: bool,
+    random: dict[str, dict[int, NDArray[np.float32]]],
+) -> ModelAttention:
+    """A model's attention from the cache's files, by picture and layer."""
+    maps: dict[str, dict[int, NDArray[np.float32]]] = {}
+    special: dict[str, dict[int, FloatArray]] = {}
+    rollout: dict[str, dict[int, NDArray[np.float32]]] = {}
+    shapes = set()
+    query = ""
+    for (stimulus, layer), file in files.items():
+        with reading(file), np.load(file) as arrays:
+            maps.setdefault(stimulus, {})[layer] = arrays["heads"]
+            special.setdefault(stimulus, {})[layer] = arrays["special_mass"]
+            if rolled:
+                rollout.setdefault(stimulus, {})[layer] = arrays["rollout"]
+            shapes.add(tuple(int(v) for v in arrays["input_px"]))
+            query = str(arrays["query"])
+    shape = max(shapes)
+    summary = ModelSummary(
+        name=name,
+        label=facts["label"],
+        weights=facts["weights"],
+        stand_in=facts["stand_in"],
+        patch_px=facts["patch_px"],
+        layers=facts["layers"],
+        heads=facts["heads"],
+        analysed_layers=layers,
+        query=query,
+        input_px=(shape[0], shape[1]),
+        patches=(shape[0] // facts["patch_px"], shape[1] // facts["patch_px"]),
+        family=family,
+    )
+    return ModelAttention(summary, layers, maps, special, rollout, random)
 
 
 def _facts(file: Path, name: str, weights: Path | None, run: Runner, progress: Progress) -> dict[str, Any]:
@@ -146,14 +187,24 @@ def _facts(file: Path, name: str, weights: Path | None, run: Runner, progress: P
 
 
 def _random_weights(
-    study: Study, name: str, stimuli: Sequence[Stimulus], digests: Mapping[str, str], layers: tuple[int, ...],
-    device: str, run: Runner, progress: Progress,
-) -> dict[str, dict[int, NDArray[np.float32]]]:  # fmt: skip
+    study: Study,
+    name: str,
+    stimuli: Sequence[Stimulus],
+    digests: Mapping[str, str],
+    layers: tuple[int, ...],
+    device: str,
+    run: Runner,
+    progress: Progress,
+) -> dict[str, dict[int, NDArray[np.float32]]]:
     """The attention of the network with random weights: what its architecture alone makes of a picture."""
     seeds = range(study.alignment.random_weights)
-    identity = {"version": VERSION["random weights"], "architecture": name, "input_px": study.models.input_px,
-                "packages": versions(("torch", "timm", "pillow", "numpy")),
-                "pictures": sorted(digests.values())} | of_device(device)  # fmt: skip
+    identity = {
+        "version": VERSION["random weights"],
+        "architecture": name,
+        "input_px": study.models.input_px,
+        "packages": versions(("torch", "timm", "pillow", "numpy")),
+        "pictures": sorted(digests.values()),
+    } | of_device(device)
     folder = cache_folder() / "random-weights"
     kept = {(seed, layer): folder / f"{digest([identity, seed, layer])}.npz" for seed in seeds for layer in layers}
     # Those of one size beside each other, for batches.
@@ -200,9 +251,14 @@ def _attend(job: _AttentionJob) -> None:
             more = {} if attention.rollout is None else {"rollout": attention.rollout[index]}
             part = part_of(file)
             with part.open("wb") as out:
-                np.savez(out, heads=attention.heads[index], input_px=np.array(attention.input_px),
-                         query=attention.query,
-                         special_mass=attention.prefix_mass[index].sum(axis=-1, dtype=np.float64), **more)  # fmt: skip
+                np.savez(
+                    out,
+                    heads=attention.heads[index],
+                    input_px=np.array(attention.input_px),
+                    query=attention.query,
+                    special_mass=attention.prefix_mass[index].sum(axis=-1, dtype=np.float64),
+                    **more,
+                )
             part.replace(file)
 
 

@@ -139,8 +139,11 @@ def _find_fixations(
         _joined([o.fixations for o in tables], ["participant", "run", "trial", "fixation"]),
         study.exclusion,
     )
-    of_runs = {f"sub-{job.run.participant} run-{job.run.run}": o.settings
-               for job, o in zip(jobs, outcomes, strict=True) if o.settings}  # fmt: skip
+    of_runs = {
+        f"sub-{job.run.participant} run-{job.run.run}": o.settings
+        for job, o in zip(jobs, outcomes, strict=True)
+        if o.settings
+    }
     remarks = [*exclusion_remarks(trials, study.exclusion), *(r for o in tables for r in o.remarks),
                *(r for o in outcomes for r in o.remarks), *settings_remarks(study, of_runs),
                *_missing_trials(trials, found.stimuli), *remarks]  # fmt: skip
@@ -163,8 +166,9 @@ def _answers(study_folder: Path, trials: pd.DataFrame) -> dict[str, dict[str, in
     table = read_participants(study_folder).reindex(sorted(set(trials["participant"])))
     return {
         str(column): {str(k): int(n) for k, n in table[column].fillna("n/a").value_counts().sort_index().items()}
-        for column in ("age", "sex", "vision") if column in table
-    }  # fmt: skip
+        for column in ("age", "sex", "vision")
+        if column in table
+    }
 
 
 def files_of(run: Run) -> list[Path]:
@@ -235,8 +239,12 @@ def _shown_widths(
             widths[stimulus.name] = float(np.median(values))
             if max(values) > 1.01 * min(values):
                 remarks.append(
-                    Remark(stimulus.file.name, f"was seen {min(values):.2f} to {max(values):.2f} degrees wide; "
-                           "sigma in degrees takes the median"))  # fmt: skip
+                    Remark(
+                        stimulus.file.name,
+                        f"was seen {min(values):.2f} to {max(values):.2f} degrees wide; "
+                        "sigma in degrees takes the median",
+                    )
+                )
     return widths, remarks
 
 

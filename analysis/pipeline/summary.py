@@ -28,9 +28,13 @@ def groups_of(study_folder: Path, study: Study) -> dict[str, str]:
 
 
 def summarise(
-    study_folder: Path, found: Inputs, people: ViewedTrials, seen: Sequence[ModelAttention], halves: dict[str, int],
+    study_folder: Path,
+    found: Inputs,
+    people: ViewedTrials,
+    seen: Sequence[ModelAttention],
+    halves: dict[str, int],
     remarks: Sequence[Remark],
-) -> Summary:  # fmt: skip
+) -> Summary:
     """What the report needs to know of a study beside its tables."""
     simulated = [p for p in sorted(set(people.trials["participant"])) if p in people.simulated]
     ours = {run.participant for run in found.recordings} - set(people.imported)
@@ -45,12 +49,15 @@ def summarise(
         observers=_observers(study_folder, {p: people.simulated[p] for p in simulated}),
         sources=tuple(source for source, is_there in there.items() if is_there),
         models=tuple(s.summary for s in seen),
-        px_per_deg={s.name: s.width_px * tan(radians(1)) / (2 * tan(radians(widths[s.name]) / 2))
-                    for s in found.stimuli if s.name in widths},
+        px_per_deg={
+            s.name: s.width_px * tan(radians(1)) / (2 * tan(radians(widths[s.name]) / 2))
+            for s in found.stimuli
+            if s.name in widths
+        },
         remarks=(*found.remarks, *people.remarks, *remarks),
         setup=people.setup,
         halves=halves,
-    )  # fmt: skip
+    )
 
 
 def _observers(study_folder: Path, participants: Mapping[str, str]) -> str:

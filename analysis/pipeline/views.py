@@ -47,8 +47,11 @@ def picture_views(
     by_picture = {str(name): rows for name, rows in used.groupby("stimulus", sort=True)}
     moved = {str(name): rows for name, rows in people.moved.groupby("stimulus", sort=True)}
     shown_s = people.trials.groupby("stimulus")["shown_s"].max().to_dict()
-    remarks = [Remark(s.file.name, "nobody has a fixation on it; it has no human map and is not compared")
-               for s in stimuli if s.name not in by_picture]  # fmt: skip
+    remarks = [
+        Remark(s.file.name, "nobody has a fixation on it; it has no human map and is not compared")
+        for s in stimuli
+        if s.name not in by_picture
+    ]
     if study.alignment.window_step_s and (late := untimed(used)):
         who = ", ".join(late[:5]) + (f" and {len(late) - 5} more" if len(late) > 5 else "")
         remarks.append(Remark("windows of time", f"fixations of {who} have no onset, and so no part in them"))

@@ -30,9 +30,13 @@ class Runner(Protocol):
     """Runs jobs: the outcomes in the jobs' order; the first error that comes back is raised."""
 
     def __call__(
-        self, function: Callable[[Any], Any], jobs: Iterable[Any], stage: str, progress: Progress,
+        self,
+        function: Callable[[Any], Any],
+        jobs: Iterable[Any],
+        stage: str,
+        progress: Progress,
         total: int | None = None,
-    ) -> list[Any]:  # fmt: skip
+    ) -> list[Any]:
         """stage: its name, for `progress`. total: how many jobs there are, where `jobs` makes them as they are wanted;
         so many as keep everybody busy are taken from it at a time.
         """
@@ -124,9 +128,13 @@ def on_cluster(address: str, study_folder: Path) -> Iterator[Runner]:
 
 
 def _run_on(
-    client: Any, function: Callable[[Any], Any], jobs: Iterable[Any], stage: str, progress: Progress,
+    client: Any,
+    function: Callable[[Any], Any],
+    jobs: Iterable[Any],
+    stage: str,
+    progress: Progress,
     total: int | None = None,
-) -> list[Any]:  # fmt: skip
+) -> list[Any]:
     import distributed
 
     waiting, total = _numbered(jobs, total)

@@ -156,9 +156,7 @@ def _top(people: Sequence[FloatArray]) -> float:
     return max(2.0, float(round(top)))
 
 
-def _note(
-    inference: Findings, layers: tuple[int, int], pictures: tuple[int, int], swept: str, dots: int | None
-) -> str:  # fmt: skip
+def _note(inference: Findings, layers: tuple[int, int], pictures: tuple[int, int], swept: str, dots: int | None) -> str:
     """What the page leaves out to stay small; layers and pictures: how many are shown, of how many."""
     note = ""
     if layers[0] < layers[1]:
@@ -240,9 +238,7 @@ def people_map(gaze: PictureGaze, sigma: float) -> FloatArray | None:
 
 def difference(people: FloatArray, head: FloatArray) -> FloatArray:
     """People's map minus a head's, patch by patch, on the grid of people's map; both relative to an even spread."""
-    rows, columns = (
-        ((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip(people.shape, head.shape, strict=True)
-    )  # fmt: skip
+    rows, columns = (((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip(people.shape, head.shape, strict=True))
     minus: FloatArray = people - head[np.ix_(rows, columns)]
     return minus
 
@@ -263,9 +259,15 @@ def _row(scores: pd.DataFrame, name: str, picture: str) -> list[float]:
 
 
 def _look(
-    results: Results, stimulus: Stimulus, side: int, people: FloatArray | None, head: FloatArray | None, score: float,
-    top: float, most_dots: int | None,
-) -> PicturePanel:  # fmt: skip
+    results: Results,
+    stimulus: Stimulus,
+    side: int,
+    people: FloatArray | None,
+    head: FloatArray | None,
+    score: float,
+    top: float,
+    most_dots: int | None,
+) -> PicturePanel:
     scale = side / max(stimulus.width_px, stimulus.height_px)
     width, height = max(1, round(stimulus.width_px * scale)), max(1, round(stimulus.height_px * scale))
     small = open_picture(stimulus.file).resize((width, height), Image.Resampling.LANCZOS)

@@ -82,14 +82,23 @@ def write_report(study_folder: Path, progress: Progress = lambda stage, done, to
 
 
 def render(
-    results: Results, inference: Findings, tables: dict[str, Table], plates: dict[str, Plate],
-    looks: Sequence[PicturePanel], chooser: Explorer, against: Sequence[AgainstPaper], provenance: dict[str, Any],
-) -> str:  # fmt: skip
+    results: Results,
+    inference: Findings,
+    tables: dict[str, Table],
+    plates: dict[str, Plate],
+    looks: Sequence[PicturePanel],
+    chooser: Explorer,
+    against: Sequence[AgainstPaper],
+    provenance: dict[str, Any],
+) -> str:
     """The page as HTML; every word that comes from a study is escaped."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
+    )
     main = inference.main()
     # "<" never stands in the script's data, so that no name can end it.
     data = json.dumps(chooser.data, separators=(",", ":"))

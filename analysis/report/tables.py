@@ -142,25 +142,30 @@ def _heads(inference: Findings) -> Table:
             | {"why": _why_of_shares(h, s)}
         )
     return _table(
-        inference, "heads", "Heads at the fixed sigma", rows,
+        inference,
+        "heads",
+        "Heads at the fixed sigma",
+        rows,
         "Gain is positive where the head is closer to people than its own attention on other pictures. Low and "
         "high: 95 % intervals, participants and pictures random; p (Holm): of the gain, over a layer's heads; p "
         "(permuted): pictures permuted, corrected over all heads and layers; way to others: the share of the way "
         f"from the head's own chance to {other_viewers(inference.main())}, so that heads do not compare by "
         "it; from centre: the same from the fitted centre bias, one floor for all, negative where the head is "
         "farther from people than that. Why: what makes a share blank, or more than 100 %.",
-    )  # fmt: skip
+    )
 
 
 def _beside_heads(inference: Findings) -> Table:
     maps = [(s, h) for s in inference.sound for h in (*s.heads, *s.summaries)]
     return _table(
-        inference, "heads-beside", "Beside the heads' scores",
+        inference,
+        "heads-beside",
+        "Beside the heads' scores",
         [_key(s) | {"map": head_label(h.map)} | _beside(h) for s, h in maps],
         "Same kind: on other pictures of the same kind. Within: both maps cut to the object. Everybody's map: all "
         "participants together, interval over pictures. Bootstrap: 95 %, participants and pictures drawn anew.",
         long=True,
-    )  # fmt: skip
+    )
 
 
 def _references(inference: Findings) -> Table:
@@ -175,11 +180,14 @@ def _references(inference: Findings) -> Table:
             scores = _estimate("score", value) | on | _estimate("closest head's lead", lead)
             rows.append(_key(s) | {"map": name} | scores | {"closest head is": _verdict(lead)})
     return _table(
-        inference, "references", "Floors and ceiling", rows,
+        inference,
+        "references",
+        "Floors and ceiling",
+        rows,
         "The lead is positive where the closest head is closer to people than this map; it is closer or farther "
         "where the interval of its lead excludes 0. The ceiling is the other viewers, by each measure in the map "
         "that is best for it; more of them would raise it.",
-    )  # fmt: skip
+    )
 
 
 def _head_effects(inference: Findings) -> Table:
@@ -192,10 +200,13 @@ def _head_effects(inference: Findings) -> Table:
                 corrected = s.head_effect_p_holm if e is s.head_effect else None
                 rows.append(_key(s) | {"of": what} | test | {"p (Holm)": corrected})
     return _table(
-        inference, "head-effect", "Do heads differ?", rows,
+        inference,
+        "head-effect",
+        "Do heads differ?",
+        rows,
         "Degrees of freedom are multiplied by epsilon already. p (Holm): of the primary measure over its model's "
         "layers, of the others over layers and measures together; gains are not corrected.",
-    )  # fmt: skip
+    )
 
 
 def _pairs(inference: Findings) -> Table:
@@ -207,10 +218,13 @@ def _pairs(inference: Findings) -> Table:
         for c in s.contrasts
     ]
     return _table(
-        inference, "pairs", "Every pair of heads", rows,
+        inference,
+        "pairs",
+        "Every pair of heads",
+        rows,
         "Positive: the first is closer to people. Intervals and p values are simultaneous over a measure's pairs.",
         long=True,
-    )  # fmt: skip
+    )
 
 
 def _lifts(inference: Findings) -> Table:
@@ -222,10 +236,13 @@ def _lifts(inference: Findings) -> Table:
         for x in inference.lifts
     ]
     return _table(
-        inference, "lift", "Attention on the object", rows,
+        inference,
+        "lift",
+        "Attention on the object",
+        rows,
         "Shares of attention over patches; 95 % t intervals over pictures alone, as attention is the same for all. "
         "p: of a lift of 0, by the same t; p (Holm): corrected over the heads of the layer.",
-    )  # fmt: skip
+    )
 
 
 def _beside(h: MapReading) -> dict[str, float | None]:
@@ -233,14 +250,16 @@ def _beside(h: MapReading) -> dict[str, float | None]:
     low, high = h.bootstrap or (None, None)
     gain_low, gain_high = h.gain_bootstrap or (None, None)
     return (
-        _estimate("same kind", h.same_kind) | _estimate("gain, same kind", h.gain_same_kind)
+        _estimate("same kind", h.same_kind)
+        | _estimate("gain, same kind", h.gain_same_kind)
         | {"within": h.inside.mean if h.inside else None, "within low": h.inside.low if h.inside else None}
         | {"within high": h.inside.high if h.inside else None}
         | {"everybody's map": h.pooled.mean if h.pooled else None, "its low": h.pooled.low if h.pooled else None}
         | {"its high": h.pooled.high if h.pooled else None, "bootstrap low": low, "bootstrap high": high}
         | {"gain, bootstrap low": gain_low, "gain, bootstrap high": gain_high}
-        | _ends("way", h.share) | _ends("from centre", h.share_over_centre)
-    )  # fmt: skip
+        | _ends("way", h.share)
+        | _ends("from centre", h.share_over_centre)
+    )
 
 
 def _percent(share: Share) -> float | None:
@@ -281,10 +300,13 @@ def _mixed(inference: Findings) -> Table:
     """The mixed model of the layers shown, where cells are missing."""
     rows = [
         {"model": s.model, "layer": s.layer, "measure": s.measure, "map": head_label(h.map)}
-        | _estimate("score", h.value) | _estimate("gain", h.gain)
+        | _estimate("score", h.value)
+        | _estimate("gain", h.gain)
         | {"participants": s.mixed.participants, "pictures": s.mixed.pictures, "cells missing": s.mixed.cells_missing}
-        for s in inference.shown() if s.mixed is not None for h in s.mixed.heads
-    ]  # fmt: skip
+        for s in inference.shown()
+        if s.mixed is not None
+        for h in s.mixed.heads
+    ]
     note = "Every participant and picture that has any score, by a mixed model with both random (REML)."
     return _table(inference, "mixed-model", "With the cells that are missing elsewhere", rows, note)
 
@@ -295,7 +317,7 @@ def _models(results: Results, inference: Findings) -> Table:
         | {"second": layer_label(results, c.second, c.second_layer)}
         | {"of": c.of, "difference": c.difference, "low": c.low, "high": c.high, "df": c.df, "p (Bonferroni)": c.p}
         for c in inference.model_contrasts
-    ]  # fmt: skip
+    ]
     table = pd.DataFrame(rows)
     note = (
         f"{MEASURES[inference.primary].label} of the mean of the heads in the last layer analysed, its score and its "
@@ -313,7 +335,7 @@ def _special_tokens(results: Results, inference: Findings) -> Table:
         | {"mean (%)": 100 * mass.mean(), "least (%)": 100 * mass.min(), "most (%)": 100 * mass.max()}
         | {"pictures": len(mass)}
         for key, mass in known.set_index(["model", "layer", "map"]).groupby(level=[0, 1, 2])["special_mass"]
-    ]  # fmt: skip
+    ]
     note = (
         "The share of class and register tokens in all tokens' attention, before the patches are brought to sum to 1."
     )
@@ -326,8 +348,9 @@ def _windows(inference: Findings) -> Table:
         | {"map": head_label(r.map) if r.map not in REFERENCE_LABELS else REFERENCE_LABELS[r.map]}
         | _estimate("score", r.value)
         | {"fixations": w.fixations, "participants": w.participants, "pictures": w.pictures}
-        for w in inference.windows for r in (*w.heads, *w.references)
-    ]  # fmt: skip
+        for w in inference.windows
+        for r in (*w.heads, *w.references)
+    ]
     note = (
         "Maps depend on how many fixations they are made of: compare windows of one length alone. The last window is a "
         "whole one to a twentieth of a step, or what remains from half a step on."
@@ -378,10 +401,13 @@ def _sigma_units(results: Results, inference: Findings, stimuli: Sequence[Stimul
     px_of = {"deg": per_deg, "px": np.ones_like(width), "patch": per_patch, "percent": width / 100}
     rows = [
         {"sigma": name, "which is": what}
-        | {label: float(np.median(sigma * px_of[unit] / px_of[other])) for label, other in
-           (("degrees", "deg"), ("px", "px"), ("patches", "patch"), ("% of the width", "percent"))}
-        for name, what, sigma in found if sigma is not None
-    ]  # fmt: skip
+        | {
+            label: float(np.median(sigma * px_of[unit] / px_of[other]))
+            for label, other in (("degrees", "deg"), ("px", "px"), ("patches", "patch"), ("% of the width", "percent"))
+        }
+        for name, what, sigma in found
+        if sigma is not None
+    ]
     table = pd.DataFrame(rows)
     note = f"Px of the picture; patches of {layer_label(results, main.model, main.layer)}."
     if len(set(zip(width, per_deg, per_patch, strict=True))) > 1:
@@ -397,7 +423,7 @@ def _sigmas(results: Results, inference: Findings) -> Table:
         | {"at most": r.estimate.at_most, "at least": r.estimate.at_least, "unit": r.unit}
         | {"even share": r.estimate.uniform, "fixations": r.estimate.fixations}
         for r in inference.sigmas
-    ]  # fmt: skip
+    ]
     table = pd.DataFrame(rows)
     note = (
         "The smoothing under which fixations are likeliest: each viewer's under the others' map, everybody's under the "
@@ -473,10 +499,11 @@ def _replication_tables(inference: Findings) -> list[Table]:
         for c in (*r.curves, r.mean_curve, *([r.shuffled_curve] if r.shuffled_curve else [])):
             best_is = "at the sweep's end" if c.at_edge else "optimum"
             curves += [
-                key | {"map": c.map, "sigma": sigma, "mean": mean, "SD": sd}
+                key
+                | {"map": c.map, "sigma": sigma, "mean": mean, "SD": sd}
                 | {"best": best_is if sigma == c.best_sigma else ""}
                 for sigma, mean, sd in zip(r.sigmas, c.mean, c.sd, strict=True)
-            ]  # fmt: skip
+            ]
     best_note = (
         "Over heads: the best sigma of each head's mean curve. Over participants x pictures: that of each participant "
         "and picture's own curve, the mean over heads. Each with its SD and SE (SD / sqrt(n)). The end is the sweep's, "
@@ -495,11 +522,12 @@ def _best_sigmas(r: Replication) -> dict[str, float | bool | None]:
     chance = r.shuffled_curve
     return (
         {"mean over heads": r.best_sigma_mean, "SD": r.best_sigma_sd, "SE": r.best_sigma_se}
-        | {"heads at the end": sum(c.at_edge for c in r.curves)} | _over_cells(r.over_cells)
+        | {"heads at the end": sum(c.at_edge for c in r.curves)}
+        | _over_cells(r.over_cells)
         | {"mean curve": r.mean_curve.best_sigma, "it at the end": r.mean_curve.at_edge}
         | {"shuffled pictures": chance.best_sigma if chance else None}
         | {"shuffled at the end": chance.at_edge if chance else None}
-    )  # fmt: skip
+    )
 
 
 def _over_cells(of: BestSigma | None) -> dict[str, float | None]:

@@ -130,9 +130,14 @@ class Results:
         return tuple(sorted(path.stem for path in folder.glob("*.parquet")))
 
     def rows(
-        self, table: Comparisons, model: str, layer: int, picture: str, columns: Sequence[str] = (),
+        self,
+        table: Comparisons,
+        model: str,
+        layer: int,
+        picture: str,
+        columns: Sequence[str] = (),
         where: Sequence[Condition] = (),
-    ) -> pd.DataFrame:  # fmt: skip
+    ) -> pd.DataFrame:
         """The comparisons of one picture with one layer: of `columns` those that there are (all, if none is named), and
         the rows that fulfil every condition. Raises DataError where the file is not there or broken.
         """
@@ -149,7 +154,7 @@ class Results:
 
     def scores(
         self, at: Literal["fixed", "sigmas", "chance"] = "fixed", where: Sequence[Condition] = ()
-    ) -> pd.DataFrame:  # fmt: skip
+    ) -> pd.DataFrame:
         """All scores at once, of every model, layer and picture: for a notebook, where they fit into memory.
 
         at: at the sigma fixed beforehand, over sigma, or by chance (`FIXED_COLUMNS`, `ALIGNMENT_COLUMNS`,

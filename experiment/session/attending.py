@@ -47,9 +47,15 @@ class Attending:
     """
 
     def __init__(
-        self, display: Display, desk: Desk, gaze: GazeStream, log: EventLog, recorder: Recorder, timing: Timing,
+        self,
+        display: Display,
+        desk: Desk,
+        gaze: GazeStream,
+        log: EventLog,
+        recorder: Recorder,
+        timing: Timing,
         files: Path,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.display, self.clock, self.timing = display, display.clock, timing
         self._desk, self._gaze, self._log, self._recorder, self._files = desk, gaze, log, recorder, files
         self.inputs: list[Key | Click] = []

@@ -152,10 +152,17 @@ class Course:
         self._log.tell_viewer([picture_stands(stimulus, rect)], onset_s)
         late = max(0, round((onset_s - dot_s - protocol.dot_s) * self._attending.timing.refresh_hz))  # whole frames
         event = self._log.begin_shown(
-            "picture", onset_s, late, trial=trial.number, stim_file=stimulus.stim_file, exposure=trial.exposure,
-            picture_x_px=rect.x_px, picture_y_px=rect.y_px, picture_width_px=rect.width_px,
+            "picture",
+            onset_s,
+            late,
+            trial=trial.number,
+            stim_file=stimulus.stim_file,
+            exposure=trial.exposure,
+            picture_x_px=rect.x_px,
+            picture_y_px=rect.y_px,
+            picture_width_px=rect.width_px,
             picture_height_px=rect.height_px,
-        )  # fmt: skip
+        )
         # Computed while the picture stands, so that it delays nothing.
         self._attending.wait_until(onset_s + min(ARRIVAL_S, protocol.picture_s))
         self._check_drift(dot, red_dot, dot_s, onset_s)

@@ -23,9 +23,14 @@ class Desk:
     """
 
     def __init__(
-        self, operator: Operator, log: EventLog, clock: Clock, protocol: ProtocolSettings, study_folder: Path,
+        self,
+        operator: Operator,
+        log: EventLog,
+        clock: Clock,
+        protocol: ProtocolSettings,
+        study_folder: Path,
         status: Status,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._operator, self._log, self._clock, self._protocol = operator, log, clock, protocol
         self._study_folder = study_folder
         self.status = status
@@ -59,9 +64,12 @@ class Desk:
         if self.in_trial and left_s is not None:
             session_left_s += left_s + self._protocol.picture_s * (self.status.phase == "dot")
         self.update(
-            now_s=now_s, left_s=left_s, session_left_s=session_left_s, tracked_percent=tracked_percent,
+            now_s=now_s,
+            left_s=left_s,
+            session_left_s=session_left_s,
+            tracked_percent=tracked_percent,
             missed_frames=self._log.missed_frames,
-        )  # fmt: skip
+        )
         self._operator.show(self.status)
         self.update(notices=())
 

@@ -60,9 +60,14 @@ class EventLog:
         return True
 
     def end(
-        self, number: int, status: str, end_s: float | None = None, *, missed: int | None = None,
+        self,
+        number: int,
+        status: str,
+        end_s: float | None = None,
+        *,
+        missed: int | None = None,
         rating: int | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Write down that it ended, and how; with the frames that were missed, where they are not given."""
         self.open.remove(number)
         standing, until_now = self._standing

@@ -78,9 +78,7 @@ def put_together(setup: SessionSetup, info: TrackerInfo, recorder: Recorder, fil
     status = Status(0.0, "form", None, plan.pictures, None, None, None, heading=heading)
     log = EventLog(recorder, setup.tracker, display)
     desk = Desk(setup.operator, log, display.clock, study.protocol, setup.study_folder, status)
-    gaze = GazeStream(
-        setup.tracker, recorder, display.clock, info.rate_hz, pace.system_time, log.record, desk.tell
-    )  # fmt: skip
+    gaze = GazeStream(setup.tracker, recorder, display.clock, info.rate_hz, pace.system_time, log.record, desk.tell)
     attending = Attending(display, desk, gaze, log, recorder, timing, files)
     questions = Questions(attending, desk, log, study.study.language)
     return Parts(setup, info, study.pictures.size_deg, log, desk, gaze, attending, questions)

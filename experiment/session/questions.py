@@ -161,10 +161,15 @@ class Questions:
         may_skip = question != "consent"
         self.present(
             choice_screen(
-                self._screen, self.texts, self._asked(question), options, before,
-                may_skip=may_skip, may_return=may_return,
+                self._screen,
+                self.texts,
+                self._asked(question),
+                options,
+                before,
+                may_skip=may_skip,
+                may_return=may_return,
             )
-        )  # fmt: skip
+        )
         key = self.wait_for([*options, *["return"] * may_skip, *["up"] * may_return])
         if key == "up":
             return None

@@ -219,10 +219,15 @@ class SetupScreen:
         screen = self._shown_on().screen
         lines = len(HELP)
         return [
-            Text(text, screen.width_px / 2, screen.height_px - (lines + 0.5 - i) * 1.5 * self._letter_px(),
-                 self._letter_px(), "#707070")
+            Text(
+                text,
+                screen.width_px / 2,
+                screen.height_px - (lines + 0.5 - i) * 1.5 * self._letter_px(),
+                self._letter_px(),
+                "#707070",
+            )
             for i, text in enumerate(HELP)
-        ]  # fmt: skip
+        ]
 
     def _code(self, name: str) -> int | None:
         if name in self._codes:

@@ -100,9 +100,12 @@ def _add(new: Change, built: Path, files: Sequence[Path], answers: Mapping[Label
 
 
 def add_imported(
-    study_folder: Path, built: Path, participants: Collection[Label], remarks: Sequence[Remark],
+    study_folder: Path,
+    built: Path,
+    participants: Collection[Label],
+    remarks: Sequence[Remark],
     before_step: Callable[[str], None] = lambda step: None,
-) -> bool:  # fmt: skip
+) -> bool:
     """Make what an import built aside part of the data set, all participants at once; returns whether it was not yet.
 
     built: files of `write_run` and `write_fixation_table` below `sub-*` and `sourcedata`. remarks: what was noted, for

@@ -96,17 +96,18 @@ def unread_gaze(study_folder: Path) -> tuple[Remark, ...]:
     described = (path.with_suffix(".tsv.gz") for path in _data_files(study_folder, "*_recording-eye[123]_physio.json"))
     # A JSON file without gaze of its own may hold for others in its folder and below.
     gone = {
-        path for path in described
-        if path not in read
-        and not any(path.parent in file.parents and _named(path) <= _named(file) for file in read)
-    }  # fmt: skip
+        path
+        for path in described
+        if path not in read and not any(path.parent in file.parents and _named(path) <= _named(file) for file in read)
+    }
     return tuple(
         Remark(min(paths).name, text + (f" (the first of {len(paths)} such files)" if len(paths) > 1 else ""))
         for paths, text in (
             (unread, "is not read: gaze is in files called ..._recording-eye1_physio.tsv.gz (or eye2, eye3)"),
             (gone, "is not there, though its JSON file is: it was moved or renamed, and that eye is not analysed"),
-        ) if paths
-    )  # fmt: skip
+        )
+        if paths
+    )
 
 
 def _named(gaze_file: Path) -> set[tuple[str, str]]:

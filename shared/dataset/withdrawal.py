@@ -66,9 +66,11 @@ def withdrawal(study_folder: Path, participant: str) -> list[Path]:
 
 
 def withdraw(
-    study_folder: Path, participant: str, names: Sequence[str] = (),
+    study_folder: Path,
+    participant: str,
+    names: Sequence[str] = (),
     before_step: Callable[[str], None] = lambda step: None,
-) -> Withdrawn:  # fmt: skip
+) -> Withdrawn:
     """Delete a participant everywhere in a study, derivatives included, and search what is left for them.
 
     names: what else the person is called, such as the name of an imported file; they are searched for too. After a
@@ -163,10 +165,11 @@ def traces(study_folder: Path, who: Label, names: Sequence[str] = ()) -> tuple[i
     marker = study_folder / ".beholder" / "withdrawing"
     files = [path for path in sorted(study_folder.rglob("*")) if path.is_file() and path != marker]
     left = [
-        path for path in files
+        path
+        for path in files
         if wanted.search(path.relative_to(study_folder).as_posix().encode("utf-8", "surrogateescape"))
         or wanted.search(_content(path))
-    ]  # fmt: skip
+    ]
     return len(files), tuple(left)
 
 

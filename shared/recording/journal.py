@@ -383,15 +383,17 @@ def read_journal(folder: Path) -> Journal:
     lost = {SAMPLES: lost_samples, LOG: lost_records}
     remarks = [
         Remark(f"{folder.name}/{name}", f"its last {of.cut_bytes} bytes were not whole rows and are left out")
-        for name, of in lost.items() if of.cut_bytes
+        for name, of in lost.items()
+        if of.cut_bytes
     ] + [
         Remark(
             f"{folder.name}/{name}",
             f"{of.rows} of its {of.of_rows} rows could not be read and are left out; the file is kept as it is in "
             "sourcedata, beside the tracker's own",
         )
-        for name, of in lost.items() if of.rows
-    ]  # fmt: skip
+        for name, of in lost.items()
+        if of.rows
+    ]
     damaged = tuple(name for name, of in lost.items() if of.rows)
     return Journal(folder, header, samples, records, tuple(remarks), damaged)
 

@@ -155,9 +155,18 @@ class SystemReading:
 
 
 Happening = (
-    Begin | End | DriftChecked | FormAnswered | Calibrated | Validated | MessageSent | OperatorTold | TrackerEvent
-    | ClockReading | SystemReading
-)  # fmt: skip
+    Begin
+    | End
+    | DriftChecked
+    | FormAnswered
+    | Calibrated
+    | Validated
+    | MessageSent
+    | OperatorTold
+    | TrackerEvent
+    | ClockReading
+    | SystemReading
+)
 
 KINDS: dict[str, type[Happening]] = {
     "begin": Begin, "end": End, "drift": DriftChecked, "form": FormAnswered, "calibration": Calibrated,

@@ -81,9 +81,7 @@ def read_stimuli(folder: Path) -> tuple[tuple[Stimulus, ...], tuple[Remark, ...]
         except DataError as error:
             remarks.append(Remark(file.name, f"{error}{LEFT_OUT}"))
             continue
-        stimuli.append(
-            Stimulus(file.stem, file, width, height, _cell(row, "kind"), _cell(row, "name"), mask, parts)
-        )  # fmt: skip
+        stimuli.append(Stimulus(file.stem, file, width, height, _cell(row, "kind"), _cell(row, "name"), mask, parts))
     if not stimuli:
         reasons = f" ({remarks[0]})" if remarks else ""
         raise DataError(f"{images} holds no usable picture{reasons}: put PNG, JPEG, TIFF, BMP or WebP files there.")

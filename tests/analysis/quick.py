@@ -32,9 +32,12 @@ def run_here(patch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def _here() -> Iterator[workers.Runner]:
     def run(
-        function: Callable[[Any], Any], jobs: Iterable[Any], stage: str, progress: workers.Progress,
+        function: Callable[[Any], Any],
+        jobs: Iterable[Any],
+        stage: str,
+        progress: workers.Progress,
         total: int | None = None,
-    ) -> list[Any]:  # fmt: skip
+    ) -> list[Any]:
         numbered, total = workers._numbered(jobs, total)
         progress(stage, 0, total)
         outcomes = []

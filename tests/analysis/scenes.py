@@ -35,6 +35,7 @@ def written(folder: Path) -> dict[str, bytes]:
     """Every file below a folder of results, without those that say when it was made."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in files
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in files
         if path.name not in ("provenance.json", SUMS)
-    }  # fmt: skip
+    }

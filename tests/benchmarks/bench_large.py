@@ -83,11 +83,13 @@ def make_study(folder: Path, pictures: Path, participants: int) -> int:
         measures=list(MEASURES), shuffled_pictures=0, chance_pictures=0, random_weights=0, window_step_s=0, pooled=False
     )
     study = Study(
-        study=StudySettings(name=f"{participants:,} simulated viewers"), screen=None,
+        study=StudySettings(name=f"{participants:,} simulated viewers"),
+        screen=None,
         pictures=PictureSettings(size_deg=20, size_of="width"),
         maps=MapSettings(longer_side_px=GRID, sigma_from=1, sigma_to=1, sigma=1),
-        models=ModelSettings(names=[MODEL], layers=["all"], input_px=SIDE_PX), alignment=alignment,
-    )  # fmt: skip
+        models=ModelSettings(names=[MODEL], layers=["all"], input_px=SIDE_PX),
+        alignment=alignment,
+    )
     create_study(folder, study, pictures)
     n = len(list((folder / "stimuli" / "images").iterdir()))
     for person in range(1, participants + 1):
@@ -116,8 +118,10 @@ def child(folder: Path, weights: Path, workers: int) -> None:
 
     start_s = time.perf_counter()
     result = analyze(folder, weights=weights, workers=workers, progress=progress)
-    kib = {name: resource.getrusage(who).ru_maxrss
-           for name, who in (("leader", resource.RUSAGE_SELF), ("worker", resource.RUSAGE_CHILDREN))}  # fmt: skip
+    kib = {
+        name: resource.getrusage(who).ru_maxrss
+        for name, who in (("leader", resource.RUSAGE_SELF), ("worker", resource.RUSAGE_CHILDREN))
+    }
     print(json.dumps({
         "seconds": time.perf_counter() - start_s, "stages": {name: ended[name] - began[name] for name in began},
         "peak_gb": {name: value / 2**20 for name, value in kib.items()},

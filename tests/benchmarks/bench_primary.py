@@ -302,8 +302,9 @@ def shares_of(case: Case, n_participants: int, n_pictures: int, rng: np.random.G
     return np.broadcast_to(own * followed, shape)
 
 
-def rest_of(case: Case, some: Pictures, which: NDArray[np.intp], n_participants: int, rng: np.random.Generator
-            ) -> FloatArray:  # fmt: skip
+def rest_of(
+    case: Case, some: Pictures, which: NDArray[np.intp], n_participants: int, rng: np.random.Generator
+) -> FloatArray:
     """What those who do not follow look at: a density a picture, or one a participant."""
     side = some.side
     if case.rest == "anywhere":
@@ -381,8 +382,9 @@ def planted_in(case: Case, number: int) -> tuple[int, tuple[int, ...]]:
     return layer, (head,) if case.planted == "head" else (head, (head + 1 + number // PLANTED % (HEADS - 1)) % HEADS)
 
 
-def simulate(case: Case, number: int, some: Pictures, rng: np.random.Generator, *, population: bool = False
-             ) -> tuple[int, tuple[int, ...], dict[str, FloatArray]]:  # fmt: skip
+def simulate(
+    case: Case, number: int, some: Pictures, rng: np.random.Generator, *, population: bool = False
+) -> tuple[int, tuple[int, ...], dict[str, FloatArray]]:
     """The layer, the heads planted, and the scores by measure of one study; or of the population, a very large one."""
     layer, heads = planted_in(case, number)
     n = TRUTH_PARTICIPANTS if population else case.participants
@@ -465,11 +467,14 @@ def studies(
     with threadpool_limits(1):
         return [
             study(
-                CASES[case], number, _pictures(longer_side), truths.get(number % PLANTED),
+                CASES[case],
+                number,
+                _pictures(longer_side),
+                truths.get(number % PLANTED),
                 np.random.default_rng(np.random.SeedSequence((SEED, case, number))),
             )
             for number in numbers
-        ]  # fmt: skip
+        ]
 
 
 # What is found.
@@ -623,8 +628,10 @@ def main() -> int:
             for first in range(0, options.studies, STUDIES_PER_TASK)
         ]
         bar = progress.add_task(f"{options.studies} studies of {len(CASES)} cases", total=len(tasks))
-        running = {pool.submit(studies, options.longer_side, case, numbers, truths[case]): (case, numbers.start)
-                   for case, numbers in tasks}  # fmt: skip
+        running = {
+            pool.submit(studies, options.longer_side, case, numbers, truths[case]): (case, numbers.start)
+            for case, numbers in tasks
+        }
         for finished in as_completed(running):
             case, first = running[finished]
             by_case[case][first] = finished.result()

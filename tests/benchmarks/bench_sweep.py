@@ -245,8 +245,15 @@ def draw(
         for label, seconds, colour in shown:
             axes.plot(seconds[part], row, "o", ms=8, color=colour)
             if row == 0:
-                axes.annotate(label, (seconds[part], row), xytext=(0, 10), textcoords="offset points", ha="center",
-                              color=colour if label != shown[0][0] else "#5b6270", fontsize=9)  # fmt: skip
+                axes.annotate(
+                    label,
+                    (seconds[part], row),
+                    xytext=(0, 10),
+                    textcoords="offset points",
+                    ha="center",
+                    color=colour if label != shown[0][0] else "#5b6270",
+                    fontsize=9,
+                )
         axes.plot([floors_s[part], libraries_s[part]], [row, row], color="#dfe2e8", zorder=0)
     axes.set_yticks(range(len(PARTS)), PARTS)
     axes.set_ylim(len(PARTS) - 0.5, -0.8)
@@ -345,9 +352,14 @@ def main() -> None:
     for part in PARTS:
         earlier = [f"{before['parts_cpu_s'][part]:.1f}"] if before else []
         parts.add_row(
-            part, f"{parts_s[part]:.1f}", f"{floors_s[part]:.2f}", f"{parts_s[part] / floors_s[part]:.1f}",
-            f"{libraries_s[part]:.0f}", f"{libraries_s[part] / parts_s[part]:.0f}", *earlier,
-        )  # fmt: skip
+            part,
+            f"{parts_s[part]:.1f}",
+            f"{floors_s[part]:.2f}",
+            f"{parts_s[part] / floors_s[part]:.1f}",
+            f"{libraries_s[part]:.0f}",
+            f"{libraries_s[part] / parts_s[part]:.0f}",
+            *earlier,
+        )
     table = Table(title=f"{4 * sweep.pairs:,} evaluations at {sweep.height} x {sweep.width} px")
     for heading in ("", "seconds", "evaluations/s", "ms a pair", "largest error"):
         table.add_column(heading, justify="left" if not heading else "right")

@@ -111,8 +111,9 @@ def imports_of(tmp_path: Path, images: Path) -> dict[str, Callable[[Path, bool],
     for number in (1, 2):
         (tmp_path / "raw" / f"p0{number}.asc").write_text(asc(number))
     (tmp_path / "t1.tsv").write_text(tobii())
-    (tmp_path / "t1_msg.tsv").write_text("\tsystem_time_stamp\tmsg\n0\t10200000\timages/a.png onset\n"
-                                         "1\t11000000\timages/a.png offset\n")  # fmt: skip
+    (tmp_path / "t1_msg.tsv").write_text(
+        "\tsystem_time_stamp\tmsg\n0\t10200000\timages/a.png onset\n1\t11000000\timages/a.png offset\n"
+    )
     new = NewStudy(images, **NEW, place="centred")  # type: ignore[arg-type]
     return {
         "fixations": lambda study, made: import_fixations(tmp_path / "gaze.csv", study, images if made else None),
@@ -124,9 +125,10 @@ def imports_of(tmp_path: Path, images: Path) -> dict[str, Callable[[Path, bool],
 def content(folder: Path) -> dict[str, bytes]:
     """Every file's bytes, without locks and without what says when results were made."""
     return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*")
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
         if path.is_file() and path.suffix != ".lock" and path.name != "provenance.json"
-    }  # fmt: skip
+    }
 
 
 def killed(
@@ -247,9 +249,13 @@ def test_withdrawals_that_were_killed_are_completed(
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "kills"), [("analyze", 8), ("report", 6)])
 def test_analyses_and_reports_that_were_killed_are_completed(
-    tmp_path: Path, pictures: Path, assert_valid: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch, name: str,
+    tmp_path: Path,
+    pictures: Path,
+    assert_valid: Callable[[Path], None],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
     kills: int,
-) -> None:  # fmt: skip
+) -> None:
     # In a process of their own: one in which torch has begun to compute cannot be forked.
     for variable in THREAD_VARIABLES:
         monkeypatch.setenv(variable, "1")

@@ -102,9 +102,13 @@ class Operator:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
         self.began_s = time.perf_counter()
         self.process = subprocess.Popen(
-            [*PROGRAM, *map(str, words)], stdin=theirs, stdout=theirs, stderr=theirs, env=environment,
+            [*PROGRAM, *map(str, words)],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=environment,
             start_new_session=True,
-        )  # fmt: skip
+        )
         os.close(theirs)
         self.shown = ""
 

@@ -37,9 +37,14 @@ LIMITS = LimitSettings()
 
 
 def looking_at(
-    point: Point, seconds: float, rate_hz: float, offset_deg: tuple[float, float] = (0.0, 0.0),
-    noise_deg: float = 0.0, loss: float = 0.0, seed: int = 0,
-) -> Samples:  # fmt: skip
+    point: Point,
+    seconds: float,
+    rate_hz: float,
+    offset_deg: tuple[float, float] = (0.0, 0.0),
+    noise_deg: float = 0.0,
+    loss: float = 0.0,
+    seed: int = 0,
+) -> Samples:
     """Samples of both eyes on a point, their offset, RMS-S2S noise and share of lost samples planted."""
     rng = np.random.default_rng(seed)
     n = round(seconds * rate_hz)

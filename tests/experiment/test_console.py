@@ -38,10 +38,18 @@ from beholder.shared.study import LimitSettings
 ROOT = Path(__file__).resolve().parents[2]
 SCREEN = Screen(1920, 1080, 53.0, 29.8, 60.0)
 PICTURE = Status(
-    now_s=12.0, phase="picture", trial=3, pictures=20, left_s=4.2, tracked_percent=98.0, session_left_s=272.0,
-    last_drift=Drift(0.3, -0.2, 0.36), heading="participant 01, run 1, mouse (simulated)",
-    offers=IN_A_TRIAL, moment=7,
-)  # fmt: skip
+    now_s=12.0,
+    phase="picture",
+    trial=3,
+    pictures=20,
+    left_s=4.2,
+    tracked_percent=98.0,
+    session_left_s=272.0,
+    last_drift=Drift(0.3, -0.2, 0.36),
+    heading="participant 01, run 1, mouse (simulated)",
+    offers=IN_A_TRIAL,
+    moment=7,
+)
 
 
 def validation(offset_deg: float = 0.4, missing: int | None = None, count: int = 5) -> Validation:

@@ -35,9 +35,7 @@ TARGET = Dot(700.0, 300.0, 20.0, "#202020", 5.0)
 
 
 def observer(density: np.ndarray | None = None, seed: int = 0, **settings: float) -> Observer:
-    return Observer(
-        ObserverSettings(**settings), SCREEN, {"bag.png": density}, 0.22, np.random.default_rng(seed)
-    )  # fmt: skip
+    return Observer(ObserverSettings(**settings), SCREEN, {"bag.png": density}, 0.22, np.random.default_rng(seed))
 
 
 def test_points_fall_into_the_cells_in_proportion_to_the_map() -> None:

@@ -56,9 +56,7 @@ def refusal(path: Path) -> str:
         (JAR, f"{JAR} 7", "line 4 has 9 columns where the first line names 8"),
     ],
 )
-def test_an_event_that_cannot_be_true_is_refused_by_its_line(
-    tmp_path: Path, right: str, wrong: str, told: str
-) -> None:  # fmt: skip
+def test_an_event_that_cannot_be_true_is_refused_by_its_line(tmp_path: Path, right: str, wrong: str, told: str) -> None:
     assert len(read_events(events(tmp_path, DOT, BAG, JAR))) == 3
     assert told in refusal(events(tmp_path, DOT, BAG, JAR.replace(right, wrong)))
 
@@ -135,7 +133,7 @@ def fixations(folder: Path, **second: object) -> Path:
 )
 def test_a_fixation_that_cannot_be_true_is_refused_by_its_line(
     tmp_path: Path, second: dict[str, object], told: str
-) -> None:  # fmt: skip
+) -> None:
     assert len(read_fixations(fixations(tmp_path))) == 2
     path = fixations(tmp_path, **second)
     with pytest.raises(DataError) as refused:

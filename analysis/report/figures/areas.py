@@ -39,9 +39,16 @@ def draw_areas(areas: pd.DataFrame, sound: LayerReading) -> Figure:
                 axes.plot(half, [y, y], color=colour, lw=1.4, zorder=2)
             axes.plot(100 * value["share"], y, "o", ms=4.5, color=colour, zorder=3)
             if row == 0:
-                axes.annotate(label, (max([100 * value["share"], *ends]), y), xytext=(6, (1 - at) * 3),
-                              textcoords="offset points", va="center", color=colour, fontsize=8,
-                              annotation_clip=False)  # fmt: skip
+                axes.annotate(
+                    label,
+                    (max([100 * value["share"], *ends]), y),
+                    xytext=(6, (1 - at) * 3),
+                    textcoords="offset points",
+                    va="center",
+                    color=colour,
+                    fontsize=8,
+                    annotation_clip=False,
+                )
             if at == 0:
                 axes.plot([100 * value["area"]] * 2, [row - 0.35, row + 0.35], color=SOFT, lw=1.4, zorder=1)
     name_rows(axes, parts)
@@ -57,8 +64,16 @@ def draw_lift(lifts: Sequence[ObjectLift]) -> Figure:
     figure = Figure(figsize=(WIDTH_IN, 1.2 + 0.27 * len(lifts)), layout="constrained")
     axes = figure.add_subplot()
     axes.axvline(0, color=SOFT, lw=1)
-    axes.annotate("no more than its area", (0, 1), xycoords=("data", "axes fraction"), xytext=(4, 2), color=SOFT,
-                  textcoords="offset points", fontsize=8, va="bottom")  # fmt: skip
+    axes.annotate(
+        "no more than its area",
+        (0, 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(4, 2),
+        color=SOFT,
+        textcoords="offset points",
+        fontsize=8,
+        va="bottom",
+    )
     for row, found in enumerate(lifts):
         draw_interval(axes, row, found.lift_pp, BLUE if is_head(found.map) else INK)
     name_rows(axes, [head_label(found.map) for found in lifts])

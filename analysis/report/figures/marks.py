@@ -93,9 +93,16 @@ def draw_bands(axes: Axes, references: Sequence[Reference], size: float = 8.5) -
         else:
             place, x, alignment = f"{label}: {e.mean:.2f} →", high, "right"
         axes.annotate(
-            place, (x, 1), xycoords=("data", "axes fraction"), xytext=(0, height), textcoords="offset points",
-            ha=alignment, va="bottom", color=colour, fontsize=size,
-        )  # fmt: skip
+            place,
+            (x, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, height),
+            textcoords="offset points",
+            ha=alignment,
+            va="bottom",
+            color=colour,
+            fontsize=size,
+        )
 
 
 def name_rows(axes: Axes, names: Sequence[str], bold: set[int] | None = None) -> None:
@@ -124,5 +131,13 @@ def label_ends(axes: Axes, x: float, ends: Sequence[tuple[float, str, str]]) -> 
         placed.append(max(y, placed[-1] + gap) if placed else y)
     moved = np.mean([at - y for at, (y, _, _) in zip(placed, sorted(ends), strict=True)]) if ends else 0.0
     for at, (_, colour, text) in zip(np.array(placed) - moved, sorted(ends), strict=True):
-        axes.annotate(text, (x, at), xytext=(5, 0), textcoords="offset points", color=colour, fontsize=8, va="center",
-                      annotation_clip=False)  # fmt: skip
+        axes.annotate(
+            text,
+            (x, at),
+            xytext=(5, 0),
+            textcoords="offset points",
+            color=colour,
+            fontsize=8,
+            va="center",
+            annotation_clip=False,
+        )

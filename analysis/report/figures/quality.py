@@ -47,9 +47,17 @@ def draw_quality(quality: pd.DataFrame, trials: pd.DataFrame, limits: LimitSetti
         if limit is not None:
             axes.axvline(limit, color=VERMILION, lw=1, ls=(0, (3, 2)))
             axes.annotate(
-                f"limit {limit:g}", (limit, 0), xycoords=("data", "axes fraction"), xytext=(-2, 3), fontsize=7,
-                textcoords="offset points", color=VERMILION, rotation=90, va="bottom", ha="right",
-            )  # fmt: skip
+                f"limit {limit:g}",
+                (limit, 0),
+                xycoords=("data", "axes fraction"),
+                xytext=(-2, 3),
+                fontsize=7,
+                textcoords="offset points",
+                color=VERMILION,
+                rotation=90,
+                va="bottom",
+                ha="right",
+            )
         axes.set_title(title, fontsize=8)
         axes.set_xlabel(unit, fontsize=7.5)
         top = float(np.nanmax([values.max(), limit or 0]))
@@ -57,8 +65,9 @@ def draw_quality(quality: pd.DataFrame, trials: pd.DataFrame, limits: LimitSetti
         axes.xaxis.set_major_locator(MaxNLocator(3))
         axes.set_ylim(len(people) - 0.3, -0.7)
         if len(people) <= MOST_PARTICIPANTS:
-            axes.hlines(range(len(people)), 0, 1, colors="#eef0f3", lw=0.8, zorder=0,
-                        transform=axes.get_yaxis_transform())  # fmt: skip
+            axes.hlines(
+                range(len(people)), 0, 1, colors="#eef0f3", lw=0.8, zorder=0, transform=axes.get_yaxis_transform()
+            )
     labels = people if len(people) <= 40 else []
     grid[0].set_yticks(range(len(labels)), labels, fontsize=7)
     grid[0].set_ylabel("participant")
@@ -99,8 +108,15 @@ def draw_trials(trials: pd.DataFrame, limits: LimitSettings, exclusion: Exclusio
     grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, (title, unit, values, _, least) in zip(grid, panels, strict=True):
         extent = (0.5, values.shape[1] + 0.5, people - 0.5, -0.5)
-        image = axes.imshow(values, cmap="cividis_r", vmin=0, vmax=max(least, float(np.nanmax(values))), aspect="auto",
-                            extent=extent, interpolation="nearest")  # fmt: skip
+        image = axes.imshow(
+            values,
+            cmap="cividis_r",
+            vmin=0,
+            vmax=max(least, float(np.nanmax(values))),
+            aspect="auto",
+            extent=extent,
+            interpolation="nearest",
+        )
         axes.plot(column[out] + 1, row[out], "x", color=VERMILION, ms=min(5.0, 72 * row_in * 0.5), mew=1.3)
         axes.set_title(title)
         axes.set_xlabel("trial, in the order seen")

@@ -42,8 +42,16 @@ def draw_sigma(replications: Sequence[Replication], fixed_sigma: float) -> Figur
             if np.isfinite(y).any():
                 ends.append((float(y[np.isfinite(y)][-1]), colour, text))
         axes.axvline(fixed_sigma, color=SOFT, lw=0.8, ls=":", zorder=0)
-        axes.annotate("fixed σ", (fixed_sigma, 1), xycoords=("data", "axes fraction"), xytext=(3, -2),
-                      textcoords="offset points", va="top", color=SOFT, fontsize=7.5)  # fmt: skip
+        axes.annotate(
+            "fixed σ",
+            (fixed_sigma, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, -2),
+            textcoords="offset points",
+            va="top",
+            color=SOFT,
+            fontsize=7.5,
+        )
         label_ends(axes, float(x[-1]), ends)
         axes.grid(axis="y")
         axes.set_title(MEASURES[found.measure].label)

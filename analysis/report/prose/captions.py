@@ -58,8 +58,9 @@ def sigma_caption(found: Sequence[Replication], label: str) -> tuple[str, str]:
         curves = [("best", r.mean_curve), *([("shuffled pictures", r.shuffled_curve)] if r.shuffled_curve else [])]
         said = [
             f"{name} at {c.best_sigma:g}{', the end of the sweep' if c.at_edge else ''}"
-            for name, c in curves if c.best_sigma is not None
-        ]  # fmt: skip
+            for name, c in curves
+            if c.best_sigma is not None
+        ]
         if said:
             parts.append(f"{MEASURES[r.measure].label} {', '.join(said)}")
     return caption, f"Measures against sigma, {label}: {'; '.join(parts)}."
@@ -121,9 +122,10 @@ def layers_caption(
     """
     shown, others = shown_by_layers(readings), other_viewers(main)
     what = {
-        "share": f"Share of the way from the fitted centre bias to {others}", "gain": "Gain over chance",
+        "share": f"Share of the way from the fitted centre bias to {others}",
+        "gain": "Gain over chance",
         "score": "Score",
-    }[shown]  # fmt: skip
+    }[shown]
     caption = f"{what} by head and layer in {MEASURES[main.measure].label}; the same colours for all models. Layers "
     caption += "stand in the order of the model."
     shares = [h.share_over_centre.ratio for _, sounds in readings for s in sounds for h in s.heads]

@@ -154,10 +154,13 @@ def here_words(row: Row) -> str:
             return _joined([_anova(here.replication), _quasi_f(here.sound)])
         case Extreme() as claim:
             back = claim.how == "farthest_heads"
-            return _joined([
-                f"{_in_order(of.ranked, len(claim.heads), back=back)} at σ = {of.sigma:g}"
-                for of in (here.replication, here.sound) if of is not None
-            ])  # fmt: skip
+            return _joined(
+                [
+                    f"{_in_order(of.ranked, len(claim.heads), back=back)} at σ = {of.sigma:g}"
+                    for of in (here.replication, here.sound)
+                    if of is not None
+                ]
+            )
         case HeadMean() as claim:
             return _joined(_means(claim, here.replication, here.sound))
         case LiftRange():

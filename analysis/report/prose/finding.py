@@ -357,9 +357,11 @@ def _how_chosen(main: LayerReading, choice: Choice) -> Iterable[Note]:
             f"{closest} is the closest head of its layer.",
         )
         return
-    tested = "" if choice.p is None else (
-        " Whether it is above chance is judged by permuted pictures, corrected for all of these heads."
-    )  # fmt: skip
+    tested = (
+        ""
+        if choice.p is None
+        else (" Whether it is above chance is judged by permuted pictures, corrected for all of these heads.")
+    )
     yield Note(
         "Chosen among many.",
         f"It is the closest of {among}; its interval is not widened for that choice.{tested} With "

@@ -221,16 +221,22 @@ def _comparison_words(s: Study) -> list[str]:
     if s.alignment.chance_pictures:
         texts.append(
             "Chance for a head is the same gaze compared with that head's attention on "
-            + ("all other pictures" if s.alignment.chance_pictures >= 50 else
-               f"{plural(s.alignment.chance_pictures, 'other picture')}")
+            + (
+                "all other pictures"
+                if s.alignment.chance_pictures >= 50
+                else f"{plural(s.alignment.chance_pictures, 'other picture')}"
+            )
             + ". Further floors are a Gaussian at the centre whose SD is "
             f"{s.alignment.centre_share:.3g} of the picture's width and height, a Gaussian fitted by likelihood to the "
             "fixations on all other pictures, an even spread, an even spread over the object"
-            + (f", and the same network with random weights ({s.alignment.random_weights} seeds)"
-               if s.alignment.random_weights else "")
+            + (
+                f", and the same network with random weights ({s.alignment.random_weights} seeds)"
+                if s.alignment.random_weights
+                else ""
+            )
             + ". The ceiling is the density of all the other viewers of the same picture, with a width and admixtures "
             f"fitted by the likelihood of each viewer's fixations under the others'. {_ceiling_words(s)}"
-        )  # fmt: skip
+        )
     if s.alignment.choose_on == "half":
         texts.append(
             "The closest head was chosen on half of the pictures, drawn at random, and its figures estimated on the "

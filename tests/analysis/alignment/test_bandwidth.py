@@ -181,9 +181,11 @@ def test_the_interval_is_the_jackknifes_over_studies_that_lack_a_viewer_or_a_pic
 
     of_viewers = variance([estimate((without(pictures, v), maps)) for v in range(5)])
     of_pictures = variance(
-        [estimate(([g for i, g in enumerate(pictures) if i != p], [m for i, m in enumerate(maps) if i != p]))
-         for p in range(4)]
-    )  # fmt: skip
+        [
+            estimate(([g for i, g in enumerate(pictures) if i != p], [m for i, m in enumerate(maps) if i != p]))
+            for p in range(4)
+        ]
+    )
     of_cells = variance([estimate((lacking(v, p), maps)) for p in range(4) for v in range(5)])
     total = max(of_viewers + of_pictures - of_cells, of_viewers, of_pictures)
     df = 3  # of four pictures, which are too few for more

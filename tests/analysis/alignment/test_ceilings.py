@@ -61,10 +61,11 @@ def scores(measure: str, viewers: Sequence[Viewer], maps: FloatArray, sigma_px: 
     if measure == "auc_judd":
         return np.stack([measures.auc_judd(maps, *at) for at in pixels[:-1]])
     by_pixel = {
-        "nss": measures.nss_map, "auc": measures.auc_map,
+        "nss": measures.nss_map,
+        "auc": measures.auc_map,
         "sauc": lambda maps: measures.shuffled_auc_map(maps, *pixels[-1]),
         "ig": lambda maps: measures.information_map(np.maximum(maps, 1e-12), centre_gaussian(GRID)),
-    }[measure](maps)  # fmt: skip
+    }[measure](maps)
     return np.stack([measures.mean_at(by_pixel, *at) for at in pixels[:-1]])
 
 

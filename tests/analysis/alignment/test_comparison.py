@@ -318,9 +318,16 @@ def test_of_many_viewers_the_ceiling_is_computed_in_parts_and_is_the_same(
 
 def test_without_others_centre_or_object_their_rows_are_not_there(job: Comparison) -> None:
     alone = changed(
-        job, gaze=job.gaze.only([0]), centre=None, inter_observer=None, object_share=None,
-        random=None,        other_fixations=np.empty((0, 2)), chance_controls=(), curve_controls=(),
-    )  # fmt: skip
+        job,
+        gaze=job.gaze.only([0]),
+        centre=None,
+        inter_observer=None,
+        object_share=None,
+        random=None,
+        other_fixations=np.empty((0, 2)),
+        chance_controls=(),
+        curve_controls=(),
+    )
     table = fixed_of(alone)
     assert set(table["map"]) == {"head-01", "head-02", "mean", "centre", "uniform"}
     assert table[["sauc", "ig"]].isna().all(axis=None) and len(pd.read_parquet(alone.files.chance)) == 0

@@ -141,8 +141,9 @@ def test_peoples_lift_covers_what_was_planted() -> None:
         pictures, seen, truth = studies(seed)
         table = areas_table(pictures, dwell(seen, pictures), no_models(), {})
         handle = table.set_index(["part", "source"]).loc["handle", "people"]
-        found.append((handle["lift"], handle["low"] <= truth <= handle["high"],
-                      handle["low_pp"] <= 15 <= handle["high_pp"]))  # fmt: skip
+        found.append(
+            (handle["lift"], handle["low"] <= truth <= handle["high"], handle["low_pp"] <= 15 <= handle["high_pp"])
+        )
     lifts, covered, covered_pp = np.array(found, dtype=float).T
     assert min(covered.mean(), covered_pp.mean()) >= stats.binom.ppf(0.001, 200, 0.93) / 200
     # A ratio of means is biased by the squared error of its denominator: 2 of 5 rows' SD 1.4, over 10 pictures.
@@ -154,9 +155,11 @@ def test_who_looks_anywhere_lifts_nothing() -> None:
     rng = np.random.default_rng(3)
     pictures = [AreaPicture(f"p{i}", "", labelled(), NAMES) for i in range(8)]
     rows = [
-        (f"{person}", p.name, 0.0, 0.3, *(rng.random(2) * [60, 40])) for person in range(10) for p in pictures
+        (f"{person}", p.name, 0.0, 0.3, *(rng.random(2) * [60, 40]))
+        for person in range(10)
+        for p in pictures
         for _ in range(40)
-    ]  # fmt: skip
+    ]
     flat = pd.concat([attention("m", 2, {"head-01": np.ones((4, 6))}, p) for p in pictures])
     patches = {("m", p.name): (4, 6) for p in pictures}
     table = areas_table(pictures, dwell(fixations(rows), pictures), flat, patches).set_index(["part", "source"])
@@ -196,9 +199,11 @@ def test_a_part_that_a_picture_lacks_is_left_out_there_and_counted() -> None:
 def test_who_did_not_see_every_picture_is_left_out_of_the_intervals() -> None:
     pictures = [AreaPicture(name, "", labelled(), NAMES) for name in "abc"]
     rows = [
-        (who, name, 0.0, 1.0, 20.0, y) for who in "1234" for name, y in zip("abc", (12.0, 20.0, 12.0), strict=True)
+        (who, name, 0.0, 1.0, 20.0, y)
+        for who in "1234"
+        for name, y in zip("abc", (12.0, 20.0, 12.0), strict=True)
         if (who, name) != ("4", "b")
-    ]  # fmt: skip
+    ]
     table = areas_table(pictures, dwell(fixations(rows), pictures), no_models(), {}).set_index("part")
     assert table.loc["handle", "participants"] == 3 and table.loc["handle", "pictures"] == 3
     assert table.loc["handle", "share"] == pytest.approx(2 / 3)

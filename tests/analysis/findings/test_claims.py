@@ -351,8 +351,13 @@ def test_the_best_sigma_over_participants_and_pictures_is_worked_by_hand() -> No
 
 def test_a_participant_and_picture_without_a_score_of_every_head_has_no_best_sigma() -> None:
     one = bumps([[2.0, 4.0]])
-    both = ScoreArray(np.concatenate([one.scores, one.scores], axis=2), one.participants, one.pictures,
-                 ("head-01", "head-02"), one.sigmas)  # fmt: skip
+    both = ScoreArray(
+        np.concatenate([one.scores, one.scores], axis=2),
+        one.participants,
+        one.pictures,
+        ("head-01", "head-02"),
+        one.sigmas,
+    )
     both.scores[0, 1, 1] = np.nan
     over = replicate(both, "m", 12, "cc", "deg", pairs=False).over_cells
     assert over is not None
@@ -488,8 +493,9 @@ def test_every_head_means_every_head(results: Results, inference: Findings) -> N
             | {"lift_pp": 100 * (value - 0.3)}
             for head, mean in inside.items() for value in mean + rng.normal(0, sd, 12)
         ])  # fmt: skip
-        rows = reproduce(claims({"how": "inside_over_outside", "p": 0.0001}), results,
-                         replace(inference, lifts=lifts(table)))  # fmt: skip
+        rows = reproduce(
+            claims({"how": "inside_over_outside", "p": 0.0001}), results, replace(inference, lifts=lifts(table))
+        )
         [row] = [row for row in rows if row.model == "first"]
         return row.published.verdict, row.sound.verdict
 

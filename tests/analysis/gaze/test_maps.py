@@ -223,10 +223,17 @@ def test_measures_by_rank_see_the_ties_that_exact_arithmetic_sees(
     rng = np.random.default_rng(8)
     mass = rng.random(patches)
     rows, columns = (exact_shares(*lengths) for lengths in zip(patches, px, strict=True))
-    down = [[sum((share * Fraction(m) for share, m in zip(row, column, strict=True) if share), Fraction(0))
-             for column in mass.T] for row in rows]  # fmt: skip
-    exact = [[sum((share * m for share, m in zip(column, line, strict=True) if share), Fraction(0))
-              for column in columns] for line in down]  # fmt: skip
+    down = [
+        [
+            sum((share * Fraction(m) for share, m in zip(row, column, strict=True) if share), Fraction(0))
+            for column in mass.T
+        ]
+        for row in rows
+    ]
+    exact = [
+        [sum((share * m for share, m in zip(column, line, strict=True) if share), Fraction(0)) for column in columns]
+        for line in down
+    ]
     order = {value: rank for rank, value in enumerate(sorted({v for line in exact for v in line}), start=1)}
     ranks = np.array([[float(order[v]) for v in line] for line in exact])
     on_map = area_resample(mass, *px)

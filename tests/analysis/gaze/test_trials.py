@@ -151,8 +151,9 @@ def recording(x: np.ndarray, y: np.ndarray, rate_hz: float = 250.0, **event: obj
            "picture_height_px": 600.0}  # fmt: skip
     good, better = {"accuracy_deg": 0.9, "passed": True}, {"accuracy_deg": 0.4, "passed": True}
     sidecars = {"left": sidecar(Validation=good), "right": sidecar(Validation=better)}
-    return Recording("01", 1, samples, rate_hz, SCREEN, ("left", "right"), True, pd.DataFrame([dot, row | event]),
-                     sidecars)  # fmt: skip
+    return Recording(
+        "01", 1, samples, rate_hz, SCREEN, ("left", "right"), True, pd.DataFrame([dot, row | event]), sidecars
+    )
 
 
 def sidecar(**values: object) -> PhysioSidecar:
@@ -264,8 +265,9 @@ def test_drift_is_corrected_only_where_the_study_says_so() -> None:
     ).fixations  # fmt: skip
     # The gaze stood one degree to the right of the dot: the correction moves it one degree to the left.
     np.testing.assert_allclose(plain["x_px"] - corrected["x_px"], SCREEN.px_per_deg / 2, rtol=1e-6)
-    unknown = fixations_of_run(recording(x, y, drift_x_deg=np.nan), [PICTURE],
-                               DEFAULT.model_copy(update={"correct_drift": True}))  # fmt: skip
+    unknown = fixations_of_run(
+        recording(x, y, drift_x_deg=np.nan), [PICTURE], DEFAULT.model_copy(update={"correct_drift": True})
+    )
     assert any("no drift was measured" in str(r) for r in unknown.remarks)
 
 

@@ -112,8 +112,9 @@ def _asc() -> bytes:
                       "ESACC R  1040\t1056\t18\t  501.5\t  371.5\t  488.7\t  370.5\t   0.37\t     54"]  # fmt: skip
         if i == 55:
             lines.append("MSG\t1110 blank_screen")
-    return ("\n".join([*lines, "END\t1119 \tSAMPLES\tEVENTS\tRES\t  35.17\t  35.14", "MSG\t1120 TRIAL_RESULT 0"])
-            + "\n").encode()  # fmt: skip
+    return (
+        "\n".join([*lines, "END\t1119 \tSAMPLES\tEVENTS\tRES\t  35.17\t  35.14", "MSG\t1120 TRIAL_RESULT 0"]) + "\n"
+    ).encode()
 
 
 def _sdk() -> bytes:
@@ -146,15 +147,21 @@ def _pro_lab() -> bytes:
 
 def _coco() -> bytes:
     lid = [100, 100, 400, 100, 400, 300, 100, 300]
-    return json.dumps({
-        "images": [{"id": 5, "file_name": "a.png", "width": WIDTH, "height": HEIGHT}],
-        "categories": [{"id": 1, "name": "lid"}, {"id": 7, "name": "body"}],
-        "annotations": [
-            {"id": 1, "image_id": 5, "category_id": 1, "segmentation": [lid]},
-            {"id": 2, "image_id": 5, "category_id": 7,
-             "segmentation": {"size": [HEIGHT, WIDTH], "counts": [300_500, 100, 239_400]}},
-        ],
-    }).encode()  # fmt: skip
+    return json.dumps(
+        {
+            "images": [{"id": 5, "file_name": "a.png", "width": WIDTH, "height": HEIGHT}],
+            "categories": [{"id": 1, "name": "lid"}, {"id": 7, "name": "body"}],
+            "annotations": [
+                {"id": 1, "image_id": 5, "category_id": 1, "segmentation": [lid]},
+                {
+                    "id": 2,
+                    "image_id": 5,
+                    "category_id": 7,
+                    "segmentation": {"size": [HEIGHT, WIDTH], "counts": [300_500, 100, 239_400]},
+                },
+            ],
+        }
+    ).encode()
 
 
 def _mask() -> bytes:
@@ -187,10 +194,17 @@ def outcome(kind: Kind, data: bytes, folder: Path) -> object:
     new = NewStudy(pictures, (SCREEN_WIDTH, SCREEN_HEIGHT) if kind == "sdk" else None, (40.0, 30.0), 60.0, "centred")
     (import_asc if kind == "asc" else import_tobii)(source, study, new)
     return [
-        (run.participant, recording.rate_hz, recording.screen, str([s.validation for s in recording.sidecars.values()]),
-         recording.samples.tobytes(), recording.events.to_csv(index=False))
-        for run in runs(study) for recording in [read_recording(run)]
-    ]  # fmt: skip
+        (
+            run.participant,
+            recording.rate_hz,
+            recording.screen,
+            str([s.validation for s in recording.sidecars.values()]),
+            recording.samples.tobytes(),
+            recording.events.to_csv(index=False),
+        )
+        for run in runs(study)
+        for recording in [read_recording(run)]
+    ]
 
 
 # Mutations.
@@ -221,9 +235,12 @@ def _joined(kind: Kind, table: Table) -> bytes:
 
 
 def _table(
-    kind: Kind, columns: dict[str, dict[str, Expected]], dropped: dict[str, Expected], swapped_lines: Expected,
+    kind: Kind,
+    columns: dict[str, dict[str, Expected]],
+    dropped: dict[str, Expected],
+    swapped_lines: Expected,
     rng: np.random.Generator,
-) -> Iterator[Mutation]:  # fmt: skip
+) -> Iterator[Mutation]:
     """Cells of each column replaced by values that end as given; columns dropped, renamed, moved; lines moved."""
     head = _cells(kind)[0]
 
@@ -268,9 +285,12 @@ def _table(
 
 
 def _scaled(
-    kind: Kind, what: str, factors: dict[str, Callable[[float], object]], only: Callable[[int, list[str]], bool],
+    kind: Kind,
+    what: str,
+    factors: dict[str, Callable[[float], object]],
+    only: Callable[[int, list[str]], bool],
     expects: Expected = "refused",
-) -> Mutation:  # fmt: skip
+) -> Mutation:
     """Columns put through a function, in the rows (counted from 1) for which `only` holds."""
     table = _cells(kind)
     for number, row in enumerate(table[1:], start=1):

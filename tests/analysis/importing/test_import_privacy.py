@@ -108,8 +108,9 @@ def published(study: Path) -> dict[str, bytes]:
     files = {path.relative_to(study).as_posix(): path for path in study.rglob("*") if path.is_file()}
     return {
         name: gzip.decompress(path.read_bytes()) if name.endswith(".gz") else path.read_bytes()
-        for name, path in files.items() if not own.match(name) and ".beholder" not in name and "stimuli/" not in name
-    }  # fmt: skip
+        for name, path in files.items()
+        if not own.match(name) and ".beholder" not in name and "stimuli/" not in name
+    }
 
 
 @pytest.mark.parametrize(("make", "read"), [(asc, import_asc), (tobii, import_tobii)], ids=["asc", "tobii"])

@@ -231,9 +231,11 @@ def pro_lab(
 
 
 def asc(
-    change_px: Callable[[np.ndarray], np.ndarray] = lambda px: px, rate_hz: float = 500, start_ms: int = 1000,
+    change_px: Callable[[np.ndarray], np.ndarray] = lambda px: px,
+    rate_hz: float = 500,
+    start_ms: int = 1000,
     step_ms: int = 2,
-) -> str:  # fmt: skip
+) -> str:
     rng = np.random.default_rng(4)
     px = change_px(np.repeat(rng.uniform([560, 100], [930, 650], (10, 2)), 10, axis=0))
     lines = ["MSG\t900 DISPLAY_COORDS 0 0 999 749", f"START\t{start_ms}\tLEFT\tSAMPLES\tEVENTS", "PUPIL\tAREA",
@@ -379,9 +381,17 @@ def test_the_trackers_own_time_is_taken_where_the_systems_is_rounded(tmp_path: P
 def test_pro_labs_eyetracker_timestamp_is_taken_where_the_recordings_is_rounded(tmp_path: Path) -> None:
     us = np.arange(100) * 1e6 / 90
     path = tmp_path / "lab.tsv"
-    path.write_text(changed(pro_lab(unit="[ms]"), lambda t: t.assign(**{
-        "Recording timestamp [ms]": (np.floor(us / 10_000) * 10).astype(int),
-        "Eyetracker timestamp [μs]": (us + 7e9).round().astype(np.int64)})))  # fmt: skip
+    path.write_text(
+        changed(
+            pro_lab(unit="[ms]"),
+            lambda t: t.assign(
+                **{
+                    "Recording timestamp [ms]": (np.floor(us / 10_000) * 10).astype(int),
+                    "Eyetracker timestamp [μs]": (us + 7e9).round().astype(np.int64),
+                }
+            ),
+        )
+    )
     (recording,) = read_tobii(path)
     assert recording.rate_hz == 90 and not recording.questions and len(recording.remarks) == 1
     np.testing.assert_allclose(np.diff(recording.samples["time_s"]) * 1e6, 1e6 / 90, atol=1.01)

@@ -95,11 +95,17 @@ def block(samples: Samples, eyes: str, rate_hz: float, inside: tuple[tuple[float
     """A recording's lines from START to END, with other lines in between at their times in ms."""
     names = "\t".join(name for letter, name in (("L", "LEFT"), ("R", "RIGHT")) if letter in eyes)
     times_ms = samples["time_s"] * 1000
-    lines = [(times_ms[0] - 0.1, line) for line in (
-        f"START\t{times_ms[0]:.0f} \t{names}\tSAMPLES\tEVENTS", "PRESCALER\t1", "VPRESCALER\t1", "PUPIL\tAREA",
-        f"EVENTS\tGAZE\t{names}\tRATE\t{rate_hz:7.2f}\tTRACKING\tCR\tFILTER\t2",
-        f"SAMPLES\tGAZE\t{names}\tRATE\t{rate_hz:7.2f}\tTRACKING\tCR\tFILTER\t2",
-    )]  # fmt: skip
+    lines = [
+        (times_ms[0] - 0.1, line)
+        for line in (
+            f"START\t{times_ms[0]:.0f} \t{names}\tSAMPLES\tEVENTS",
+            "PRESCALER\t1",
+            "VPRESCALER\t1",
+            "PUPIL\tAREA",
+            f"EVENTS\tGAZE\t{names}\tRATE\t{rate_hz:7.2f}\tTRACKING\tCR\tFILTER\t2",
+            f"SAMPLES\tGAZE\t{names}\tRATE\t{rate_hz:7.2f}\tTRACKING\tCR\tFILTER\t2",
+        )
+    ]
     lines += [(at, line) for at, line in inside]
     lines += [(at, sample_line(sample, eyes)) for at, sample in zip(times_ms, samples, strict=True)]
     lines.append((times_ms[-1] + 1e-3, f"END\t{times_ms[-1] + 1:.0f} \tSAMPLES\tEVENTS\tRES\t  35.17\t  35.14"))
@@ -728,14 +734,22 @@ def test_tables_of_sdk_columns(tmp_path: Path, images: Path, form: str) -> None:
             x, y = (frame.pop(f"{eye}_gaze_point_on_display_area_{axis}") for axis in "xy")
             frame[f"{eye}_gaze_point_on_display_area"] = [f"({a}, {b})" for a, b in zip(x, y, strict=True)]
     if form == "old":
-        frame = pd.DataFrame({"Time": frame["system_time_stamp"]} | {
-            new: frame[old].where(frame[f"{eye}_gaze_point_validity"] == 1, -1.0)
-            for eye, letter in (("left", "L"), ("right", "R"))
-            for old, new in ((f"{eye}_gaze_point_on_display_area_x", f"{letter}GazePos2dx"),
-                             (f"{eye}_gaze_point_on_display_area_y", f"{letter}GazePos2dy"),
-                             (f"{eye}_pupil_diameter", f"{letter}PupilDm"))
-        } | {f"{letter}Validity": np.where(frame[f"{eye}_gaze_point_validity"] == 1, 0, 4)
-             for eye, letter in (("left", "L"), ("right", "R"))})  # fmt: skip
+        frame = pd.DataFrame(
+            {"Time": frame["system_time_stamp"]}
+            | {
+                new: frame[old].where(frame[f"{eye}_gaze_point_validity"] == 1, -1.0)
+                for eye, letter in (("left", "L"), ("right", "R"))
+                for old, new in (
+                    (f"{eye}_gaze_point_on_display_area_x", f"{letter}GazePos2dx"),
+                    (f"{eye}_gaze_point_on_display_area_y", f"{letter}GazePos2dy"),
+                    (f"{eye}_pupil_diameter", f"{letter}PupilDm"),
+                )
+            }
+            | {
+                f"{letter}Validity": np.where(frame[f"{eye}_gaze_point_validity"] == 1, 0, 4)
+                for eye, letter in (("left", "L"), ("right", "R"))
+            }
+        )
         frame["stimulus"] = np.where(frame["Time"].between(10_200_000, 10_999_999), "a.png", "")
     path = tmp_path / f"p.{'tsv' if form in ('tsv', 'old') else 'csv'}"
     frame.to_csv(path, sep="\t" if path.suffix == ".tsv" else ",", index=form == "csv")
@@ -1097,8 +1111,13 @@ def test_the_way_through_the_data_set_changes_no_fixation(tmp_path: Path, name: 
         update={"width_px": 1024, "height_px": 768, "width_cm": 40.0, "height_cm": 30.0}
     )  # type: ignore[union-attr]
     write_study(settings.model_copy(update={"screen": screen}), study)
-    with_messages(study, picture=[r"DRAW_LIST \S*/(?P<stim_file>VC_\d)\.vcl"], offset=["^End_trial_display"],
-                  onset=[r"DRAW_LIST \S*/(?P<stim_file>VC_\d)\.vcl"], place="filled")  # fmt: skip
+    with_messages(
+        study,
+        picture=[r"DRAW_LIST \S*/(?P<stim_file>VC_\d)\.vcl"],
+        offset=["^End_trial_display"],
+        onset=[r"DRAW_LIST \S*/(?P<stim_file>VC_\d)\.vcl"],
+        place="filled",
+    )
     result = import_asc(path, study)
     assert result.pictures == 4 and errors_of(study) == []
     recording = the_recording(study)

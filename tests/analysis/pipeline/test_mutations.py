@@ -79,10 +79,18 @@ def make_data_set(folder: Path) -> Path:
     record(study, "01", ("left", "right"), validated=True)
     record(study, "02", ("right",), validated=False)
     rows = [
-        {"trial": trial, "stim_file": f"images/{name}.png", "fixation": order, "onset": 0.1 + 0.3 * (order - 1),
-         "duration": 0.15 + 0.03 * order, "x_px": 40.0 * order + trial, "y_px": 35.0 * order + trial}
-        for trial, name in enumerate(PICTURES, start=1) for order in (1, 2, 3)
-    ]  # fmt: skip
+        {
+            "trial": trial,
+            "stim_file": f"images/{name}.png",
+            "fixation": order,
+            "onset": 0.1 + 0.3 * (order - 1),
+            "duration": 0.15 + 0.03 * order,
+            "x_px": 40.0 * order + trial,
+            "y_px": 35.0 * order + trial,
+        }
+        for trial, name in enumerate(PICTURES, start=1)
+        for order in (1, 2, 3)
+    ]
     publishing.write_fixations(study, "03", pd.DataFrame(rows), {"age": "30"})
     return study
 
@@ -273,10 +281,15 @@ def cell_of_participants(column: str, cell: str, kind: str) -> Expected:
 
 
 def of_table(
-    file: str, content: bytes, rng: np.random.Generator, cell: Callable[[str, str, str], Expected],
-    needed: dict[str, Expected], swaps: dict[tuple[str, str], Expected], doubled: dict[str, Expected],
+    file: str,
+    content: bytes,
+    rng: np.random.Generator,
+    cell: Callable[[str, str, str], Expected],
+    needed: dict[str, Expected],
+    swaps: dict[tuple[str, str], Expected],
+    doubled: dict[str, Expected],
     dropped: Expected,
-) -> Iterator[Mutation]:  # fmt: skip
+) -> Iterator[Mutation]:
     names, *rows = [line.split("\t") for line in content.decode().splitlines()]
     kinds = [row[names.index("trial_type")] if "trial_type" in names else "" for row in rows]
     written = partial(as_table, names)
@@ -443,10 +456,14 @@ def mutations(study: Path) -> list[Mutation]:
     """All of them; one eye's files stand for those of the other, and one participant's events for the other's."""
     rng = np.random.default_rng(SEED)
     files = sorted(
-        path for path in study.rglob("*")
-        if path.is_file() and path.suffix in (".json", ".tsv", ".gz") and "stimuli" not in path.parts
-        and "sub-02" not in path.name and "recording-eye2" not in path.name
-    )  # fmt: skip
+        path
+        for path in study.rglob("*")
+        if path.is_file()
+        and path.suffix in (".json", ".tsv", ".gz")
+        and "stimuli" not in path.parts
+        and "sub-02" not in path.name
+        and "recording-eye2" not in path.name
+    )
     found: list[Mutation] = []
     for path in files:
         file, content = path.relative_to(study).as_posix(), path.read_bytes()
@@ -487,13 +504,15 @@ class Stage:
         study, found = read_study(self.study), find(self.study)
         outcomes = [
             self._outcome(_RunJob(run, imported, found.stimuli, study))
-            for imported, runs in ((False, found.recordings), (True, found.imports)) for run in runs
-        ]  # fmt: skip
+            for imported, runs in ((False, found.recordings), (True, found.imports))
+            for run in runs
+        ]
         tables = [outcome.fixations for outcome in outcomes]
         trials, fixations = exclude(
             pd.concat([t.trials for t in tables], ignore_index=True),
-            pd.concat([t.fixations for t in tables], ignore_index=True), study.exclusion,
-        )  # fmt: skip
+            pd.concat([t.fixations for t in tables], ignore_index=True),
+            study.exclusion,
+        )
         remarks = [
             *found.remarks, *exclusion_remarks(trials, study.exclusion), *(r for t in tables for r in t.remarks),
             *_missing_trials(trials, found.stimuli),

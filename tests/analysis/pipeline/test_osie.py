@@ -217,8 +217,16 @@ def gaze_for_sigma(osie: Osie) -> list[PictureGaze]:
     pictures = []
     for rows in osie.rows.values():
         own = [rows[rows["participant"] == who] for who in viewers]
-        places = [to_map_px(o["x_px"].to_numpy(), o["y_px"].to_numpy(), picture_width_px=WIDTH_PX,
-                            picture_height_px=HEIGHT_PX, grid=grid) for o in own]  # fmt: skip
+        places = [
+            to_map_px(
+                o["x_px"].to_numpy(),
+                o["y_px"].to_numpy(),
+                picture_width_px=WIDTH_PX,
+                picture_height_px=HEIGHT_PX,
+                grid=grid,
+            )
+            for o in own
+        ]
         pictures.append(
             PictureGaze.of_points(tuple(np.stack(p, axis=1) for p in places), grid, unit_px=grid.width / 100)
         )

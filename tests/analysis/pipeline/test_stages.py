@@ -104,8 +104,9 @@ def test_the_guide_to_data_names_every_file_that_an_analysis_writes(analysed: Pa
     folder = results_folder(analysed)
     forms = {
         file.name if file.parent == folder else f"{file.relative_to(folder).parts[0]}/": file
-        for file in folder.rglob("*") if file.is_file()
-    }  # fmt: skip
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
     assert {"fixed/", "chance/", "areas.parquet", "densities.json", "sums.json"} <= set(forms)
     assert [name for name in forms if f"`{name}" not in guide] == []
 
@@ -149,8 +150,13 @@ def test_the_tables_hold_what_the_readable_measures_say(analysed: Path) -> None:
         width, height = (160, 120) if stimulus == "scene-1" else (120, 120)
         grid = grid_for(width, height, 48)
         rows = results.fixations.query("stimulus == @stimulus and participant == '02' and used")
-        x, y = to_map_px(rows["x_px"].to_numpy(), rows["y_px"].to_numpy(), picture_width_px=width,
-                         picture_height_px=height, grid=grid)  # fmt: skip
+        x, y = to_map_px(
+            rows["x_px"].to_numpy(),
+            rows["y_px"].to_numpy(),
+            picture_width_px=width,
+            picture_height_px=height,
+            grid=grid,
+        )
         width_deg = json.loads((results_folder(analysed) / "recordings.json").read_text())["width_deg"][stimulus]
         sigma = sigma_in_map_px(1.5, "deg", grid=grid, picture_width_px=width, picture_width_deg=width_deg)
         human = fixation_map(x, y, rows["duration_s"].to_numpy(), grid, sigma)
@@ -563,8 +569,14 @@ def test_every_picture_serves_equally_often_as_anothers_shuffled_picture() -> No
 # What the study's limits leave out, and what is said of it.
 
 
-def without_gaze(study: Path, participant: str, eyes: tuple[str, ...] = ("eye1", "eye2"), *, trial: int | None = None,
-                 share: float = 1.0) -> None:  # fmt: skip
+def without_gaze(
+    study: Path,
+    participant: str,
+    eyes: tuple[str, ...] = ("eye1", "eye2"),
+    *,
+    trial: int | None = None,
+    share: float = 1.0,
+) -> None:
     """Take the first `share` of the gaze out of the time of a trial's picture, or of all."""
     [events] = (study / f"sub-{participant}").rglob("*_events.tsv")
     shown = pd.read_csv(events, sep="\t").query("trial_type == 'picture'")

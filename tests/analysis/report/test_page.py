@@ -203,9 +203,12 @@ def test_the_first_screen_says_when_the_mean_of_the_heads_or_the_centre_bias_bea
     def said(of_mean: Estimate, of_centre: Estimate) -> str:
         references = tuple(replace(r, lead=of_centre) if r.map == "centre-fitted" else r for r in main.references)
         changed = with_main(
-            inference, heads=heads, references=references, leads_over_summaries=(of_mean,),
+            inference,
+            heads=heads,
+            references=references,
+            leads_over_summaries=(of_mean,),
             share_of_centre=way(0.93, 0.8, 1.0),
-        )  # fmt: skip
+        )
         return note(results, changed, BEATEN)
 
     ahead, tie, behind = estimate(-0.2, -0.3, -0.1), estimate(-0.1, -0.3, 0.1), estimate(0.2, 0.1, 0.3)
@@ -747,9 +750,20 @@ def test_groups_are_compared_in_sentences(results: Results, inference: Findings)
         name: str, difference: float, p: float, p_holm: float | None, of: Literal["score", "gain"] = "score"
     ) -> GroupContrast:
         return GroupContrast(
-            of, "first", 12, name, "expert", "novice", (1.0, 1.0 + difference), difference, difference - 0.1,
-            difference + 0.1, 9.0, p, p_holm,
-        )  # fmt: skip
+            of,
+            "first",
+            12,
+            name,
+            "expert",
+            "novice",
+            (1.0, 1.0 + difference),
+            difference,
+            difference - 0.1,
+            difference + 0.1,
+            9.0,
+            p,
+            p_holm,
+        )
 
     contrasts = (
         contrast("head-01", -0.3, 0.001, 0.004), contrast("head-02", 0.05, 0.4, 0.8), contrast("mean", -0.2, 0.01, None)
@@ -791,8 +805,11 @@ def test_a_best_sigma_where_the_sweep_ends_is_said_in_every_table(results: Resul
     assert best["shuffled pictures"] == "at the sweep's end"
     assert (best.drop("shuffled pictures") == "optimum").all() and len(best) == 6
     replication = inference.replications_of(inference.main())[0]
-    short = replace(replication, mean_curve=replace(replication.mean_curve, at_edge=True),
-                    curves=tuple(replace(c, at_edge=True) for c in replication.curves))  # fmt: skip
+    short = replace(
+        replication,
+        mean_curve=replace(replication.mean_curve, at_edge=True),
+        curves=tuple(replace(c, at_edge=True) for c in replication.curves),
+    )
     tables = make_tables(results, replace(inference, replication=(short,)), stimuli)
     row = tables["best-sigma"].whole.iloc[0]
     assert row["heads at the end"] == 4 and row["it at the end"] and row["shuffled at the end"]

@@ -60,39 +60,89 @@ def _enum(name, **members):
 
 
 calibration_action = _enum(
-    "calibration_action", nothing=0, enter=1, collect_data=2, discard_data=3, compute=4, get_calibration_data=5,
-    apply_calibration_data=6, exit=7,
-)  # fmt: skip
+    "calibration_action",
+    nothing=0,
+    enter=1,
+    collect_data=2,
+    discard_data=3,
+    compute=4,
+    get_calibration_data=5,
+    apply_calibration_data=6,
+    exit=7,
+)
 calibration_eye_validity = _enum(
     "calibration_eye_validity", invalid_and_not_used=-1, valid_but_not_used=0, valid_and_used=1, unknown=2
 )
 calibration_state = _enum(
-    "calibration_state", not_yet_entered=0, awaiting_cal_point=1, collecting_data=2, discarding_data=3, computing=4,
-    getting_calibration_data=5, applying_calibration_data=6, left=7,
-)  # fmt: skip
+    "calibration_state",
+    not_yet_entered=0,
+    awaiting_cal_point=1,
+    collecting_data=2,
+    discarding_data=3,
+    computing=4,
+    getting_calibration_data=5,
+    applying_calibration_data=6,
+    left=7,
+)
 calibration_status = _enum("calibration_status", failure=0, success=1, success_left_eye=2, success_right_eye=3)
 capability = _enum(
-    "capability", can_set_display_area=1, has_external_signal=2, has_eye_images=4, has_gaze_data=8,
-    can_do_screen_based_calibration=32, can_do_monocular_calibration=256, has_eye_openness_data=512,
-)  # fmt: skip
+    "capability",
+    can_set_display_area=1,
+    has_external_signal=2,
+    has_eye_images=4,
+    has_gaze_data=8,
+    can_do_screen_based_calibration=32,
+    can_do_monocular_calibration=256,
+    has_eye_openness_data=512,
+)
 license_validation_result = _enum(
-    "license_validation_result", ok=0, tampered=1, invalid_application_signature=2, nonsigned_application=3, expired=4,
-    premature=5, invalid_process_name=6, invalid_serial_number=7, invalid_model=8, unknown=9,
-)  # fmt: skip
+    "license_validation_result",
+    ok=0,
+    tampered=1,
+    invalid_application_signature=2,
+    nonsigned_application=3,
+    expired=4,
+    premature=5,
+    invalid_process_name=6,
+    invalid_serial_number=7,
+    invalid_model=8,
+    unknown=9,
+)
 notification_type = _enum(
-    "notification_type", connection_lost=0, connection_restored=1, calibration_mode_entered=2, calibration_mode_left=3,
-    calibration_changed=4, display_area_changed=5, gaze_output_frequency_changed=6, eye_tracking_mode_changed=7,
-    device_faults=8, device_warnings=9, stream_buffer_overflow=10, notification_unknown=11,
-)  # fmt: skip
+    "notification_type",
+    connection_lost=0,
+    connection_restored=1,
+    calibration_mode_entered=2,
+    calibration_mode_left=3,
+    calibration_changed=4,
+    display_area_changed=5,
+    gaze_output_frequency_changed=6,
+    eye_tracking_mode_changed=7,
+    device_faults=8,
+    device_warnings=9,
+    stream_buffer_overflow=10,
+    notification_unknown=11,
+)
 stream_error = _enum(
-    "stream_error", connection_lost=0, insufficient_license=1, not_supported=2, too_many_subscribers=3,
-    internal_error=4, user_error=5,
-)  # fmt: skip
+    "stream_error",
+    connection_lost=0,
+    insufficient_license=1,
+    not_supported=2,
+    too_many_subscribers=3,
+    internal_error=4,
+    user_error=5,
+)
 stream_error_source = _enum(
-    "stream_error_source", user=0, stream_pump=1, subscription_gaze_data=2, subscription_external_signal=3,
-    subscription_time_synchronization_data=4, subscription_eye_image=5, subscription_notification=6,
+    "stream_error_source",
+    user=0,
+    stream_pump=1,
+    subscription_gaze_data=2,
+    subscription_external_signal=3,
+    subscription_time_synchronization_data=4,
+    subscription_eye_image=5,
+    subscription_notification=6,
     subscription_user_position_guide=7,
-)  # fmt: skip
+)
 
 _CODES = {
     _tobii_lab.CONNECTION: (204, "TOBII_RESEARCH_STATUS_SE_CONNECTION_FAILED", "Connection to the device failed"),
@@ -152,13 +202,20 @@ _STREAMS = {"gaze": "gaze", "time_sync": "sync", "positioning": "position", "not
 def find_all_eye_trackers():
     return [
         {
-            "device_name": "", "serial_number": serial, "model": model, "firmware_version": _lab.script.firmware,
-            "runtime_version": "n/a", "address": address, "frequency": _lab.script.rate_hz, "tracking_mode": "human",
-            "capabilities": [capability.has_gaze_data], "supported_frequencies": list(_lab.script.rates),
+            "device_name": "",
+            "serial_number": serial,
+            "model": model,
+            "firmware_version": _lab.script.firmware,
+            "runtime_version": "n/a",
+            "address": address,
+            "frequency": _lab.script.rate_hz,
+            "tracking_mode": "human",
+            "capabilities": [capability.has_gaze_data],
+            "supported_frequencies": list(_lab.script.rates),
             "supported_modes": ["human"],
         }
         for serial, model, address in _lab.devices()
-    ]  # fmt: skip
+    ]
 
 
 def get_SDK_version():  # noqa: N802

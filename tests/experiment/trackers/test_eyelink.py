@@ -352,9 +352,17 @@ def test_what_it_says_of_itself() -> None:
     tracker = EyeLinkTracker(display, EyeLinkSettings(), library(host_on(display.clock)))
     info = tracker.connect(TrackerSettings(rate_hz=500), SCREEN)
     expected = TrackerInfo(
-        "SR Research", "EyeLink 1000 series", "n/a", "EYELINK CL 6.14", 500.0, ("left", "right"), "arbitrary", "area",
-        simulated=False, host_file=info.host_file,
-    )  # fmt: skip
+        "SR Research",
+        "EyeLink 1000 series",
+        "n/a",
+        "EYELINK CL 6.14",
+        500.0,
+        ("left", "right"),
+        "arbitrary",
+        "area",
+        simulated=False,
+        host_file=info.host_file,
+    )
     assert info == expected
 
 
@@ -985,8 +993,12 @@ def test_a_slow_transfer_shows_how_far_it_is(make_study: MakeStudy) -> None:
     session = run(make_study(2, **SHORT), Fault("transfer_slow"))
     assert session.outcome is not None and session.outcome.status == "complete" and session.failures == []
     assert session.edf().read_bytes() == session.host_files()
-    told = [(at_s, shape.text) for at_s, scene in session.scenes for shape in scene
-            if isinstance(shape, Text) and f"{session.host.file}" in shape.text]  # fmt: skip
+    told = [
+        (at_s, shape.text)
+        for at_s, scene in session.scenes
+        for shape in scene
+        if isinstance(shape, Text) and f"{session.host.file}" in shape.text
+    ]
     assert [text.split()[-2] for _, text in told] == [str(10 * tenth) for tenth in range(11)]
     assert np.diff([at_s for at_s, _ in told]).max() <= 5
 

@@ -792,9 +792,15 @@ class Ran:
 
 
 def run(
-    folder: Path, package: Any, script: dict[str, Any] | None = None, stage: str = "", fault: str = "",
-    after_s: float = 0.3, settings: dict[str, Any] | None = None, form: bool = False,
-) -> Ran:  # fmt: skip
+    folder: Path,
+    package: Any,
+    script: dict[str, Any] | None = None,
+    stage: str = "",
+    fault: str = "",
+    after_s: float = 0.3,
+    settings: dict[str, Any] | None = None,
+    form: bool = False,
+) -> Ran:
     """A session of the study in the folder with a fake, and a fault in one of its phases."""
     study = read_study(folder)
     clock = VirtualClock()

@@ -275,10 +275,13 @@ def test_coco_finds_its_picture_whatever_folder_or_ending_it_was_drawn_on(tmp_pa
 def test_any_polygons_become_their_label_map_within_its_borders(drawn: list[tuple[bool, Points]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = photos(Path(folder) / "photos", "bag.png")
-        coco(source / "coco.json", [
-            {"category_id": 7 if is_body else 1, "segmentation": [[v for point in points for v in point]]}
-            for is_body, points in drawn
-        ])  # fmt: skip
+        coco(
+            source / "coco.json",
+            [
+                {"category_id": 7 if is_body else 1, "segmentation": [[v for point in points for v in point]]}
+                for is_body, points in drawn
+            ],
+        )
         expected = np.zeros((H, W), int)
         clear = np.ones((H, W), bool)
         for is_body, points in drawn:
