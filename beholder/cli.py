@@ -7,6 +7,7 @@ answers at once. A user's mistake ends in one sentence and exit code 1; a traceb
 from __future__ import annotations
 
 import io
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from rich.progress import TaskID
 
-    from beholder.analysis.importing.recordings import ImportedGaze, NewStudy
+    from beholder.analysis.importing.recordings import ImportedGaze, NewStudy, Place
     from beholder.experiment.preflight import Check
     from beholder.experiment.session.ending import Outcome
     from beholder.shared.errors import Remark
@@ -566,7 +567,7 @@ def _print_checks(found: Sequence[Check]) -> None:
 def _new_study(
     images: Path | None, screen_px: str, screen_cm: str, distance_cm: float | None, picture_place: str
 ) -> NewStudy:
-    from beholder.analysis.importing.recordings import NewStudy, place_of, size_of
+    from beholder.analysis.importing.recordings import NewStudy
 
     px = size_of("--screen-px", screen_px)
     return NewStudy(
@@ -576,6 +577,30 @@ def _new_study(
         distance_cm,
         place_of(picture_place),
     )
+
+
+def size_of(option: str, text: str) -> tuple[float, float] | None:
+    """Width and height of an option such as "1920x1080"; None where it is empty. Raises StudyError.
+
+    >>> size_of("--screen-cm", "53 x 29.8")
+    (53.0, 29.8)
+    """
+    from beholder.shared.errors import StudyError
+
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*[x×]\s*(\d+(?:\.\d+)?)\s*", text)
+    if text and (match is None or float(match[1]) == 0 or float(match[2]) == 0):
+        raise StudyError(f"{option} is {text!r}: give width and height with an x between them, such as 1920x1080.")
+    return (float(match[1]), float(match[2])) if match else None
+
+
+def place_of(text: str) -> Place | None:
+    """What --picture-place says, None where it is empty. Raises StudyError."""
+    from beholder.shared.errors import StudyError
+
+    places: dict[str, Place | None] = {"": None, "centred": "centred", "filled": "filled"}
+    if text not in places:
+        raise StudyError(f"--picture-place is {text!r}: it must be centred or filled.")
+    return places[text]
 
 
 def _imported(result: ImportedGaze) -> None:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from beholder.analysis.importing.one_change import ALL_THERE, add, alone, make
+from beholder.analysis.importing.one_change import ALL_THERE, alone, bring_in
 from beholder.analysis.importing.plausibility import check_fixations, meant_of
 from beholder.shared.arrays import FloatArray
 from beholder.shared.dataset.publishing import write_fixation_table
@@ -98,14 +98,7 @@ def _import_fixations(
         stimuli, found = read_stimuli(study_folder / "stimuli")
     remarks += found
     by_name = _stimulus_names(stimuli)
-    unknown = ~fixations["stimulus"].isin(by_name)
-    if unknown.any():
-        first = fixations[unknown].iloc[0]
-        raise DataError(
-            f"{table}, line {first['line']}: there is no picture {shortened(first['stimulus'])} in "
-            f"{images or study_folder / 'stimuli' / 'images'}; add it, or correct the name."
-        )
-    fixations["stim_file"] = [by_name[n].stim_file for n in fixations["stimulus"]]
+    fixations["stim_file"] = _stim_files(table, fixations, by_name, images or study_folder / "stimuli" / "images")
     unseen = sorted({s.file.name for s in stimuli} - {by_name[n].file.name for n in fixations["stimulus"].unique()})
     remarks += [Remark(name, "nobody's fixations on it were imported") for name in unseen]
     labels, renamed = participant_labels(sorted(fixations["participant"].unique()), table)
@@ -114,18 +107,12 @@ def _import_fixations(
     x, y = fixations["x_px"].to_numpy(), fixations["y_px"].to_numpy()
     outside = (x < 0) | (x >= width_px) | (y < 0) | (y >= height_px)
     if outside.any():
-        remarks.append(
-            Remark(
-                table.name,
-                f"{int(outside.sum())} of {len(fixations)} fixations lie outside their picture; "
-                "they are kept, counted and not mapped",
-            )
+        text = (
+            f"{int(outside.sum())} of {len(fixations)} fixations lie outside their picture; they are kept, counted and"
         )
+        remarks.append(Remark(table.name, f"{text} not mapped"))
     taken = sorted(label for label in labels.values() if (study_folder / f"sub-{label}").exists())
-    refusal = taken and (
-        f"participant {taken[0]} is in {study_folder} already: rename the participant in {table}, or "
-        f'remove the one there with "beholder withdraw {study_folder} {taken[0]}".'
-    )
+    refusal = _refusal(study_folder, table, taken)
     if refusal and not known:
         raise StudyError(refusal)
     settings = settings_for_import(study_folder.resolve().name, picture_width_deg)
@@ -138,20 +125,33 @@ def _import_fixations(
     # What the study keeps for the analysis to repeat names no file, and nobody but by their label.
     kept = [replace(remark, about="imported fixations") if remark.about == table.name else remark for remark in remarks]
     remarks += renamed
-    try:
-        if new:
-            settings = settings.model_copy(update={"checks": checks})
-            added = make(study_folder, settings, images or Path(), build, labels.values(), kept)
-        else:
-            added = add(study_folder, build, labels.values(), kept)
-    except (DataError, StudyError):
-        if refusal and not new:
-            raise StudyError(refusal) from None
-        raise
+    made = (settings.model_copy(update={"checks": checks}), images or Path()) if new else None
+    added = bring_in(study_folder, made, build, labels.values(), kept, refusal)
     if not added:
         remarks.append(ALL_THERE)
     return Imported(
         study_folder, tuple(sorted(labels.values())), len(stimuli), len(fixations), int(outside.sum()), tuple(remarks)
+    )
+
+
+def _stim_files(table: Path, fixations: pd.DataFrame, by_name: Mapping[str, Stimulus], images: Path) -> list[str]:
+    """The picture of each fixation. Raises DataError, naming the line, where there is no such picture."""
+    unknown = ~fixations["stimulus"].isin(by_name)
+    if unknown.any():
+        first = fixations[unknown].iloc[0]
+        raise DataError(
+            f"{table}, line {first['line']}: there is no picture {shortened(first['stimulus'])} in {images}; add it, "
+            "or correct the name."
+        )
+    return [by_name[name].stim_file for name in fixations["stimulus"]]
+
+
+def _refusal(study_folder: Path, table: Path, taken: Sequence[str]) -> str:
+    if not taken:
+        return ""
+    return (
+        f"participant {taken[0]} is in {study_folder} already: rename the participant in {table}, or "
+        f'remove the one there with "beholder withdraw {study_folder} {taken[0]}".'
     )
 
 

@@ -55,6 +55,29 @@ def alone(study_folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def bring_in(
+    study_folder: Path,
+    new: tuple[Study, Path] | None,
+    build: Build,
+    participants: Collection[Label],
+    remarks: Sequence[Remark],
+    refusal: str,
+) -> bool:
+    """Make the study of `new`, settings and pictures, with what `build` makes in it; where that is None, add to it.
+
+    Returns False where all of it was there already, byte for byte. `refusal` is the sentence for participants who are
+    in the study already with something else, empty where none of them is. Raises StudyError or DataError.
+    """
+    if new:
+        return make(study_folder, *new, build, participants, remarks)
+    try:
+        return add(study_folder, build, participants, remarks)
+    except (DataError, StudyError):
+        if refusal:
+            raise StudyError(refusal) from None
+        raise
+
+
 def add(study_folder: Path, build: Build, participants: Collection[Label], remarks: Sequence[Remark]) -> bool:
     """Bring what `build` makes into a study; returns False where all of it was there already, byte for byte."""
     aside = inside(study_folder, study_folder / ".beholder" / "import")

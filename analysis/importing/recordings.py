@@ -12,6 +12,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from pydantic import ValidationError
 
 from beholder.analysis.importing.fixation_table import participant_labels, settings_for_import
 from beholder.analysis.importing.identifying import without_dates, without_folders
-from beholder.analysis.importing.one_change import ALL_THERE, add, alone, make
+from beholder.analysis.importing.one_change import ALL_THERE, alone, bring_in
 from beholder.analysis.importing.plausibility import check_gaze, check_recording, meant_of
 from beholder.analysis.importing.presentations import Presentations, ShownPicture
 from beholder.analysis.importing.vendor_recording import VendorRecording
@@ -98,6 +99,13 @@ class _Plan:
     pictures: tuple[ShownPicture, ...]
     samples: int
     remarks: tuple[Remark, ...]
+    file_name: str
+
+    @property
+    def noted(self) -> list[Remark]:
+        """The remarks without the file's name, which may be a person's."""
+        about = f"sub-{self.label}_run-{self.run}"
+        return [replace(r, about=about) if r.about == self.file_name else r for r in self.remarks]
 
 
 def import_asc(
@@ -117,7 +125,8 @@ def import_asc(
     """
     from beholder.analysis.importing.eyelink_asc import read_asc
 
-    return _import(lambda path: [read_asc(path)], (".asc",), source, study_folder, new, participant, run, meant)
+    found = _Source(lambda path: [read_asc(path)], (".asc",), source, participant, run)
+    return _import(found, study_folder, new, meant)
 
 
 def import_edf(
@@ -132,7 +141,8 @@ def import_edf(
     """The same of EyeLink EDF, which needs the package eyelinkio."""
     from beholder.analysis.importing.eyelink_edf import read_edf
 
-    return _import(lambda path: [read_edf(path)], (".edf",), source, study_folder, new, participant, run, meant)
+    found = _Source(lambda path: [read_edf(path)], (".edf",), source, participant, run)
+    return _import(found, study_folder, new, meant)
 
 
 def import_tobii(
@@ -147,154 +157,146 @@ def import_tobii(
     """The same of Tobii: a Pro Lab export (any number of participants), Titta's HDF5, or a table of SDK columns."""
     from beholder.analysis.importing.tobii import read_tobii
 
-    return _import(
-        read_tobii, (".tsv", ".csv", ".txt", ".h5", ".hdf5"), source, study_folder, new, participant, run, meant
-    )
+    found = _Source(read_tobii, (".tsv", ".csv", ".txt", ".h5", ".hdf5"), source, participant, run)
+    return _import(found, study_folder, new, meant)
 
 
-def _import(
-    read: Reader,
-    endings: tuple[str, ...],
-    source: Path,
-    study_folder: Path,
-    new: NewStudy | None,
-    participant: str | None,
-    run: int,
-    meant: Sequence[str],
-) -> ImportedGaze:
+@dataclass(frozen=True)
+class _Source:
+    """Vendors' files of one kind, and whose recordings they are by the command."""
+
+    read: Reader
+    endings: tuple[str, ...]
+    place: Path
+    participant: str | None
+    run: int
+
+    @cached_property
+    def files(self) -> list[Path]:
+        """The file, or those of the folder. Raises DataError where it holds none."""
+        if not self.place.is_dir():
+            return [self.place]
+        found = sorted(
+            file
+            for file in self.place.iterdir()
+            if file.is_file() and file.suffix.lower() in self.endings and not file.stem.endswith("_msg")
+        )
+        if not found:
+            raise DataError(
+                f"{self.place} holds no file that ends in {', '.join(self.endings)}: name the folder of the recordings."
+            )
+        return found
+
+    @cached_property
+    def _of_one_file(self) -> tuple[VendorRecording, ...]:
+        return tuple(self.read(self.files[0]))
+
+    def recordings(self) -> Iterator[VendorRecording]:
+        """All recordings. Files are read anew each time, for many may not fit into the memory; a single one is kept."""
+        for file in self.files:
+            yield from self._of_one_file if len(self.files) == 1 else self.read(file)
+
+    def names(self) -> list[str]:
+        """Who was recorded, by recording: as told, as a BIDS name says, or as the file is called."""
+        of_files = [recording.name for recording in self.recordings()]
+        if self.participant is not None and len(of_files) > 1:
+            raise DataError(
+                f"{self.place} holds {len(of_files)} recordings: leave --participant out, their names are the labels."
+            )
+        bids = [re.match(r"sub-([A-Za-z0-9]+)(_|$)", name) for name in of_files]
+        return [self.participant or (found[1] if found else name) for found, name in zip(bids, of_files, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Target:
+    """The study that recordings come into, with its pictures; `new` is None where it is there already."""
+
+    folder: Path
+    new: NewStudy | None
+    images: Path
+    stimuli: Sequence[Stimulus]
+    checks: CheckSettings
+
+    def settings(self, first: VendorRecording) -> Study:
+        """The study's settings; those of a new one by its first recording."""
+        if self.new is None:
+            return read_study(self.folder)
+        return _new_study(self.folder, self.new, first).model_copy(update={"checks": self.checks})
+
+
+def _import(source: _Source, study_folder: Path, new: NewStudy | None, meant: Sequence[str]) -> ImportedGaze:
     with alone(study_folder):
-        return _import_alone(read, endings, source, study_folder, new, participant, run, meant)
+        return _import_alone(source, study_folder, new or NewStudy(), meant)
 
 
-def _import_alone(
-    read: Reader,
-    endings: tuple[str, ...],
-    source: Path,
-    study_folder: Path,
-    new: NewStudy | None,
-    participant: str | None,
-    run: int,
-    meant: Sequence[str],
-) -> ImportedGaze:
+def _import_alone(source: _Source, study_folder: Path, new: NewStudy, meant: Sequence[str]) -> ImportedGaze:
     checks = CheckSettings(meant=list(meant_of(meant)))
-    files = _files(source, endings)
-    # Files are read twice, to be checked and to be written; a single one is kept, many may not fit into the memory.
-    kept = tuple(read(files[0])) if len(files) == 1 else None
-
-    def recordings() -> Iterator[VendorRecording]:
-        for file in files:
-            yield from kept if kept is not None else read(file)
-
-    there = (study_folder / "study.toml").exists()
-    new = new or NewStudy()
-    names = [_name(recording, participant) for recording in recordings()]
+    names = source.names()
+    labels, renamed = participant_labels(list(dict.fromkeys(names)), source.place)
     # Who is there already may be so by this very command, which was cut short after its last step.
-    people = participant_labels(list(dict.fromkeys(names)), source)[0].values()
-    is_new = not there or (new.images is not None and all((study_folder / f"sub-{who}").exists() for who in people))
+    all_there = all((study_folder / f"sub-{who}").exists() for who in labels.values())
+    is_new = not (study_folder / "study.toml").exists() or (new.images is not None and all_there)
     images = _images(study_folder, is_new, new)
     stimuli, found = read_stimuli(images)
-    remarks = list(found)
-    if participant is not None and len(names) > 1:
-        raise DataError(f"{source} holds {len(names)} recordings: leave --participant out, their names are the labels.")
-    labels, renamed = participant_labels(list(dict.fromkeys(names)), source)
-    remarks += renamed
-    # What the study keeps for the analysis to repeat names no file, and nobody but by their label.
-    noted = list(found)
-    study: Study | None = None if is_new else read_study(study_folder)
-    plans: list[_Plan] = []
-    for recording, name in zip(recordings(), names, strict=True):
-        study = study or _new_study(study_folder, new, recording).model_copy(update={"checks": checks})
-        check_recording(recording, study.messages, {*checks.meant, *study.checks.meant})
-        plan = _plan(recording, labels[name], run + recording.run - 1, study, stimuli, images, new if is_new else None)
-        shown = [(picture.onset_s, picture.end_s, picture.rect) for picture in plan.pictures]
-        screen = plan.header.screen
-        px, cm = (screen.width_px, screen.height_px), (screen.width_cm, screen.height_cm)
-        check_gaze(recording, px, shown, {*checks.meant, *study.checks.meant}, cm)
-        plans.append(plan)
-        remarks += plan.remarks
-        noted += [
-            replace(remark, about=f"sub-{plan.label}_run-{plan.run}") if remark.about == recording.file.name else remark
-            for remark in plan.remarks
-        ]
-    assert study is not None
+    target = _Target(study_folder, new if is_new else None, images, stimuli, checks)
+    study, plans = _checked(source, [labels[name] for name in names], target)
     taken = [plan for plan in plans if _is_there(study_folder, study, plan)]
-    refusal = taken and (
-        f"participant {taken[0].label} has a run {taken[0].run} in {study_folder} already, and nothing recorded is "
-        f"overwritten: name another with --run or --participant, or remove the participant with "
-        f'"beholder withdraw {study_folder} {taken[0].label}".'
-    )
+    refusal = _refusal(study_folder, taken)
     if refusal and len(taken) < len(plans):
         raise StudyError(refusal)
     seen = {picture.stimulus.name for plan in plans for picture in plan.pictures}
     unseen = [Remark(s.file.name, "it was shown to nobody who was imported") for s in stimuli if s.name not in seen]
-    remarks += unseen
-    noted += unseen
 
     def build(folder: Path) -> None:
-        for recording, plan in zip(recordings(), plans, strict=True):
+        for recording, plan in zip(source.recordings(), plans, strict=True):
             _write(folder, recording, plan)
 
-    everybody = {plan.label for plan in plans}
-    try:
-        if is_new:
-            added = make(study_folder, study, images, build, everybody, noted)
-        else:
-            added = add(study_folder, build, everybody, noted)
-    except (DataError, StudyError):
-        if refusal and not is_new:
-            raise StudyError(refusal) from None
-        raise
-    if not added:
-        remarks.append(ALL_THERE)
+    people = sorted({plan.label for plan in plans})
+    # What the study keeps for the analysis to repeat names no file, and nobody but by their label.
+    noted = [*found, *(remark for plan in plans for remark in plan.noted), *unseen]
+    added = bring_in(study_folder, (study, images) if is_new else None, build, people, noted, refusal)
+    remarks = (*found, *renamed, *(remark for plan in plans for remark in plan.remarks), *unseen)
     return ImportedGaze(
         study_folder,
-        tuple(sorted({plan.label for plan in plans})),
+        tuple(people),
         sum(plan.samples for plan in plans),
         sum(len(plan.pictures) for plan in plans),
-        tuple(remarks),
+        remarks if added else (*remarks, ALL_THERE),
     )
 
 
-def size_of(option: str, text: str) -> tuple[float, float] | None:
-    """Width and height of an option such as "1920x1080"; None where it is empty. Raises StudyError.
+def _refusal(study_folder: Path, taken: Sequence[_Plan]) -> str:
+    if not taken:
+        return ""
+    return (
+        f"participant {taken[0].label} has a run {taken[0].run} in {study_folder} already, and nothing recorded is "
+        f"overwritten: name another with --run or --participant, or remove the participant with "
+        f'"beholder withdraw {study_folder} {taken[0].label}".'
+    )
 
-    >>> size_of("--screen-cm", "53 x 29.8")
-    (53.0, 29.8)
+
+def _checked(source: _Source, labels: Sequence[Label], target: _Target) -> tuple[Study, list[_Plan]]:
+    """The study's settings, and what will be written of each recording.
+
+    Raises DataError or StudyError where anything is not as it should be.
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*[x×]\s*(\d+(?:\.\d+)?)\s*", text)
-    if text and (match is None or float(match[1]) == 0 or float(match[2]) == 0):
-        raise StudyError(f"{option} is {text!r}: give width and height with an x between them, such as 1920x1080.")
-    return (float(match[1]), float(match[2])) if match else None
-
-
-def place_of(text: str) -> Place | None:
-    """What --picture-place says, None where it is empty. Raises StudyError."""
-    places: dict[str, Place | None] = {"": None, "centred": "centred", "filled": "filled"}
-    if text not in places:
-        raise StudyError(f"--picture-place is {text!r}: it must be centred or filled.")
-    return places[text]
+    study: Study | None = None
+    plans = []
+    for recording, label in zip(source.recordings(), labels, strict=True):
+        study = study or target.settings(recording)
+        meant = {*target.checks.meant, *study.checks.meant}
+        check_recording(recording, study.messages, meant)
+        plan = _plan(recording, label, source.run + recording.run - 1, study, target)
+        shown = [(picture.onset_s, picture.end_s, picture.rect) for picture in plan.pictures]
+        screen = plan.header.screen
+        px, cm = (screen.width_px, screen.height_px), (screen.width_cm, screen.height_cm)
+        check_gaze(recording, px, shown, meant, cm)
+        plans.append(plan)
+    assert study is not None
+    return study, plans
 
 
 # What is read, and for which study.
-
-
-def _files(source: Path, endings: tuple[str, ...]) -> list[Path]:
-    if not source.is_dir():
-        return [source]
-    found = sorted(
-        file
-        for file in source.iterdir()
-        if file.is_file() and file.suffix.lower() in endings and not file.stem.endswith("_msg")
-    )
-    if not found:
-        raise DataError(f"{source} holds no file that ends in {', '.join(endings)}: name the folder of the recordings.")
-    return found
-
-
-def _name(recording: VendorRecording, participant: str | None) -> str:
-    """Who was recorded: as told, as a BIDS name says, or as the file is called."""
-    bids = re.match(r"sub-([A-Za-z0-9]+)(_|$)", recording.name)
-    return participant or (bids[1] if bids else recording.name)
 
 
 def _images(study_folder: Path, is_new: bool, new: NewStudy) -> Path:
@@ -363,17 +365,10 @@ def _is_there(study_folder: Path, study: Study, plan: _Plan) -> bool:
     return recorded or (journals_folder(study_folder) / f"sub-{plan.label}_run-{plan.run}").exists()
 
 
-def _plan(
-    recording: VendorRecording,
-    label: Label,
-    run: int,
-    study: Study,
-    stimuli: Sequence[Stimulus],
-    images: Path,
-    new: NewStudy | None,
-) -> _Plan:
-    width_px, height_px = _screen_px(recording, study.screen, new)
-    pictures, remarks = Presentations(recording, study, stimuli, images, (width_px, height_px), new is not None).found()
+def _plan(recording: VendorRecording, label: Label, run: int, study: Study, target: _Target) -> _Plan:
+    screen_px = _screen_px(recording, study.screen, target.new)
+    stimuli, images, is_new = target.stimuli, target.images, target.new is not None
+    pictures, remarks = Presentations(recording, study, stimuli, images, screen_px, is_new).found()
     if missing := _missing_samples(recording):
         share = 100 * missing / (missing + len(recording.samples))
         text = f"{missing} samples ({share:.2g} %) are missing between others; they count as lost"
@@ -394,7 +389,7 @@ def _plan(
         instructions="Not known: the recording was imported.",
         task_description="Pictures were shown by another program; its recording was imported.",
         imported=True,
-        screen=RecordedScreen(width_px, height_px, *cm),
+        screen=RecordedScreen(*screen_px, *cm),
         tracker=TrackerInfo(
             manufacturer=told["manufacturer"],
             model=told["model"],
@@ -408,7 +403,7 @@ def _plan(
         ),
     )
     samples = len(recording.samples)
-    return _Plan(label, run, header, pictures, samples, (*recording.remarks, *remarks))
+    return _Plan(label, run, header, pictures, samples, (*recording.remarks, *remarks), recording.file.name)
 
 
 def _missing_samples(recording: VendorRecording) -> int:

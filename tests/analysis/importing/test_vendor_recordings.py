@@ -31,6 +31,7 @@ from beholder.analysis.importing.eyelink_asc import read_asc
 from beholder.analysis.importing.eyelink_edf import read_edf
 from beholder.analysis.importing.recordings import ImportedGaze, NewStudy, import_asc, import_edf, import_tobii
 from beholder.analysis.importing.tobii import read_tobii
+from beholder.cli import place_of, size_of
 from beholder.experiment.calibration import point_quality
 from beholder.shared.dataset import withdrawal
 from beholder.shared.dataset.making import create_study
@@ -577,9 +578,9 @@ def test_a_geometry_that_contradicts_the_study_is_refused(tmp_path: Path, images
 @pytest.mark.parametrize("text", ["1920", "1920 1080", "0x5", "-3x4", "axb"])
 def test_a_size_is_a_width_and_a_height(text: str) -> None:
     with pytest.raises(StudyError, match=r"--screen-px is .*1920x1080"):
-        recordings.size_of("--screen-px", text)
+        size_of("--screen-px", text)
     with pytest.raises(StudyError, match="must be centred or filled"):
-        recordings.place_of(text)
+        place_of(text)
 
 
 def test_a_distance_that_nobody_knows_stays_unknown(tmp_path: Path, images: Path) -> None:
