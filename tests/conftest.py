@@ -10,7 +10,11 @@ import sys
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
 
+# A machine that is busy makes no test fail.
+settings.register_profile("beholder", deadline=None)
+settings.load_profile("beholder")
 sys.modules.update(dict.fromkeys(("analysis", "experiment", "shared", "stimuli")))  # type: ignore[arg-type]
 
 

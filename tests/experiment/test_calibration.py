@@ -100,7 +100,7 @@ def test_validation_is_made_where_the_calibration_was_not(calibration: int, vali
 
 
 @given(st.floats(-3, 3), st.floats(-3, 3), st.floats(200, 1700), st.floats(200, 900))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_accuracy_is_the_planted_offset(x_deg: float, y_deg: float, x_px: float, y_px: float) -> None:
     point = Point(1, x_px, y_px)
     quality = point_quality(looking_at(point, 1.0, 250, (x_deg, y_deg)), "left", point, SCREEN, 250)
@@ -283,7 +283,7 @@ TARGETS_5, TARGETS_9 = (in_degrees(calibration_points(SCREEN, 20.0, count)) for 
 smaller = st.floats(-0.15, 0.15)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.floats(-3, 3), st.floats(-3, 3), smaller, smaller, smaller, smaller, st.sampled_from([5, 9]))
 def test_an_affine_distortion_is_taken_out_everywhere(
     x: float, y: float, a: float, b: float, c: float, d: float, count: int
@@ -297,7 +297,7 @@ def test_an_affine_distortion_is_taken_out_everywhere(
     assert found.residual_deg == pytest.approx(0, abs=1e-6)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.floats(-0.003, 0.003), min_size=6, max_size=6), st.floats(-2, 2), st.floats(-2, 2))
 def test_a_distortion_of_the_second_order_is_taken_out_of_nine_points_and_not_of_five(
     bends: list[float], x: float, y: float

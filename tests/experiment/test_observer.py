@@ -54,7 +54,7 @@ def test_points_lie_anywhere_alike_within_a_cell() -> None:
 
 
 @given(st.integers(1, 30), st.integers(1, 30), st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_no_point_falls_where_the_map_is_empty(rows: int, columns: int, data: st.DataObject) -> None:
     density = np.zeros((rows, columns))
     filled = data.draw(st.lists(st.integers(0, rows * columns - 1), min_size=1, max_size=3))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from beholder.experiment.plan import picture_order, picture_rect, plan_from_disk, plan_session
@@ -39,7 +39,6 @@ def test_each_participant_has_an_order_of_their_own_that_the_study_fixes() -> No
     assert sorted(s.name for s in orders["01"]) == [s.name for s in STIMULI]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 20), st.sampled_from(["nothing", "aborted", "repeated"]))
 def test_a_resumed_session_begins_at_the_first_trial_without_a_complete_picture(shown: int, then: str) -> None:
     order = picture_order(STUDY, STIMULI, "01")
@@ -85,7 +84,6 @@ def test_another_run_shows_all_again_and_can_be_resumed_itself() -> None:
     assert plan_session(STUDY, STIMULI, "01", [complete, cut_short, rest]).trials == ()
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=12))
 def test_however_often_a_participant_is_interrupted_each_pass_has_each_trial_complete_once(shown: list[int]) -> None:
     earlier: list[tuple[int, pd.DataFrame]] = []

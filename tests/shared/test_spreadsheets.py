@@ -69,7 +69,7 @@ def test_answers_and_imported_columns_come_back_and_do_not_run(study: Path, text
     assert read_fixations(path)["x_px"].tolist() == [-3.5]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(texts.filter(lambda text: text not in ("", "n/a") and text == text.strip()))
 def test_results_come_back_and_do_not_run(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.mktemp("results") / "trials.csv"

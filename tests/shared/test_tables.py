@@ -79,7 +79,7 @@ def test_rows_that_are_no_pictures_may_say_what_they_like_of_their_status(tmp_pa
 
 
 @given(lasts_s=st.floats(0.2, 20), pause_s=st.floats(0, 5), first_s=st.floats(0.2, 100), pictures=st.integers(2, 6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_onset_and_duration_swapped_are_asked_about_whatever_the_protocol(
     tmp_path_factory: pytest.TempPathFactory, lasts_s: float, pause_s: float, first_s: float, pictures: int
 ) -> None:

@@ -40,7 +40,7 @@ from beholder.analysis.gaze.maps import Grid, centre_gaussian, fixation_map
 
 Pair = tuple[np.ndarray, np.ndarray]
 
-quick = settings(max_examples=50, deadline=None)
+quick = settings(max_examples=50)
 
 
 def same(value: float, expected: float) -> bool:
@@ -361,7 +361,7 @@ def test_measures_at_fixations_over_leading_axes_are_those_of_each_map() -> None
             np.testing.assert_allclose(mean_at(scores, rows, cols), each, atol=1e-12)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(pairs())
 def test_emd_is_scipys_wasserstein_distance_on_its_grid(pair: Pair) -> None:
     """On maps that are no larger than the grid; the oracle solves the whole transport problem, shared mass included."""

@@ -67,7 +67,7 @@ def assert_within(found: dict[str, FloatArray], expected: dict[str, FloatArray],
         np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=error[name], err_msg=name)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     height=st.integers(11, 70),
     width=st.integers(11, 70),

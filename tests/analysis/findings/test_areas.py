@@ -79,7 +79,7 @@ def test_unknown_onsets_leave_the_first_fixation_unknown_and_nothing_else() -> N
     assert math.isnan(found["first_s"]) and found["share"] == 1 and found["looked"]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.floats(0, 59.999), st.floats(0, 39.999), st.floats(0.01, 2)), min_size=1, max_size=15),
     st.lists(st.integers(0, 3), min_size=24, max_size=24),

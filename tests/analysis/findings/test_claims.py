@@ -296,7 +296,7 @@ def parts(decisive_folder: Path) -> tuple[Results, str]:
     return read_results(decisive_folder), (results_folder(decisive_folder) / "inference.json").read_text("utf-8")
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(order=st.permutations([1, 2, 3, 4]), heads=st.lists(st.integers(1, 4), min_size=1, max_size=3, unique=True))
 def test_heads_by_other_numbers_have_the_verdicts_of_these_numbers(
     parts: tuple[Results, str], order: list[int], heads: list[int]

@@ -176,7 +176,7 @@ def test_one_participant_or_one_picture_cannot_be_drawn_anew(shape: tuple[int, i
 # Corrections.
 
 
-@settings(max_examples=15, deadline=None)  # statsmodels collects garbage at each
+@settings(max_examples=15)  # statsmodels collects garbage at each
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
 def test_holms_correction_is_statsmodels(p_values: list[float]) -> None:
     assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1].tolist())

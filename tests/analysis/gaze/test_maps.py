@@ -29,7 +29,7 @@ from beholder.shared.errors import DataError
 from beholder.shared.screen import Screen
 
 GRID = Grid(height=30, width=47)
-quick = settings(max_examples=50, deadline=None)
+quick = settings(max_examples=50)
 
 
 def gaze(seed: int, n: int = 12, grid: Grid = GRID) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -88,7 +88,7 @@ def test_ivt_is_pymovements_ivt_where_nothing_is_missing_merged_or_short() -> No
     seed=st.integers(0, 1000), lost=st.floats(0, 0.5), rate_hz=st.sampled_from(RATES_HZ[1:4]),
     method=st.sampled_from(["ivt", "idt"]),
 )  # fmt: skip
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_whatever_is_lost_fixations_are_in_order_apart_long_enough_and_where_gaze_was(
     seed: int, lost: float, rate_hz: float, method: str
 ) -> None:

@@ -66,7 +66,7 @@ def test_without_a_known_onset_there_is_no_window() -> None:
 times = st.lists(st.tuples(st.floats(-0.5, 12), st.floats(0.001, 3)), max_size=25)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(times, st.floats(0.5, 12), st.floats(0.1, 5))
 def test_windows_that_make_up_the_whole_conserve_what_is_in_it(
     seen: list[tuple[float, float]], shown_s: float, step_s: float
@@ -92,7 +92,7 @@ def test_windows_that_make_up_the_whole_conserve_what_is_in_it(
             assert inside.all()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.floats(0.05, 60), st.floats(0.1, 10))
 def test_steps_follow_each_other_and_leave_less_than_half_a_step(shown_s: float, step_s: float) -> None:
     found = steps(shown_s, step_s)
@@ -104,7 +104,7 @@ def test_steps_follow_each_other_and_leave_less_than_half_a_step(shown_s: float,
     assert -step_s / 40 - 1e-6 <= shown_s - end_s <= step_s / 2 + step_s / 40
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.floats(0.05, 60), st.floats(0.1, 10))
 def test_the_whole_is_the_first_window_and_the_widest(shown_s: float, step_s: float) -> None:
     """By its width it is told from the others (score_arrays.py)."""

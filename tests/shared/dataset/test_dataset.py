@@ -175,7 +175,7 @@ def shared_study(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Pa
     return folder
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(samples=recordings())
 def test_a_recording_is_read_as_it_was_recorded(shared_study: Path, samples: Samples) -> None:
     label = f"{next(_labels):04d}"

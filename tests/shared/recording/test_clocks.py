@@ -82,7 +82,7 @@ def stepping(step_s: float, *, step_at_s: float, read_every_s: float, delay_s: f
     return np.concatenate(found) - true_s[:sent] - OFFSET_S, [step for step in told if step]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.floats(0.15, 1e5), st.sampled_from([-1, 1]), st.floats(5, 55), st.sampled_from([0.7, 15.0]),
     st.sampled_from([0.0, 0.02, 0.12]),

@@ -110,7 +110,7 @@ def test_garbage_from_a_power_cut_does_not_hide_the_rows_before_it(tmp_path: Pat
     assert journal.damaged == ((name,) if b"\n" in garbage else ())
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(
         st.lists(st.none() | st.integers(-(10**7), 10**7), min_size=7, max_size=7).filter(

@@ -147,7 +147,7 @@ def test_a_header_that_cannot_be_used_is_one_sentence_and_the_journal_stays(stud
         publishing.publish(journal_of(study))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     places=st.lists(st.tuples(st.sampled_from([SAMPLES, LOG]), st.integers(0, 10**6), st.integers(0, 255)), max_size=8)
 )

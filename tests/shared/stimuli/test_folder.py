@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -357,7 +357,6 @@ def test_names_that_tables_paths_or_windows_cannot_carry_are_refused(tmp_path: P
     refused(tmp_path / "photos", "cannot keep its name .*: rename it")
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=40))
 @example("NA").via("a missing value to many readers of tables")
 @example("001").via("not the number 1")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -44,7 +44,6 @@ def oracle(points: Points) -> np.ndarray:
     return np.asarray(draw.polygon2mask((H, W), np.array(points)[:, ::-1] - 0.5))
 
 
-@settings(deadline=None)
 @given(outline)
 def test_a_px_is_in_a_polygon_where_its_centre_is(points: Points) -> None:
     clear = far_from(points, 1e-6)
@@ -67,7 +66,6 @@ def test_the_area_is_the_polygons_to_a_share_of_its_border(n: int) -> None:
     assert abs(np.mean(errors)) < 0.02  # and neither too large nor too small
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, H), min_size=1, max_size=9))
 def test_polygons_that_share_a_border_share_no_px_and_leave_none_out(bends: list[float]) -> None:
     x = np.linspace(0, W, len(bends) + 2)
@@ -101,7 +99,6 @@ def test_runs_mean_what_pycocotools_meant_by_them(counts: str) -> None:
     assert np.array_equal(decode_runs(counts, W, H), unpacked(PYCOCOTOOLS[counts]))
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=1, max_size=9))
 def test_runs_given_as_numbers_are_read_column_by_column(rows: list[list[bool]]) -> None:
     area = np.array(rows)
@@ -111,7 +108,6 @@ def test_runs_given_as_numbers_are_read_column_by_column(rows: list[list[bool]])
     assert np.array_equal(decode_runs(counts, 4, len(rows)), area)
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(min_codepoint=40, max_codepoint=120)) | st.lists(st.integers(-9, 400)))
 def test_any_other_runs_are_refused_or_fill_the_picture(counts: str | list[int]) -> None:
     with contextlib.suppress(ValueError):
@@ -270,7 +266,6 @@ def test_coco_finds_its_picture_whatever_folder_or_ending_it_was_drawn_on(tmp_pa
     assert labels_by_name(bag)["handle"].sum() == 100
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), outline), min_size=1, max_size=5))
 def test_any_polygons_become_their_label_map_within_its_borders(drawn: list[tuple[bool, Points]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
