@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 from zlib import crc32
 
@@ -35,8 +36,6 @@ from beholder.shared.arrays import FloatArray
 from beholder.shared.errors import DataError
 
 OTHERS, FITTED_CENTRE = "others", "centre-fitted"
-
-
 SKEWED = ("kl",)  # measures that have a reading by their logarithms beside
 
 
@@ -71,29 +70,13 @@ def read_layer(
     kept = np.ix_(rows, columns)
     scores = every[kept]
     baseline = None if chance is None else _chance_of(at, heads, sigma, kept)
-    centre, ceiling = (cells.at(name, sigma)[kept] for name in (FITTED_CENTRE, OTHERS))
-
-    def share(floor: FloatArray | None, value: FloatArray) -> Share:
-        return share_by_measure(measure, floor, value, ceiling)
-
-    def reading(name: str, value: FloatArray, other: FloatArray | None) -> MapReading:
-        more = _beside(at, name, value, kept, sigma, measure)
-        more |= {"share": share(other, value), "share_over_centre": share(centre, value)}
-        if other is None:
-            return MapReading(name, crossed_interval(value), None, None, **more)
-        gain = crossed_interval(sign * (value - other))
-        return MapReading(name, crossed_interval(value), crossed_interval(other), gain, **more)
-
-    readings = [
-        reading(h, scores[:, :, i], None if baseline is None else baseline[:, :, i]) for i, h in enumerate(heads)
-    ]
-    summaries = []
-    for name in _summaries_of(cells):
-        value, other = cells.at(name, sigma)[kept], at.chance(SHUFFLED + name, sigma, kept)
-        if not np.isnan(value).any():
-            summaries.append(reading(name, value, None if np.isnan(other).any() else other))
+    by_chance: list[FloatArray | None] = [None] * len(heads) if baseline is None else [*np.moveaxis(baseline, 2, 0)]
+    here = _Kept(at, measure, sigma, kept)
+    readings = [here.reading(h, scores[:, :, i], by_chance[i]) for i, h in enumerate(heads)]
+    summaries = here.summaries()
     ranked = [heads[i] for i in np.argsort(-sign * scores.mean(axis=(0, 1)), kind="stable")]
-    closest = scores[:, :, heads.index(ranked[0])]
+    first = heads.index(ranked[0])
+    closest = scores[:, :, first]
     over_summaries = [crossed_interval(sign * (closest - cells.at(m.map, sigma)[kept])) for m in summaries]
     references = _references({name: cells.at(name, sigma)[kept] for name in REFERENCES}, sign * closest, sign)
     crossed = min(scores.shape) > 1  # heads, participants and pictures, two of each
@@ -117,11 +100,57 @@ def read_layer(
             inside_uniform=_inside(at, "uniform", sigma),
             on_logs=_on_logs(scores, heads) if measure in SKEWED else None,
             leads_over_summaries=tuple(over_summaries),
-            share_of_centre=share(None if baseline is None else baseline[:, :, heads.index(ranked[0])], centre),
+            share_of_centre=here.share(by_chance[first], here.centre),
             other_viewers=_other_viewers(cells, sigma),
         ),
         left_out,
     )
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The participants and pictures of a reading: `kept` picks those that have a score for every head."""
+
+    at: FixedSigma
+    measure: str
+    sigma: float
+    kept: tuple[NDArray[np.intp], ...]
+
+    def scores(self, name: str) -> FloatArray:
+        """A map's scores (participants, pictures)."""
+        return self.at.cells.at(name, self.sigma)[self.kept]
+
+    @cached_property
+    def centre(self) -> FloatArray:
+        """The scores of the fitted centre bias."""
+        return self.scores(FITTED_CENTRE)
+
+    @cached_property
+    def ceiling(self) -> FloatArray:
+        """The scores of the other viewers: the noise ceiling."""
+        return self.scores(OTHERS)
+
+    def share(self, floor: FloatArray | None, value: FloatArray) -> Share:
+        """How far a map gets from a floor to the noise ceiling."""
+        return share_by_measure(self.measure, floor, value, self.ceiling)
+
+    def reading(self, name: str, value: FloatArray, by_chance: FloatArray | None) -> MapReading:
+        """A map by its scores, and by those on other pictures where there are any."""
+        more = _beside(self.at, name, value, self.kept, self.sigma, self.measure)
+        more |= {"share": self.share(by_chance, value), "share_over_centre": self.share(self.centre, value)}
+        if by_chance is None:
+            return MapReading(name, crossed_interval(value), None, None, **more)
+        gain = crossed_interval(sign_of(self.measure) * (value - by_chance))
+        return MapReading(name, crossed_interval(value), crossed_interval(by_chance), gain, **more)
+
+    def summaries(self) -> list[MapReading]:
+        """The maps made of all heads that have a score everywhere."""
+        found = []
+        for name in _summaries_of(self.at.cells):
+            value, other = self.scores(name), self.at.chance(SHUFFLED + name, self.sigma, self.kept)
+            if not np.isnan(value).any():
+                found.append(self.reading(name, value, None if np.isnan(other).any() else other))
+        return found
 
 
 def _summaries_of(cells: ScoreArray) -> list[str]:

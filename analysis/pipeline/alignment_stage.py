@@ -29,7 +29,7 @@ from beholder.analysis.pipeline.fixation_stage import ViewedTrials, begin_writin
 from beholder.analysis.pipeline.summary import groups_of
 from beholder.analysis.pipeline.versions import VERSION
 from beholder.analysis.pipeline.views import PictureViews, picture_views
-from beholder.analysis.pipeline.workers import Progress, Runner
+from beholder.analysis.pipeline.workers import Runner
 from beholder.analysis.results.files import key_of, write_attention, write_table
 from beholder.analysis.results.paths import alignment_path, attention_path, chance_path, fixed_path, results_folder
 from beholder.analysis.results.tables import ATTENTION_COLUMNS
@@ -114,11 +114,10 @@ def alignment_stage(
     seen: Sequence[ModelAttention],
     device: str,
     run: Runner,
-    progress: Progress,
 ) -> tuple[list[str], dict[str, int], dict[str, int], list[Remark]]:
     """Compare whatever is not up to date: the keys of all comparisons, how many were done by kind, halves, remarks."""
     views, remarks = picture_views(study, stimuli, people)
-    baselines = fit_baselines(study_folder, study, views, run, progress)
+    baselines = fit_baselines(study_folder, study, views, run)
     blocks = chance_blocks(list(views), study.alignment.chance_pictures + 1, study.study.seed)
     kinds = {s.name: s.kind for s in stimuli}
     plan = _Plan(
@@ -159,7 +158,7 @@ def alignment_stage(
         for job in plan.comparisons(seen[number], layer)
         if job.where.stimulus in some
     )
-    run(compare, jobs, "alignment", progress, to_do)
+    run(compare, jobs, "alignment", to_do)
     _remove_stale(study_folder, wanted)
     return keys, {"alignment": over_sigma, "fixed sigma": to_do}, plan.halves, remarks
 

@@ -22,7 +22,7 @@ from beholder.analysis.pipeline.find import Inputs, find
 from beholder.analysis.pipeline.fixation_stage import fixation_stage
 from beholder.analysis.pipeline.summary import provenance_of, summarise, written_key
 from beholder.analysis.pipeline.versions import PACKAGES, VERSION
-from beholder.analysis.pipeline.workers import Progress, Runner, runner
+from beholder.analysis.pipeline.workers import Progress, Runner, runner, untold
 from beholder.analysis.results.files import write_description, write_json
 from beholder.analysis.results.paths import results_folder
 from beholder.analysis.results.sums import (
@@ -63,7 +63,7 @@ def analyze(
     cluster: str | None = None,
     device: str = "cpu",
     found: Inputs | None = None,
-    progress: Progress = lambda stage, done, total: None,
+    progress: Progress = untold,
 ) -> Analysis:
     """Bring `derivatives/beholder` up to date, report included; computes only what is not.
 
@@ -76,7 +76,7 @@ def analyze(
     started = time.time()
     study = _chosen(read_study(study_folder), model_names, weights)
     claims = claims_files(study_folder, study.alignment.claims)
-    found = found or find(study_folder)
+    task = _Task(study_folder, study, claims, found or find(study_folder), weights, device)
     folder = results_folder(study_folder)
     only_inside(study_folder, folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,10 +86,10 @@ def analyze(
             workers = (os.cpu_count() or 1) if device == "cpu" else 1
         mended = drop_damaged(folder)
         unseal(folder)
-        with runner(workers, cluster, study_folder) as run:
+        with runner(workers, cluster, study_folder, progress) as run:
             while True:
                 try:
-                    result = _analyze(study_folder, study, claims, found, weights, device, run, progress)
+                    result = _analyze(task, run, progress)
                     break
                 except DamagedError as error:
                     # Each round deletes a file: there are only so many.
@@ -98,27 +98,29 @@ def analyze(
     return replace(result, remarks=(*mended, *result.remarks), seconds=time.time() - started)
 
 
-def _analyze(
-    study_folder: Path,
-    study: Study,
-    claims: Sequence[ClaimsFile],
-    found: Inputs,
-    weights: Path | None,
-    device: str,
-    run: Runner,
-    progress: Progress,
-) -> Analysis:
+@dataclass(frozen=True)
+class _Task:
+    """What is to be analysed, and on which device."""
+
+    study_folder: Path
+    study: Study
+    claims: Sequence[ClaimsFile]
+    found: Inputs
+    weights: Path | None
+    device: str
+
+
+def _analyze(task: _Task, run: Runner, progress: Progress) -> Analysis:
     """One round of `analyze`; raises DamagedError where a file that it kept cannot be read."""
+    study_folder, study, found = task.study_folder, task.study, task.found
     folder = results_folder(study_folder)
     computed: dict[str, int] = {}
     reused: dict[str, int] = {}
-    people, n = fixation_stage(study_folder, study, found, run, progress)
+    people, n = fixation_stage(study_folder, study, found, run)
     _count(computed, reused, "fixations", n, 1)
-    seen, n = attention_stage(study, found.stimuli, weights, device, run, progress)
+    seen, n = attention_stage(study, found.stimuli, task.weights, task.device, run)
     _count(computed, reused, "attention", n, len(found.stimuli) * sum(len(s.layers) for s in seen))
-    keys, done, halves, remarks = alignment_stage(
-        study_folder, study, found.stimuli, people, seen, device, run, progress
-    )
+    keys, done, halves, remarks = alignment_stage(study_folder, study, found.stimuli, people, seen, task.device, run)
     for stage, n in done.items():
         _count(computed, reused, stage, n, len(keys) // 2)
     area_stage(study_folder, study, found.stimuli, people, seen)
@@ -131,14 +133,14 @@ def _analyze(
         "version": VERSION["report"], "packages": versions(PACKAGES), "summary": asdict(summary),
         "settings": study.model_dump(), "keys": sorted(keys),
         "tables": [file_digest(folder / name) for name in TABLES],
-        "claims": [[file.name, file_digest(file.path)] for file in claims],
+        "claims": [[file.name, file_digest(file.path)] for file in task.claims],
         "pictures": [[s.name, s.title, s.kind, file_digest(s.mask) if s.mask else ""] for s in found.stimuli],
     })  # fmt: skip
     report = folder / "report.html"
     provenance = folder / "provenance.json"
     if not report.exists() or written_key(provenance) != report_key:
         # The key comes last, when the report is there: one that was interrupted is made again.
-        origin = provenance_of(study_folder, study, found) | {"device": device}
+        origin = provenance_of(study_folder, study, found) | {"device": task.device}
         write_json(origin, provenance)
         report = _conclude(study_folder, progress)
         write_json(origin | {"key": report_key}, provenance)
@@ -166,7 +168,7 @@ def _check_device(device: str) -> None:
         )
 
 
-def conclude(study_folder: Path, progress: Progress = lambda stage, done, total: None) -> Path:
+def conclude(study_folder: Path, progress: Progress = untold) -> Path:
     """Inference and report anew, from the tables that are there; DataError where they are not whole."""
     read_study(study_folder)
     folder = results_folder(study_folder)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from beholder.analysis.attention import models
 from beholder.analysis.pipeline.versions import VERSION
-from beholder.analysis.pipeline.workers import Progress, Runner
+from beholder.analysis.pipeline.workers import Runner
 from beholder.analysis.results.files import part_of, write_json
 from beholder.analysis.results.study_results import Family, ModelSummary
 from beholder.analysis.results.sums import reading
@@ -77,7 +77,7 @@ class _RandomJob:
 
 
 def attention_stage(
-    study: Study, stimuli: Sequence[Stimulus], weights: Path | None, device: str, run: Runner, progress: Progress
+    study: Study, stimuli: Sequence[Stimulus], weights: Path | None, device: str, run: Runner
 ) -> tuple[list[ModelAttention], int]:
     """The attention of every model on every picture, and how many pieces of it had to be computed."""
     cache = cache_folder() / "attention"
@@ -91,7 +91,7 @@ def attention_stage(
             "packages": versions(("torch", "timm", "pillow", "numpy")),
             "input_px": study.models.input_px,
         } | of_device(device)
-        facts = _facts(cache / f"{digest(identity)}.json", name, weights, run, progress)
+        facts = _facts(cache / f"{digest(identity)}.json", name, weights, run)
         layers = _layers(study, facts)
         rolled = study.models.rollout
         files = {
@@ -114,8 +114,8 @@ def attention_stage(
             for some in _batches(alike, device)
         ]
         computed += sum(len(job.layers) * len(job.pictures) for job in jobs)
-        run(_attend, jobs, f"attention of {name}", progress)
-        random = _random_weights(study, name, stimuli, pictures, layers, device, run, progress)
+        run(_attend, jobs, f"attention of {name}")
+        random = _random_weights(study, name, stimuli, pictures, layers, device, run)
         seen.append(_read(name, models.family_of(name, weights), facts, layers, files, rolled, random))
     return seen, computed
 
@@ -174,10 +174,10 @@ def _read(
     return ModelAttention(summary, layers, maps, special, rollout, random)
 
 
-def _facts(file: Path, name: str, weights: Path | None, run: Runner, progress: Progress) -> dict[str, Any]:
+def _facts(file: Path, name: str, weights: Path | None, run: Runner) -> dict[str, Any]:
     """What is to be known of a model before it is loaded: kept in a file, for loading it takes long."""
     if not file.exists():
-        [facts] = run(_model_facts, [(name, weights)], f"weights of {name}", progress)
+        [facts] = run(_model_facts, [(name, weights)], f"weights of {name}")
         write_json(facts, file)
     with reading(file):
         kept: dict[str, Any] = json.loads(file.read_text("utf-8"))
@@ -194,7 +194,6 @@ def _random_weights(
     layers: tuple[int, ...],
     device: str,
     run: Runner,
-    progress: Progress,
 ) -> dict[str, dict[int, NDArray[np.float32]]]:
     """The attention of the network with random weights: what its architecture alone makes of a picture."""
     seeds = range(study.alignment.random_weights)
@@ -216,7 +215,7 @@ def _random_weights(
         if absent:
             into = tuple(kept[seed, layer] for layer in absent)
             jobs.append(_RandomJob(name, seed, by_digest, absent, study.models.input_px, into, device))
-    run(_attend_at_random, jobs, f"random weights in {name}", progress)
+    run(_attend_at_random, jobs, f"random weights in {name}")
     found: dict[str, dict[int, list[NDArray[np.float32]]]] = {s.name: {layer: [] for layer in layers} for s in stimuli}
     for (_, layer), file in kept.items():
         with reading(file), np.load(file) as arrays:

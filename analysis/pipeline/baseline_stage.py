@@ -17,7 +17,7 @@ from beholder.analysis.gaze.picture_gaze import PictureGaze
 from beholder.analysis.pipeline.fixation_stage import begin_writing
 from beholder.analysis.pipeline.versions import VERSION
 from beholder.analysis.pipeline.views import PictureViews
-from beholder.analysis.pipeline.workers import Progress, Runner
+from beholder.analysis.pipeline.workers import Runner
 from beholder.analysis.results.files import write_json
 from beholder.analysis.results.paths import results_folder
 from beholder.analysis.results.sums import reading
@@ -48,9 +48,7 @@ class Baselines:
         return PictureBaselines(self.centres.get(picture), self.others, self.places[picture])
 
 
-def fit_baselines(
-    study_folder: Path, study: Study, views: dict[str, PictureViews], run: Runner, progress: Progress
-) -> Baselines:
+def fit_baselines(study_folder: Path, study: Study, views: dict[str, PictureViews], run: Runner) -> Baselines:
     """The baselines of all pictures, kept in densities.json until what they are fitted to changes."""
     file = results_folder(study_folder) / "densities.json"
     own = {name: view.gaze.viewers().all_points() / [view.grid.width, view.grid.height] for name, view in views.items()}
@@ -65,9 +63,9 @@ def fit_baselines(
         kept = json.loads(file.read_text("utf-8")) if file.exists() else {}
         current = kept.get("key") == key
     if not current:
-        centres = dict(zip(fewest, run(fit_centre, list(fewest.values()), "centre bias", progress), strict=True))
+        centres = dict(zip(fewest, run(fit_centre, list(fewest.values()), "centre bias"), strict=True))
         sample = _ceiling_sample(tuple(views.values()), centres, study.study.seed)
-        [others] = run(_fit_ceiling, [sample], "other viewers", progress)
+        [others] = run(_fit_ceiling, [sample], "other viewers")
         kept = {"key": key, "centres": {n: asdict(c) for n, c in centres.items()}, "others": others and asdict(others)}
         begin_writing(results_folder(study_folder))
         write_json(kept, file)

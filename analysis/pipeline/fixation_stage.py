@@ -18,7 +18,7 @@ from beholder.analysis.gaze.session_records import Settings, session_remarks, se
 from beholder.analysis.gaze.trials import RunFixations, fixations_of_import, fixations_of_run
 from beholder.analysis.pipeline.find import Inputs
 from beholder.analysis.pipeline.versions import VERSION
-from beholder.analysis.pipeline.workers import Progress, Runner
+from beholder.analysis.pipeline.workers import Runner
 from beholder.analysis.results.files import key_of, read_table, remarks_of, write_json, write_table
 from beholder.analysis.results.paths import results_folder
 from beholder.analysis.results.study_results import Apparatus
@@ -63,9 +63,7 @@ class _RunJob:
     study: Study
 
 
-def fixation_stage(
-    study_folder: Path, study: Study, found: Inputs, run: Runner, progress: Progress
-) -> tuple[ViewedTrials, int]:
+def fixation_stage(study_folder: Path, study: Study, found: Inputs, run: Runner) -> tuple[ViewedTrials, int]:
     """Everybody's fixations, and 1 where they had to be found anew, else 0."""
     folder = results_folder(study_folder)
     key = digest({
@@ -83,7 +81,7 @@ def fixation_stage(
     computed = 0
     if key_of(paths["fixations.parquet"]) != key or not all(p.exists() for p in paths.values()):
         computed = 1
-        _find_fixations(folder, paths, key, study, found, run, progress)
+        _find_fixations(folder, paths, key, study, found, run)
     with reading(paths["fixations.parquet"]):
         fixations = pd.read_parquet(paths["fixations.parquet"])
     trials = read_table(paths["trials.csv"], TRIAL_COLUMNS)
@@ -121,7 +119,7 @@ def fixation_stage(
 
 
 def _find_fixations(
-    folder: Path, paths: Mapping[str, Path], key: str, study: Study, found: Inputs, run: Runner, progress: Progress
+    folder: Path, paths: Mapping[str, Path], key: str, study: Study, found: Inputs, run: Runner
 ) -> None:
     """Fixations of every run, what is excluded of them, and quality, into their tables; nothing stays in memory."""
     jobs = [
@@ -129,7 +127,7 @@ def _find_fixations(
         for imported, some in ((False, found.recordings), (True, found.imports))
         for r in some
     ]
-    outcomes = run(_run_fixations, jobs, "fixations", progress)
+    outcomes = run(_run_fixations, jobs, "fixations")
     begin_writing(folder)
     tables = [outcome.fixations for outcome in outcomes]
     widths, remarks = _shown_widths(found.stimuli, [outcome.width_deg for outcome in outcomes])

@@ -23,7 +23,12 @@ from beholder.shared.errors import StudyError
 from beholder.shared.processes import deaf_to_interrupts
 from beholder.shared.provenance import versions
 
+# Is told a stage's name, how many of its jobs are done, and of how many.
 Progress = Callable[[str, int, int], None]
+
+
+def untold(stage: str, done: int, total: int) -> None:
+    """Tell nobody of progress."""
 
 
 class Runner(Protocol):
@@ -34,11 +39,12 @@ class Runner(Protocol):
         function: Callable[[Any], Any],
         jobs: Iterable[Any],
         stage: str,
-        progress: Progress,
         total: int | None = None,
     ) -> list[Any]:
-        """stage: its name, for `progress`. total: how many jobs there are, where `jobs` makes them as they are wanted;
-        so many as keep everybody busy are taken from it at a time.
+        """Run `function` on every job.
+
+        stage: what the progress is of. total: the number of jobs, where `jobs` is an iterator that makes each when it
+        is wanted; only as many are taken from it at a time as keep all workers busy.
         """
 
 
@@ -52,19 +58,17 @@ FEWEST_AHEAD = 32  # on a cluster, which starts more workers where there is more
 _one_job = threading.Lock()
 
 
-def runner(workers: int, cluster: str | None, study_folder: Path) -> AbstractContextManager[Runner]:
-    """Within it jobs are run: on the cluster of a Dask scheduler's address, else in so many processes."""
-    return on_cluster(cluster, study_folder) if cluster else processes(workers)
+def runner(workers: int, cluster: str | None, study_folder: Path, progress: Progress) -> AbstractContextManager[Runner]:
+    """A context in which jobs run: on the cluster of a Dask scheduler's address, else in `workers` processes."""
+    return on_cluster(cluster, study_folder, progress) if cluster else processes(workers, progress)
 
 
 @contextmanager
-def processes(workers: int) -> Iterator[Runner]:
+def processes(workers: int, progress: Progress = untold) -> Iterator[Runner]:
     """A function that runs jobs in `workers` processes; these are started when they are first needed."""
     pool: list[ProcessPoolExecutor] = []
 
-    def run(
-        function: Callable[[Any], Any], jobs: Iterable[Any], stage: str, progress: Progress, total: int | None = None
-    ) -> list[Any]:
+    def run(function: Callable[[Any], Any], jobs: Iterable[Any], stage: str, total: int | None = None) -> list[Any]:
         waiting, total = _numbered(jobs, total)
         if not total:
             return []
@@ -103,7 +107,7 @@ def _one_thread() -> None:
 
 
 @contextmanager
-def on_cluster(address: str, study_folder: Path) -> Iterator[Runner]:
+def on_cluster(address: str, study_folder: Path, progress: Progress = untold) -> Iterator[Runner]:
     """A function that runs jobs on the workers of the Dask scheduler at `address`, such as tcp://node7:8786.
 
     Study folder and cache lie where every worker finds them under the same path. Raises StudyError, with the remedy,
@@ -124,15 +128,15 @@ def on_cluster(address: str, study_folder: Path) -> Iterator[Runner]:
         ) from None
     with client:
         _check(client, address, study_folder)
-        yield partial(_run_on, client)
+        yield partial(_run_on, client, progress)
 
 
 def _run_on(
     client: Any,
+    progress: Progress,
     function: Callable[[Any], Any],
     jobs: Iterable[Any],
     stage: str,
-    progress: Progress,
     total: int | None = None,
 ) -> list[Any]:
     import distributed

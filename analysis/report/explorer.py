@@ -108,7 +108,7 @@ def make_explorer(
             for of_layer, heads_of_layer in zip(scores, names, strict=True)
         ]
         first = heads[0][best] if heads[0] else None
-        panels.append(_look(results, s, side, people[s.name], first, of_picture[0][best][fixed], top, dots))
+        panels.append(_look(results, s, side, (people[s.name], first), of_picture[0][best][fixed], top, dots))
         objects.append(_data(gaze[s.name], None if few else people[s.name], heads, of_picture))
     data = {
         "top": top,
@@ -262,12 +262,17 @@ def _look(
     results: Results,
     stimulus: Stimulus,
     side: int,
-    people: FloatArray | None,
-    head: FloatArray | None,
+    maps: tuple[FloatArray | None, FloatArray | None],
     score: float,
     top: float,
     most_dots: int | None,
 ) -> PicturePanel:
+    """A picture's panel, `side` px on its longer side.
+
+    maps: people's and the closest head's, up to `top`; None where there is none. score: the head's. most_dots: of
+    fixations; None for all.
+    """
+    people, head = maps
     scale = side / max(stimulus.width_px, stimulus.height_px)
     width, height = max(1, round(stimulus.width_px * scale)), max(1, round(stimulus.height_px * scale))
     small = open_picture(stimulus.file).resize((width, height), Image.Resampling.LANCZOS)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,8 @@ def write_report(study_folder: Path, progress: Progress = lambda stage, done, to
     progress("report", 1, 3)
     plates = make_plates(results, inference)
     progress("report", 2, 3)
-    looks, chooser = make_explorer(results, inference, stimuli)
-    page = render(results, inference, tables, plates, looks, chooser, against, _provenance(folder))
+    drawn = _Drawn(tables, plates, *make_explorer(results, inference, stimuli), against)
+    page = render(results, inference, drawn, _provenance(folder))
     for plate in plates.values():
         _write(plate.svg, folder / "figures" / f"{plate.name}.svg")
         _write(plate.png, folder / "figures" / f"{plate.name}.png")
@@ -81,16 +82,18 @@ def write_report(study_folder: Path, progress: Progress = lambda stage, done, to
     return path
 
 
-def render(
-    results: Results,
-    inference: Findings,
-    tables: dict[str, Table],
-    plates: dict[str, Plate],
-    looks: Sequence[PicturePanel],
-    chooser: Explorer,
-    against: Sequence[AgainstPaper],
-    provenance: dict[str, Any],
-) -> str:
+@dataclass(frozen=True)
+class _Drawn:
+    """What a page shows: tables and figures by their names, the pictures' panels and their explorer, papers' claims."""
+
+    tables: dict[str, Table]
+    plates: dict[str, Plate]
+    panels: Sequence[PicturePanel]
+    explorer: Explorer
+    against: Sequence[AgainstPaper]
+
+
+def render(results: Results, inference: Findings, drawn: _Drawn, provenance: dict[str, Any]) -> str:
     """The page as HTML; every word that comes from a study is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -101,7 +104,7 @@ def render(
     )
     main = inference.main()
     # "<" never stands in the script's data, so that no name can end it.
-    data = json.dumps(chooser.data, separators=(",", ":"))
+    data = json.dumps(drawn.explorer.data, separators=(",", ":"))
     return environment.get_template("report.html").render(
         study=results.study,
         summary=results.summary,
@@ -113,10 +116,10 @@ def render(
         sigma=sigma_text(results.study, main.sigma),
         counts=counts(results),
         remarks=[*results.summary.remarks, *inference.remarks],
-        tables=tables,
-        plates=plates,
-        looks=looks,
-        chooser=chooser,
+        tables=drawn.tables,
+        plates=drawn.plates,
+        looks=drawn.panels,
+        chooser=drawn.explorer,
         data=data.replace("<", "\\u003c"),
         colours=colour_bar(),
         difference_colours=difference_bar(),
@@ -125,7 +128,7 @@ def render(
         sigma_reading=sigma_reading(results.study, inference),
         replication_warning=REPLICATION_WARNING,
         replication=replication_sentences(inference),
-        against=against,
+        against=drawn.against,
         sound_sentences=layer_sentences(results, inference),
         floor_sentences=floor_sentences(results, inference),
         model_sentences=model_sentences(results, inference),

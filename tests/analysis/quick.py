@@ -19,8 +19,10 @@ BLANK = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'
 def run_here(patch: pytest.MonkeyPatch) -> None:
     """Until the patch is undone, an analysis with one worker starts no process, and its figures are blank."""
 
-    def runner(n: int, cluster: str | None, study_folder: Path) -> AbstractContextManager[workers.Runner]:
-        return _here() if n == 1 and cluster is None else workers.runner(n, cluster, study_folder)
+    def runner(
+        n: int, cluster: str | None, study_folder: Path, progress: workers.Progress
+    ) -> AbstractContextManager[workers.Runner]:
+        return _here(progress) if n == 1 and cluster is None else workers.runner(n, cluster, study_folder, progress)
 
     patch.setattr(analyze, "runner", runner)
     patch.setattr(
@@ -30,12 +32,11 @@ def run_here(patch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def _here() -> Iterator[workers.Runner]:
+def _here(progress: workers.Progress) -> Iterator[workers.Runner]:
     def run(
         function: Callable[[Any], Any],
         jobs: Iterable[Any],
         stage: str,
-        progress: workers.Progress,
         total: int | None = None,
     ) -> list[Any]:
         numbered, total = workers._numbered(jobs, total)

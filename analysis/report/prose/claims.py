@@ -178,50 +178,41 @@ def verdict_words(paper: Paper, row: Row, j: Judgement) -> str:
     return f"{j.verdict}: {reason}" if reason else j.verdict
 
 
+# Why a verdict is as it is, where that needs no figure.
+_WHY: dict[str, str] = {
+    "not swept": "this measure has no curve over sigma",
+    "one sigma": "sigma was not swept",
+    "sweep too short": "the sweep does not reach the paper's sigma",
+    "sweep's end": "best where the sweep ends, which is no optimum",
+    "other heads": "this model's layers have another number of heads",
+    "other weights": "in other weights a head's number means another head",
+    "no masks": "no picture has a mask",
+    "no interval": "one participant or picture gives no interval",
+    "no test": "too few heads, participants or pictures to test",
+    "no pairs": "too few heads, participants or pictures to test",
+    "no score": "no score there",
+    "too few heads": "fewer than three heads, or heads without a score",
+    "other unit": "sigma is in another unit here",
+    "unit not known": "",
+    "other sigma": "scores at different sigmas are not compared",
+    "sigma moves the target": "sigma changes the target as well as the match (see the warning)",
+    "no number": "the paper has no figure; measures of the same data are no independent judges, so W only describes",
+    "imported": "recorded elsewhere",
+    "not set": "",
+    "across the range": "the interval goes beyond the range",
+    "": "",
+}
+
+
 def _reason(paper: Paper, row: Row, j: Judgement) -> str:
+    """Why a verdict is as it is, with the figures that it rests on."""
     claim, some = row.claim, _heads(j.heads)
     p = "" if j.p is None else f"p {_p(j.p)}"
     match j.reason:
         case "not measured":
             return "fewer than two were computed" if isinstance(claim, Concordance) else "not computed in this study"
-        case "not swept":
-            return "this measure has no curve over sigma"
-        case "one sigma":
-            return "sigma was not swept"
-        case "sweep too short":
-            return "the sweep does not reach the paper's sigma"
-        case "sweep's end":
-            return "best where the sweep ends, which is no optimum"
-        case "other heads":
-            return "this model's layers have another number of heads"
-        case "other weights":
-            return "in other weights a head's number means another head"
         case "other layer":
             return f"the paper's is layer {paper.layer}"
-        case "no masks":
-            return "no picture has a mask"
-        case "no interval":
-            return "one participant or picture gives no interval"
-        case "no test" | "no pairs":
-            return "too few heads, participants or pictures to test"
-        case "no score":
-            return "no score there"
-        case "too few heads":
-            return "fewer than three heads, or heads without a score"
-        case "other unit":
-            return "sigma is in another unit here"
-        case "unit not known":
-            return ""
-        case "other sigma":
-            return "scores at different sigmas are not compared"
-        case "sigma moves the target":
-            return "sigma changes the target as well as the match (see the warning)"
-        case "no number":
-            return "the paper has no figure; measures of the same data are no independent judges, so W only describes"
-        case "imported":
-            return "recorded elsewhere"
-        case "not set":
-            return ""
         case "in the interval" | "out of the interval":
             return _beside_interval(claim, j)
         case "p":
@@ -243,10 +234,8 @@ def _reason(paper: Paper, row: Row, j: Judgement) -> str:
             return p
         case "out of range":
             return "the mean is out of the range" if j is row.published else "the whole interval is out of the range"
-        case "across the range":
-            return "the interval goes beyond the range"
-        case "":
-            return ""
+        case reason:
+            return _WHY[reason]
 
 
 def _beside_interval(claim: Any, j: Judgement) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,7 @@ from beholder.analysis.findings.readings import Findings, ObjectLift, read_findi
 from beholder.analysis.findings.replication import replicate
 from beholder.analysis.findings.reproduction import (
     Judgement,
+    Reason,
     Row,
     best_sigma,
     closeness,
@@ -48,7 +49,7 @@ from beholder.analysis.findings.reproduction import (
 )
 from beholder.analysis.findings.score_arrays import ScoreArray
 from beholder.analysis.report.page import write_report
-from beholder.analysis.report.prose.claims import claim_columns, claims_sentences
+from beholder.analysis.report.prose.claims import claim_columns, claims_sentences, verdict_words
 from beholder.analysis.report.prose.statistics import replication_sentences
 from beholder.analysis.report.tables import against_paper, make_tables
 from beholder.analysis.results.files import write_json
@@ -201,6 +202,13 @@ def test_every_claim_that_is_shipped_is_computed_or_says_why_not(
         assert not any(bad in text for text in words.values() for bad in ("nan", "None", "head-"))
     sentences = " ".join(claims_sentences(content.paper, rows, results, main_layer(content, found)))
     assert "20 findings" in sentences and "nothing is tuned" in sentences
+
+
+def test_every_reason_has_its_words(small_folder: Path) -> None:
+    content = read_claims(SHIPPED / "carrasco-2025.toml")
+    [row] = judged(small_folder, {"how": "closest_heads", "heads": [1], "measures": ["kl"]})
+    said = {r: verdict_words(content.paper, row, Judgement("holds", r, ("head-01",), 0.5)) for r in get_args(Reason)}
+    assert {reason for reason, words in said.items() if words == "holds"} == {"", "unit not known", "not set"}
 
 
 def test_heads_by_number_are_those_of_the_papers_own_weights_alone(small_folder: Path) -> None:

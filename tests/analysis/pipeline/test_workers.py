@@ -22,11 +22,11 @@ def square(number: int) -> int:
 
 def test_outcomes_stand_in_the_jobs_order_and_the_first_error_is_raised() -> None:
     told: list[tuple[str, int, int]] = []
-    with processes(2) as run:
-        assert run(square, [3, 1, 2], "squares", lambda *t: told.append(t)) == [9, 1, 4]
-        assert [done for _, done, _ in told] == [0, 1, 2, 3]
+    with processes(2, lambda *t: told.append(t)) as run:
+        assert run(square, [3, 1, 2], "squares") == [9, 1, 4]
+        assert told == [("squares", done, 3) for done in range(4)]
         with pytest.raises(StudyError, match="-1 is negative"):
-            run(square, [1, -1], "squares", lambda *_: None)
+            run(square, [1, -1], "squares")
 
 
 def test_jobs_are_made_when_they_are_wanted_and_not_all_at_once() -> None:
@@ -44,11 +44,11 @@ def test_jobs_are_made_when_they_are_wanted_and_not_all_at_once() -> None:
         assert total == 60
         most_ahead = max(most_ahead, made - done)
 
-    with processes(2) as run:
-        assert run(square, jobs(), "squares", told, 60) == [number**2 for number in range(60)]
+    with processes(2, told) as run:
+        assert run(square, jobs(), "squares", 60) == [number**2 for number in range(60)]
     assert 2 <= most_ahead <= 2 * AHEAD
     with pytest.raises(ValueError, match="argument"), processes(1) as run:
-        run(square, jobs(), "squares", lambda *_: None, 61)
+        run(square, jobs(), "squares", 61)
 
 
 def test_an_address_where_nobody_answers_is_refused_with_what_to_do(
@@ -87,7 +87,7 @@ def test_a_cluster_without_workers_or_that_does_not_see_the_study_is_refused(
         time.sleep(0.2)
     (tmp_path / "study" / "study.toml").write_text("")
     with on_cluster(one.address, tmp_path / "study") as run:
-        assert run(abs, [-3, 1], "sizes", lambda *_: None) == [3, 1]
-        assert run(abs, iter(range(-200, 0)), "sizes", lambda *_: None, 200) == list(range(200, 0, -1))
+        assert run(abs, [-3, 1], "sizes") == [3, 1]
+        assert run(abs, iter(range(-200, 0)), "sizes", 200) == list(range(200, 0, -1))
         with pytest.raises(TypeError):
-            run(len, [1], "lengths", lambda *_: None)
+            run(len, [1], "lengths")
