@@ -27,13 +27,13 @@ from beholder.shared.study import LimitSettings
 
 # A target draws the eye to its middle by shrinking; both sizes are of its outer disc.
 TARGET_FROM_DEG, TARGET_TO_DEG, TARGET_SHRINKS_S = 1.2, 0.5, 0.6
-# In a validation it stands before the eye is taken to have settled on it.
+# In a validation the target has shrunk before the eye is taken to have settled on it.
 VALIDATION_SHRINKS_S = 0.4
 # The eye needs up to half a second to find a target and to settle on it.
 SETTLED_AFTER_S, MEASURED_UNTIL_S = 0.5, 1.5
 # Drift check: fixations on the dot.
 DRIFT_SHORTEST_S, DRIFT_NEAR_DEG, DRIFT_TOTAL_S = 0.15, 3.0, 0.5
-# So many samples of a target are kept to be drawn.
+# At most this many samples of a target are kept to be drawn.
 _CLOUD = 60
 _DISPERSION_DEG, _SMOOTHED_OVER_S, _BRIDGED_GAP_S = 1.0, 0.03, 0.075
 
@@ -50,17 +50,18 @@ def calibration_points(screen: Screen, size_deg: float, count: int) -> tuple[Poi
 
 
 def validation_points(screen: Screen, size_deg: float, count: int) -> tuple[Point, ...]:
-    """4 targets at the edges of the square that the pictures fill, between its corners and the middles of its sides;
-    the fifth near the middle. None stands where a calibration target does, and none is nearer to one than it must.
+    """4 targets at the edges of the square that the pictures fill, or 5 with one near its middle.
 
-    What is measured within them holds for all of a picture: gaze is worst where it is farthest from the middle.
+    Those at the edges are between the corners and the middles of the sides: none of the 5 stands at a calibration
+    target's place, or nearer to one than it must. What is measured within them holds for all of a picture: gaze is
+    worst where it is farthest from the middle.
     """
     places = [(-0.45, -0.95), (0.95, -0.45), (0.45, 0.95), (-0.95, 0.45), (0.25, 0.2)]
     return _on_screen(screen, size_deg, places[:count])
 
 
 def _on_screen(screen: Screen, size_deg: float, places: Sequence[tuple[float, float]]) -> tuple[Point, ...]:
-    """Places as shares of the half size from the middle; drawn in where the screen is smaller than the pictures."""
+    """Points at places given as shares of half the size from the middle; moved inwards where the screen is smaller."""
     across_deg, _ = screen.to_degrees(np.array(0.95 * screen.width_px), np.array(screen.height_px / 2))
     _, down_deg = screen.to_degrees(np.array(screen.width_px / 2), np.array(0.95 * screen.height_px))
     half_x, half_y = min(size_deg / 2, float(across_deg)), min(size_deg / 2, float(down_deg))
@@ -85,7 +86,8 @@ def show_target(display: Display, point: Point) -> float:
 def animate_target(display: Display, point: Point, shrinks_s: float) -> tuple[float, float]:
     """Show a target that shrinks for `shrinks_s`, then stands; returns its onset, and when it began to stand.
 
-    The display paces it: one frame shows it smaller, the next is `hold`'s. A virtual display takes it in a step or two.
+    The display's frames pace it: one shows the target smaller, the next is `hold`'s. A virtual display takes a step or
+    two.
     """
     onset_s = stands_s = display.show([target(display.screen, point, TARGET_FROM_DEG)])
     until_s, share = onset_s + shrinks_s, 0.0
@@ -106,20 +108,20 @@ def stand(display: Display, until_s: float) -> None:
 
 # -------------------------------------------------------------------------------------- a calibration of our own
 
-# A target on which gaze scatters so much, or lies so far off, was not looked at.
+# A target was not looked at where gaze lies farther from it, or scatters more.
 FARTHEST_DEG, LARGEST_SD_DEG = 8.0, 2.0
 FEWEST_POINTS = 4
-# A fit whose terms can hardly be told apart would blow noise up: its design's condition number, gaze scaled to 1.
+# Largest condition number of a fit's design, gaze scaled to 1: a fit whose terms are hardly distinct amplifies noise.
 _WORST_CONDITION = 30.0
 
 
 @dataclass(frozen=True)
 class Correction:
-    """From measured gaze to corrected gaze, a polynomial in degrees; of one eye, or of both alike.
+    """A polynomial in degrees from measured to corrected gaze, for one eye or for both alike.
 
     `terms_x` and `terms_y` are the coefficients of 1, x, y (and, of the second order, x^2, xy, y^2) for azimuth and
-    elevation. `failed` are the targets that were not used, counted from 0 as they were given. `residual_deg` is what
-    the fit leaves of the error: the root of its mean square over the targets used. Without `success` nothing changes.
+    elevation. `failed` are the targets that were not used, counted from 0 as they were given. `residual_deg` is the
+    error that the fit leaves: its root mean square over the targets used. Without `success` gaze stays as it is.
     """
 
     success: bool
@@ -144,12 +146,12 @@ class Correction:
         return corrected
 
     def to_bytes(self) -> bytes:
-        """As `Calibration.data` keeps it."""
+        """The correction as JSON, as `Calibration.data` keeps it."""
         return (json.dumps(asdict(self), indent=1) + "\n").encode()
 
     @staticmethod
     def from_bytes(data: bytes) -> Correction:
-        """The inverse. Raises TrackerError where the data are none of ours."""
+        """The correction that `to_bytes` wrote. Raises TrackerError where the data are no such correction."""
         try:
             values = json.loads(data)
             values.update({name: tuple(values[name]) for name in ("failed", "terms_x", "terms_y")})
@@ -174,7 +176,7 @@ def gaze_on_target(samples: Samples, eye: Eye, screen: Screen) -> tuple[float, f
 def fit_correction(targets_deg: FloatArray, gaze_deg: FloatArray, sd_deg: FloatArray | None = None) -> Correction:
     """The correction that brings gaze onto the targets, by least squares in degrees.
 
-    targets_deg, gaze_deg: (n, 2) azimuth and elevation, a row a target; sd_deg: (n,) how much gaze scattered there. A
+    targets_deg, gaze_deg: (n, 2) azimuth and elevation, a row for each target; sd_deg: (n,) the SD of gaze there. A
     target fails where its gaze is missing, more than 8 degrees off, or of an SD over 2 degrees. With 9 good targets the
     fit is of the second order, with fewer affine. Fewer than 4, or targets or gaze that lie on a line, are no success.
     """
@@ -263,7 +265,7 @@ class PointGaze:
 class Validation:
     """A validation of all recorded eyes; it passed where every eye did, by these limits.
 
-    `gaze` is there by eye and target's number.
+    `gaze` is by eye and number of the target.
     """
 
     begun_s: float
@@ -278,7 +280,7 @@ class Validation:
 
     @property
     def figures(self) -> dict[Eye, dict[str, Any]]:
-        """As the journal keeps them."""
+        """The figures of each eye, as the journal keeps them."""
         return {eye: asdict(quality) for eye, quality in self.eyes.items()}
 
 
@@ -326,7 +328,7 @@ def point_gaze(samples: Samples, eye: Eye) -> PointGaze | None:
 
 
 def eye_quality(points: Sequence[PointQuality], limits: LimitSettings) -> EyeQuality:
-    """The figures of an eye over all targets, and whether they are within the study's limits; no data never is."""
+    """The figures of an eye over all targets, and whether they are within the study's limits; without data never."""
     accuracies = [p.accuracy_deg for p in points if p.accuracy_deg is not None]
     complete = bool(points) and len(accuracies) == len(points)
     loss = float(np.mean([p.loss_percent for p in points])) if points else 100.0

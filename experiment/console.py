@@ -1,7 +1,7 @@
 """The operator's terminal during a session: where it is, how well the eyes are tracked, and keys to steer it.
 
 One thread draws with rich and reads keys; the session only swaps a snapshot in (`show`) and empties a queue
-(`commands`), so neither ever waits for the terminal. What goes wrong in the thread ends the picture, never the session.
+(`commands`), so neither ever waits for the terminal. An error in the thread ends the page, never the session.
 Where standard input or output is no terminal there are plain lines on standard error at each change, and no keys:
 decisions then come from the participant's window.
 
@@ -53,7 +53,7 @@ SILENT_AFTER_S = 2.0
 PLOT_COLUMNS, PLOT_ROWS = 27, 11
 LONGEST_NAME = 40
 ENTER, BACKSPACE, ESCAPE = "\n", "\x7f", "\x1b"
-# What is offered outside a question, by its key.
+# The keys of the commands that are offered outside a question.
 KEYS: Mapping[Kind, str] = {"pause": "p", "resume": "p", "recalibrate": "c", "skip": "k"}
 WORDS: Mapping[Kind, str] = {"skip": "skip this picture"}
 # What a terminal sends for arrows and other named keys.
@@ -74,14 +74,14 @@ class Snapshot:
 
 
 def render(snapshot: Snapshot, screen: Screen | None = None) -> RenderableType:
-    """The operator's page, 80 columns and 24 rows at most; `screen` gives the plot of targets and gaze its degrees."""
+    """The operator's page, 80 columns and 24 rows at most; the plot of targets and gaze needs `screen` for degrees."""
     status = snapshot.status
     parts: list[RenderableType] = [_where(status), _eyes(status)]
     if snapshot.silent_s > SILENT_AFTER_S:
         parts.append(Text(f"nothing heard from the session for {snapshot.silent_s:.0f} s", "bold yellow"))
     if status.proposal:
         parts.append(Text(f" {status.proposal} (press c) ", "bold black on yellow"))
-    # A validation needs the room.
+    # A validation needs the room of most notices.
     shown, gap = (NOTICES_SHOWN, [""]) if status.asking is None else (2, [])
     if status.asking is not None:
         parts.append(_asking(status.asking, screen))
@@ -147,12 +147,12 @@ def _asking(asking: Validation | CalibrationOutcome, screen: Screen | None) -> R
 
 
 def _colour(passed: bool) -> str:
-    # Blue and orange differ for everybody.
+    # Everybody can tell blue from orange, the colour-blind too.
     return "bold bright_blue" if passed else "bold black on orange1"
 
 
 def validation_table(validation: Validation) -> Table:
-    """Figures per eye and point in degrees, loss in percent; the eye's own over all points last."""
+    """Figures per eye and target in degrees, data loss in percent; each eye's over all targets follow its targets'."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for name in ("eye", "point", "error", "x", "y", "RMS", "SD", "loss"):
         table.add_column(name, justify="left" if name == "eye" else "right", no_wrap=True)
@@ -257,9 +257,9 @@ def plain_lines(before: Status | None, now: Status) -> list[str]:
 
 
 class Keyboard:
-    """What keys mean: letters at once, but for stop (asked again), points (until Enter) and overriding (asks who).
+    """What keys mean: letters act at once, except stop (asks again), points (until Enter) and overriding (asks who).
 
-    `remark` says, after a key that has a meaning at other times only, that nothing was done.
+    `remark` says that nothing was done, after a key that has a meaning only at other times.
     """
 
     def __init__(self) -> None:
@@ -269,7 +269,7 @@ class Keyboard:
         self._asked: object = None
 
     def press(self, key: str, status: Status) -> list[Command]:
-        """One key: a character, or ENTER, BACKSPACE, ESCAPE. Returns what is wanted now; `prompt` is asked back."""
+        """Take a key: a character, or ENTER, BACKSPACE, ESCAPE. Returns the commands given; `prompt` is asked back."""
         self.look(status)
         self.remark = ""
         if self._mode == "stop":
@@ -289,7 +289,7 @@ class Keyboard:
         return [replace(command, moment=status.moment) for command in commands]
 
     def look(self, status: Status) -> None:
-        """What was being typed is dropped where its question has been answered elsewhere."""
+        """Drop what was being typed where its question has been answered elsewhere."""
         if self._mode in ("points", "name") and status.asking is not self._asked:
             self._leave()
             self._ask()
@@ -327,7 +327,7 @@ class Keyboard:
         self._leave()
         if mode == "points":
             return [Command("redo", tuple(sorted(int(digit) for digit in typed)))]
-        # Nobody answers for it: it is not accepted.
+        # Without initials nobody answers for a failed check: it is not accepted.
         return [Command("accept", by=typed)] if typed else []
 
     def _enter(self, mode: str, typed: str = "") -> None:
@@ -393,7 +393,7 @@ class Console:
     def show(self, status: Status) -> None:
         """Keep what is to be shown; never blocks."""
         before = self._snapshot[0] if self._snapshot is not None else None
-        # How long is left is said once, when something begins: from then on it is counted down here.
+        # The time left is taken from the status that begins a phase; from then on it is counted down here.
         of_phase = (status.phase, status.trial, status.left_s)
         if before is None or of_phase != (before.phase, before.trial, before.left_s):
             self._ends_s = None if status.left_s is None else status.now_s + status.left_s
@@ -512,5 +512,5 @@ class _Keys:
         """Put the terminal back as it was."""
         if sys.platform != "win32":
             with contextlib.suppress(termios.error):  # the terminal may be gone
-                # At once: what has not been shown yet may never be.
+                # At once, without waiting for output that has not been shown: it may never be.
                 termios.tcsetattr(self._handle, termios.TCSANOW, self._before)

@@ -1,8 +1,8 @@
 """What SR Research's Data Viewer reads in an EDF: messages that say which trial it is, and what stood where.
 
-Pure text; the session hands it to the tracker, and one without a file of messages lets it pass. Source: Data Viewer
-User's Manual, "Protocol for EyeLink Data to Viewer Integration". A region is told by its bounding box, which is what
-Data Viewer counts in; the analysis counts in the region itself.
+Pure text; the session hands it to the tracker, and a tracker without a file of messages ignores it. Source: Data Viewer
+User's Manual, "Protocol for EyeLink Data to Viewer Integration". A region is given as its bounding box, in which Data
+Viewer counts; the analysis counts in the region itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TRIAL_RESULTS = {"complete": 0, "repeated": 1, "skipped": 2, "aborted": 3, "late
 
 
 def trial_begins(stimulus: Stimulus, rect: Rect, background: str, variables: Mapping[str, object]) -> Iterator[str]:
-    """What follows TRIALID: the background's colour, the picture's regions and the trial's variables.
+    """The messages that follow TRIALID: the background's colour, the picture's regions and the trial's variables.
 
     rect: where the picture will stand, px of the screen. Variables without a value are left out.
     """
@@ -34,20 +34,20 @@ def trial_begins(stimulus: Stimulus, rect: Rect, background: str, variables: Map
 
 
 def picture_stands(stimulus: Stimulus, rect: Rect) -> str:
-    """Sent for the picture's onset. The path is relative to the EDF where it is published, in sourcedata/sub-LABEL."""
+    """The message for the picture's onset. Its path is relative to the published EDF, in sourcedata/sub-LABEL."""
     x_px, y_px = rect.centre_px
     file = f"../../stimuli/{stimulus.stim_file}"
     return f"!V IMGLOAD CENTER {file} {x_px:.0f} {y_px:.0f} {rect.width_px:.0f} {rect.height_px:.0f}"
 
 
 def cleared(background: str) -> str:
-    """The screen has no more than its background, #rrggbb, on it."""
+    """The message that the screen shows nothing but its background, #rrggbb."""
     red, green, blue = (int(background[i : i + 2], 16) for i in (1, 3, 5))
     return f"!V CLEAR {red} {green} {blue}"
 
 
 def trial_ends(status: str, variables: Mapping[str, object]) -> Iterator[str]:
-    """What is known of the trial only now, and the message that closes it; `status` is a key of `TRIAL_RESULTS`."""
+    """The variables known only at a trial's end, and the message that closes it; `status` is from `TRIAL_RESULTS`."""
     yield from _variables(variables)
     yield f"TRIAL_RESULT {TRIAL_RESULTS[status]}"
 
@@ -60,7 +60,7 @@ def _variables(variables: Mapping[str, object]) -> Iterator[str]:
 
 @lru_cache(maxsize=1024)
 def _boxes(mask: Path, rect: Rect) -> dict[int, tuple[int, int, int, int]]:
-    """Left, top, right and bottom of each label, px of the screen."""
+    """The bounding box of each label: left, top, right and bottom in px of the screen."""
     labels = read_labels(mask)
     height_px, width_px = labels.shape
     boxes = {}

@@ -1,8 +1,8 @@
 """The Protocols between a session and the world: clock, display, tracker, and what passes through them.
 
-The session knows these and nothing else of PsychoPy or of a vendor. Each has one real implementation for the lab
-and one on a virtual clock (`experiment.headless`, `experiment.trackers.synthetic`), so that a whole session runs in a
-test. Positions are px of the screen, origin upper left (`shared.screen`); times are seconds.
+The session knows these and nothing else of PsychoPy or of a vendor. Each has real implementations for the lab and one
+on a virtual clock (`experiment.headless`, `experiment.trackers.synthetic`), so that a whole session runs in a test.
+Positions are px of the screen, origin upper left (`shared.screen`); times are seconds.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Button:
     text_colour: str = DARK
 
     def holds(self, x_px: float, y_px: float) -> bool:
-        """Whether a point lies on it."""
+        """Whether a point lies on the button."""
         return abs(x_px - self.x_px) <= self.width_px / 2 and abs(y_px - self.y_px) <= self.height_px / 2
 
 
@@ -115,8 +115,8 @@ class Key:
     """A key pressed in the participant's window: what it types ("a", "7"), or its name ("space", "escape", "return",
     "backspace", "up", "pageup"), in lower case.
 
-    A key that is `held` down comes again and again. One that is pressed with Ctrl and Shift is the operator's, by a
-    `chord`, whoever sits there.
+    A key held down comes again and again, as `held`. A letter pressed with Ctrl and Shift is a `chord`: it is meant by
+    the operator.
     """
 
     name: str
@@ -173,10 +173,10 @@ class Display(Protocol):
         """Frames of the screen that were missed since the last call: flips that came later than the next frame."""
 
     def events(self) -> list[WindowEvent]:
-        """What happened in the window since the last call, oldest first; never blocks."""
+        """Key presses, clicks and closings of the window since the last call, oldest first; never blocks."""
 
     def pointer_px(self) -> tuple[float, float]:
-        """Where the mouse pointer is; may be called from any thread, a thousand times a second."""
+        """The mouse pointer's position in px; may be called from any thread, a thousand times a second."""
 
     def capture(self) -> Image.Image:
         """What is on the screen now."""
@@ -247,14 +247,14 @@ class Tracker(Protocol):
     escape_is_its_own: bool
 
     def connect(self, wanted: TrackerSettings, screen: Screen) -> TrackerInfo:
-        """Reach the tracker and set it as asked; raises TrackerError where it cannot do that, never less."""
+        """Reach the tracker and set it as asked; raises TrackerError where it cannot do all of that."""
 
     def calibrate(self, display: Display, points: Sequence[Point], redo: Calibration | None = None) -> Calibration:
         """Show the targets, each animated, and calibrate; with `redo`, `points` are collected anew and joined to it.
 
-        The display that is handed over attends to the session: its `show` and `hold`, to be called every frame, move
-        gaze to the recorder, tell the operator, and raise where the session is to end, which is to be let through.
-        Points that gave no data are in `failed`; without enough of the others `success` is False, never less.
+        `display` attends to the session: its `show` and `hold`, to be called every frame, move gaze to the recorder,
+        tell the operator, and raise where the session is to end; a tracker must not catch that. Points that gave no
+        data are in `failed`; without enough of the others `success` is False.
         """
 
     def start(self) -> None:

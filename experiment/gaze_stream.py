@@ -1,8 +1,8 @@
 """Gaze on its way from the tracker to the recorder, and the clocks that it is timed by.
 
 Samples go on in the order in which they came, each once, on one scale of time however the tracker's clock may step;
-those of the last while are at hand for validation and drift check. What goes wrong with gaze or clocks (silence, steps,
-samples that turn back) is told when it is noticed. Nothing is measured on gaze here.
+recent ones are kept for validation and drift check. What goes wrong with gaze or clocks (silence, steps, samples that
+turn back) is told when it is noticed. Nothing is measured on gaze here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from beholder.shared.recording.clocks import SYSTEM_STEP_S, SteadyScale
 from beholder.shared.recording.records import ClockReading, Happening, SystemReading
 
 SILENT_AFTER_S = 2.0
-# The share of gaze that is tracked is that of a second; the last samples of it may still be on their way.
+# The share of gaze that is tracked is that of a second which ends a little before now: newer samples may still come.
 TRACKED_OVER_S, UNDER_WAY_S = 1.0, 0.1
 
 
@@ -28,7 +28,7 @@ class GazeStream:
 
     `record` writes down what happened; `tell` passes a notice on, and raises where a fatal one ends the session.
     `system_time` reads the system's clock in seconds, None where there is none to watch. Times are of the session's
-    `clock`, but for those of samples, which are the tracker's, the steps of its clock taken out.
+    `clock`, except those of samples: they are of the tracker's clock, without its steps.
     """
 
     def __init__(
@@ -73,11 +73,11 @@ class GazeStream:
             self._scale.stopped()
 
     def keep_from_now(self) -> None:
-        """Let go of the samples kept until now."""
+        """Drop the samples kept until now."""
         self._kept = []
 
     def between(self, from_s: float, to_s: float) -> Samples:
-        """The samples of a time of the session's clock, of those kept since `keep_from_now`."""
+        """The samples from `from_s` to before `to_s` of the session's clock, of those kept since `keep_from_now`."""
         samples = np.concatenate(self._kept) if self._kept else no_samples()
         times = samples["time_s"] - self._offset_s
         inside: Samples = samples[(times >= from_s) & (times < to_s)]
@@ -105,7 +105,7 @@ class GazeStream:
             self._tell(notice)
 
     def _tracked(self, new: Samples, now_s: float) -> float | None:
-        """Share of the samples that the rate promised of the last second in which there is gaze; None at the beginning.
+        """Percentage of samples with gaze among those that the rate promised in the last second; None at the beginning.
 
         A sample that never came counts as one without gaze.
         """
@@ -139,7 +139,7 @@ class GazeStream:
             self._read_system_clock(self._system_time, steps_only=False)
 
     def watch_system_clock(self) -> None:
-        """The same once a second, written down where it stepped."""
+        """Read the system's clock at most once a second, and write it down only where it stepped."""
         if self._system_time is not None and self._clock.now_s() - self._system_read_s >= 1:
             self._read_system_clock(self._system_time, steps_only=True)
 
@@ -159,7 +159,7 @@ class GazeStream:
             self._tell(Notice(f"the system's clock stepped by {step_s:+.3f} s: nothing that is recorded depends on it"))
 
     def _watch_silence(self, came: bool, now_s: float) -> None:
-        """A tracker that sends nothing is told at once, and again when it is back."""
+        """Tell the operator where the tracker has been silent for a while, and again when samples come back."""
         silent_s = now_s - self._came_s
         if came:
             if self._silent:
@@ -180,7 +180,7 @@ class GazeStream:
         return moved
 
     def _advancing(self, samples: Samples) -> Samples:
-        """Those later than all before them; a sample that repeats or turns back time is none."""
+        """The samples later than all before them: those whose time repeats or turns back are left out."""
         times = samples["time_s"]
         latest = np.maximum.accumulate(np.concatenate([[self._latest_s], times]))
         kept: Samples = samples[times > latest[:-1]]

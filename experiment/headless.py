@@ -1,6 +1,6 @@
 """The lab without a lab: clock, display, participant and operator that run a whole session faster than real time.
 
-The clock is virtual and jumps; the display keeps what it was told to show and tells those who watch it; participant and
+The clock is virtual and jumps; the display keeps what it was told to show and tells its watcher; participant and
 operator answer by themselves. They are used by `experiment.simulation` and by tests, through the same Protocols as the
 real ones. Nothing here makes gaze: `experiment.observer` does.
 """
@@ -31,9 +31,9 @@ from beholder.shared.screen import Screen
 from beholder.shared.stimuli.pictures import open_picture
 
 Watcher = Callable[[float, Sequence[Shape]], None]
-# How long a simulated participant reads a text before answering.
+# How long a simulated participant reads a text before answering, and takes for each further key.
 READING_S, TYPING_S = 2.0, 0.2
-# A simulated operator gives up on a validation after so many tries, as a patient one would.
+# A simulated operator accepts a failed validation at this many tries.
 TRIES = 3
 
 
@@ -44,11 +44,11 @@ class VirtualClock:
         self._now_s = 0.0
 
     def now_s(self) -> float:
-        """Seconds since it was made."""
+        """Seconds since the clock was made."""
         return self._now_s
 
     def sleep_until_s(self, time_s: float) -> None:
-        """Be at that time."""
+        """Jump to `time_s`, unless it has passed."""
         self._now_s = max(self._now_s, time_s)
 
 
@@ -98,21 +98,21 @@ class HeadlessDisplay:
         return onset_s
 
     def hold(self, until_s: float) -> None:
-        """Be at that time: nothing is drawn meanwhile."""
+        """Sleep until `until_s`; nothing is drawn meanwhile."""
         self.clock.sleep_until_s(until_s)
 
     def late_frames(self) -> int:
-        """None: a virtual clock never comes late."""
+        """Always 0: a virtual clock is never late."""
         return 0
 
     def events(self) -> list[WindowEvent]:
-        """Those whose time has come."""
+        """The events whose time has come since the last call."""
         due = [event for event in self._coming if event.at_s <= self.clock.now_s()]
         self._coming = self._coming[len(due) :]
         return due
 
     def pointer_px(self) -> tuple[float, float]:
-        """The middle: there is no pointer."""
+        """The screen's centre: there is no pointer."""
         return self.screen.centre_px
 
     def capture(self) -> Image.Image:
@@ -149,7 +149,7 @@ class HeadlessDisplay:
         draw.text((button.x_px, button.y_px), button.text, button.text_colour, font, "mm")
 
     def close(self) -> None:
-        """Nothing is left to close."""
+        """Note that the display was closed; there is nothing else to close."""
         self.closed = True
 
 
@@ -164,10 +164,10 @@ class ScriptedParticipant:
         self._busy_until_s = 0.0
 
     def answer(self, onset_s: float, scene: Sequence[Shape]) -> list[Key]:
-        """The keys that answer a scene, at their times; none where there is nothing to answer, which has no button."""
+        """The keys that answer a scene, at their times; none where the scene has no button, and so asks nothing."""
         if not any(isinstance(shape, Button) for shape in scene):
             return []
-        # Its lines end where the screen wants it.
+        # Without line breaks, which depend on the screen.
         texts = [" ".join(shape.text.split()) for shape in scene if isinstance(shape, Text)]
         # A question is drawn anew with each letter that is typed: it is being answered already.
         if not texts or onset_s < self._busy_until_s:
@@ -196,7 +196,7 @@ class ScriptedOperator:
         self._followed = ""
 
     def show(self, status: Status) -> None:
-        """Look at the session, and make up one's mind."""
+        """Look at the session, and decide what to ask for."""
         self.statuses = [*self.statuses[-99:], status]
         self._answers += [command for at_s, command in self._coming if at_s <= status.now_s]
         self._coming = [(at_s, command) for at_s, command in self._coming if at_s > status.now_s]

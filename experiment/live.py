@@ -3,7 +3,7 @@
     recover what a crash left -> plan -> open the window -> preflight -> session -> what comes next
 
 Nothing falls back: a tracker that is not there is an error, and a simulator has to be asked for by name. The session
-itself is `experiment.session`'s; here is only who takes part in it.
+itself is `experiment.session`'s; only who takes part in it is decided here.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ from beholder.shared.study import ScreenSettings, Study, TrackerName, read_study
 
 # Lines of the preflight that concern the analysis; it may be done elsewhere, so they never stop a session.
 OF_THE_ANALYSIS = ("weights", "packages to analyse", "packages to use")
-# The interpreter passes from thread to thread this often, so that the page and the recorder keep no frame waiting.
+# How often Python switches threads, so that the operator's page and the recorder keep no frame waiting.
 SWITCH_EVERY_S = 0.0005
-# Naps of Windows' end within so much.
+# How exactly Windows is asked to end a sleep.
 TIMER_MS = 1
 
 
@@ -135,7 +135,7 @@ def fetch_from_host(
     """Fetch a session's file from the EyeLink's host computer into sourcedata; where it is there already, only say so.
 
     What a killed session left is recovered first. `host` is the address, by default the study's; `pylink` the library.
-    Raises DataError where no such session was recorded with an EyeLink, TrackerError where its file is not to be had.
+    Raises DataError where no such session was recorded with an EyeLink, TrackerError where its file cannot be fetched.
     """
     study = read_study(study_folder)
     who = label(participant)
@@ -164,7 +164,7 @@ def fetch_from_host(
 
 
 def doctor(study_folder: Path | None) -> list[Check]:
-    """All checks that can be made here; those of the screen where there is one, and a study that knows it."""
+    """All checks that can be made here; those of screen and tracker need a window, and a study with a [screen]."""
     found = checks(study_folder)
     if study_folder is None:
         return found
@@ -203,7 +203,10 @@ def _screen_of(study_folder: Path, study: Study) -> ScreenSettings:
 
 
 def _with_tracker(study: Study, asked_for: str | None) -> Study:
-    """The study with the tracker of this session. Raises TrackerError where there is none of that name to be had."""
+    """The study with this session's tracker.
+
+    Raises TrackerError where that is unknown, or synthetic by study.toml alone.
+    """
     name = asked_for or study.tracker.name
     if name == "synthetic" and asked_for is None:
         raise TrackerError(
@@ -217,7 +220,7 @@ def _with_tracker(study: Study, asked_for: str | None) -> Study:
 
 def _tracker(study_folder: Path, study: Study, plan: Plan, window: WatchedWindow) -> Tracker:
     seed = study.study.seed
-    # A later run of a participant has chance of its own.
+    # A later run of a participant has random numbers of its own.
     who = plan.participant if plan.run == 1 else f"{plan.participant} run {plan.run}"
     if study.tracker.name == "mouse":
         return MouseTracker(window, study.mouse, generator(seed, who, "measurement"))
@@ -234,7 +237,7 @@ def _tracker(study_folder: Path, study: Study, plan: Plan, window: WatchedWindow
 
 
 def _vendors_tracker(study_folder: Path, study: Study, display: Display, participant: str, run: int) -> Tracker | None:
-    """The tracker with a vendor's name; None where the study has none of these."""
+    """The study's Tobii or EyeLink tracker; None where it has neither."""
     if study.tracker.name == "tobii":
         licence = study.tobii.license_file
         from_folder = str(study_folder / Path(licence).expanduser()) if licence else ""
@@ -245,7 +248,7 @@ def _vendors_tracker(study_folder: Path, study: Study, display: Display, partici
 
 
 def _tracker_checks(study_folder: Path, study: Study, window: Window) -> list[Check]:
-    """A vendor's tracker is reached, asked for what the study wants, and let go."""
+    """The checks of a vendor's tracker, which is reached, set as the study asks, and let go."""
     tracker = _vendors_tracker(study_folder, study, window, "doctor", 1)
     if tracker is None:
         return []
@@ -274,7 +277,7 @@ def _cut_short(study_folder: Path, plan: Plan, error: BeholderError) -> Outcome:
 
 
 def _fit_or_overridden(found: Sequence[Check], override: str | None) -> str | None:
-    """The reason that is kept with the data; None where nothing is unfit. Raises UnfitError."""
+    """The override's reason, to be kept with the data; None where nothing is unfit. Raises UnfitError without one."""
     unfit = [c for c in found if c.verdict == "unfit" and not c.what.startswith(OF_THE_ANALYSIS)]
     reason = " ".join((override or "").split())
     if not unfit:
@@ -302,7 +305,7 @@ def _kept(found: Sequence[Check], override: str | None, study_folder: Path) -> d
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Within it threads take turns quickly, naps end in time, and no frame waits for old objects to be counted."""
+    """Within this block threads switch quickly, sleeps end in time, and garbage collection passes over old objects."""
     interval_s, timer = sys.getswitchinterval(), _timer_of_windows()
     sys.setswitchinterval(SWITCH_EVERY_S)
     if timer is not None:
@@ -319,5 +322,5 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _timer_of_windows() -> Any:
-    """Windows' multimedia timer; None elsewhere. Unless it is asked for more, Windows ends naps in steps of 15.6 ms."""
+    """Windows' multimedia timer; None elsewhere. Unless asked for more, Windows ends sleeps in steps of 15.6 ms."""
     return getattr(ctypes, "windll").winmm if sys.platform == "win32" else None  # noqa: B009

@@ -36,14 +36,14 @@ LATENCY_S, LATENCY_SPREAD = 0.2, 0.15
 DOT_SCATTER_DEG, AWAY_FROM_DEG, AWAY_SPREAD_DEG = 0.1, 4.0, 3.0
 # Further from now than any session lasts, and still a number to calculate with.
 NEVER_S = 1e9
-# Places on a picture are drawn so many at a time.
+# How many places on a picture are drawn at a time.
 _DRAWN_AT_ONCE = 64
-# Reading and waiting, on text and on an empty screen.
+# Scatter of fixations on text and on an empty screen, while the observer reads or waits.
 IDLE_SPREAD_DEG = 3.0
 
 
 def generator(seed: int, label: str, purpose: Purpose) -> np.random.Generator:
-    """Chance for one participant and purpose; it does not depend on how many participants there are.
+    """The random generator for one participant and purpose; it does not depend on how many participants there are.
 
     >>> generator(1, "01", "gaze").random() == generator(1, "01", "gaze").random()
     True
@@ -58,19 +58,19 @@ def generator(seed: int, label: str, purpose: Purpose) -> np.random.Generator:
 def map_points(rng: np.random.Generator, n: int, density: FloatArray) -> FloatArray:
     """`n` points drawn from a density over a picture, (n, 2): x and y as shares of its width and height.
 
-    density: (rows, columns), non-negative, of any sum; within the drawn cell a point lies anywhere alike.
+    density: (rows, columns), non-negative, of any sum; within the drawn cell a point is uniform.
     """
     rows, columns = density.shape
     cumulated = np.cumsum(density, dtype=np.float64, axis=None)
     cell = np.searchsorted(cumulated, rng.random(n) * cumulated[-1], side="right")
-    # A draw at the very top of the sum would fall behind the last cell that has any.
+    # A draw at the very top of the sum would fall behind the last cell that is not 0.
     cell = np.minimum(cell, np.flatnonzero(density)[-1])
     within = rng.random((n, 2))
     return np.stack([(cell % columns + within[:, 0]) / columns, (cell // columns + within[:, 1]) / rows], axis=1)
 
 
 def centre_points(rng: np.random.Generator, n: int, sd_share: float) -> FloatArray:
-    """`n` points around a picture's middle, (n, 2) as `map_points`: Gaussian of SD `sd_share`, cut at the edges."""
+    """`n` points around a picture's centre, (n, 2) as `map_points`: Gaussian of SD `sd_share`, cut at the edges."""
     low = ndtr(-0.5 / sd_share)
     points: FloatArray = 0.5 + sd_share * ndtri(low + rng.random((n, 2)) * (1 - 2 * low))
     return points
@@ -156,19 +156,19 @@ class Observer:
         self.fixations: list[Fixation] = [Fixation(-NEVER_S, 0.0, x_px, y_px, "idle")]
 
     def see(self, at_s: float, scene: Sequence[Shape]) -> None:
-        """The scene that stands on the screen from `at_s` on: the eyes answer it after their latency.
+        """Take in the scene that stands on the screen from `at_s` on; the eyes answer it after their latency.
 
-        A target that only shrinks, where it was, is the same one: they stay on their way to it.
+        A target that only shrinks in its place is no new one: the eyes stay on their way to it.
         """
         if _targets(scene) and _targets(scene) == _targets(self._scene):
             return
         if len(self.fixations) == 1:
-            # The first scene: on a clock that began long ago there was nobody to look about until now.
+            # Before the first scene nobody looks about, however long ago the clock began.
             self.fixations[0] = replace(self.fixations[0], end_s=max(at_s, self.fixations[0].end_s))
         self._extend(at_s)
         self._scene = tuple(scene)
         self._drawn = []
-        # A saccade under way lands where it was bound for; what was planned behind it is dropped.
+        # A saccade under way lands where it was bound for; what was planned after it is dropped.
         first = bisect_right(self.fixations, at_s, key=lambda f: f.end_s)
         del self.fixations[first + 1 :]
         under_way = self.fixations[-1]
@@ -176,7 +176,7 @@ class Observer:
         self.fixations[-1] = replace(under_way, end_s=max(at_s, under_way.start_s) + latency_s)
 
     def gaze(self, times_s: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Where the eyes are at `times_s` (n,), rising: x and y in px of the screen, each (n,)."""
+        """Where the eyes are at `times_s` (n,), ascending: x and y in px of the screen, each (n,)."""
         self._extend(float(times_s[-1]))
         first = bisect_right(self.fixations, float(times_s[0]), key=lambda f: f.start_s) - 1
         return gaze_at(times_s, self.fixations[max(0, first) :])

@@ -1,8 +1,8 @@
-"""What stands on the participant's screen besides targets and pictures: texts, questions, buttons, and the check.
+"""What stands on the participant's screen besides targets and pictures: texts, questions, buttons, and checks.
 
 Pure functions that compose shapes or draw an image; `experiment.session` shows them and waits for the answers. Sizes
 are in degrees of visual angle, smaller where the screen would not hold them. Texts come from `experiment/texts` in the
-study's language; the check of a calibration or validation is the operator's, and in the program's.
+study's language; the check of a calibration or validation is for the operator, in the program's language.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-# The layouts below are made for a screen of so many degrees; on a smaller one all shrinks alike.
+# The layouts below are made for a screen of this size; on a smaller one everything shrinks alike.
 WIDTH_DEG, HEIGHT_DEG = 40.0, 24.0
 TEXT_DEG, LINE_DEG, BUTTON_DEG, GAP_DEG = 0.8, 1.25, 1.7, 0.4
-# An average letter is about so wide, as a share of its height.
+# The width of an average letter, as a share of its height.
 LETTER_WIDTH = 0.55
 LONGEST_LINE, LONGEST_ANSWER = 62, 40
 CHOSEN_COLOUR = "#a8c8e8"
@@ -59,7 +59,7 @@ NO_DATA = "no data"
 
 
 def read_texts(language: str) -> dict[str, Any]:
-    """The participants' texts in a language. Raises DataError where there are none."""
+    """The participants' texts in a language. Raises DataError where they cannot be read."""
     path = Path(__file__).parent / "texts" / f"{language}.toml"
     try:
         return tomllib.loads(path.read_text("utf-8"))
@@ -103,12 +103,12 @@ def choices(question: str, texts: Mapping[str, Any]) -> dict[str, tuple[str, str
 
 
 def degree_px(screen: Screen) -> float:
-    """Px of one degree of the layouts: the screen's own, or fewer where it is smaller than they are."""
+    """Px of one degree of the layouts: the screen's own, or fewer where the screen is smaller than the layouts."""
     return min(screen.px_per_deg, screen.width_px / WIDTH_DEG, screen.height_px / HEIGHT_DEG)
 
 
 def wrapped(text: str, letters: int = LONGEST_LINE) -> str:
-    """Text in lines of at most so many letters, about equally long; its own line ends stay.
+    """Text in about equally long lines of at most `letters` letters; its own line breaks stay.
 
     >>> wrapped("one two three four\\n\\nfive", 15)
     'one two\\nthree four\\n\\nfive'
@@ -117,7 +117,7 @@ def wrapped(text: str, letters: int = LONGEST_LINE) -> str:
 
 
 def _balanced(paragraph: str, letters: int) -> list[str]:
-    """As few lines as there must be, and those as narrow as they can be: no word is left alone on the last."""
+    """A paragraph in as few lines as possible, and these as short as possible: no word stands alone on the last."""
     found = textwrap.wrap(paragraph, letters)
     while letters > 1 and len(narrower := textwrap.wrap(paragraph, letters - 1)) == len(found):
         letters -= 1
@@ -126,7 +126,7 @@ def _balanced(paragraph: str, letters: int) -> list[str]:
 
 
 def lines(screen: Screen, text: str, y_deg: float = 0.0, height_deg: float = HEIGHT_DEG) -> Text:
-    """Wrapped lines around a place `y_deg` below the middle; smaller letters where they would be higher than that."""
+    """Wrapped text, centred `y_deg` below the middle; smaller letters where it would be higher than `height_deg`."""
     text = wrapped(text)
     scale = min(1.0, height_deg / (LINE_DEG * (text.count("\n") + 1)))
     x_px, y_px = screen.centre_px
@@ -160,7 +160,7 @@ def pressed_button(scene: Sequence[Shape], x_px: float, y_px: float) -> str | No
 
 
 def text_screen(screen: Screen, text: str, button: str = "") -> list[Shape]:
-    """A text, and where it is to be answered a button for the space bar."""
+    """A text and, where `button` labels one, a button for the space bar."""
     shapes: list[Shape] = [lines(screen, text, -1.5, 16.0)]
     return shapes + (row(screen, [("space", button)], 9.0) if button else [])
 
@@ -229,7 +229,7 @@ def typed_screen(
 def check_screen(screen: Screen, image: Image.Image, numbers: Sequence[int], passed: bool) -> list[Shape]:
     """The picture of a check, and buttons: accept (a), repeat all (r), redo single targets (their digits).
 
-    It is the operator's: who looks at it is not to be the participant.
+    It is for the operator: the participant must not see it.
     """
     x_px, y_px = screen.centre_px
     keys = [("a", "Accept (A)" if passed else "Accept all the same, with initials (A)"), ("r", "Repeat all (R)")]
@@ -239,7 +239,7 @@ def check_screen(screen: Screen, image: Image.Image, numbers: Sequence[int], pas
 
 
 def check_size_px(screen: Screen) -> tuple[int, int]:
-    """Width and height of that picture in px."""
+    """Width and height in px of a check's picture."""
     return round(36 * degree_px(screen)), round(18.6 * degree_px(screen))
 
 
@@ -328,7 +328,7 @@ class _Drawing:
             for sign in (-1, 1):
                 ends = (x - 2 * r, y - sign * 2 * r, x + 2 * r, y + sign * 2 * r)
                 self._draw.line(ends, FAILED_COLOUR, max(2, round(r / 2)))
-        # Outside the ring, where no gaze that is any good covers it.
+        # The number stands outside the ring, where only bad gaze would cover it.
         away = max(1.3 * self._letter, 0.85 * limit_deg * degree)
         self._draw.text((x - away, y - away), str(point.number), INK, self._font, "mm")
 
@@ -391,7 +391,7 @@ class _Drawing:
 
 
 def figure(value: float | None) -> str:
-    """A figure as the check shows it; one that could not be had is no number.
+    """A figure as the check shows it; "no data" where there is none.
 
     >>> figure(0.456), figure(None)
     ('0.46', 'no data')

@@ -24,7 +24,7 @@ from beholder.shared.stimuli.stimulus import Stimulus
 from beholder.shared.study import PictureSettings, Study, read_study
 from beholder.shared.tables import read_events
 
-# How a picture ended that was seen to its end, late or not: shown again it would be a repeat.
+# The statuses of a picture that was shown to its end, late or not.
 SEEN = ("complete", "late")
 
 
@@ -64,10 +64,10 @@ def plan_session(
 ) -> Plan:
     """The next session of a participant, given the run numbers and events tables of the earlier ones.
 
-    It is the next run, and has every trial without a complete picture, in the same order; none where all are complete,
-    unless the participant is to see them all `again`. From then on only the runs since count as that second pass. A
-    picture of which any was shown is a repeat. Raises StudyError where the earlier trials do not follow this order:
-    then the pictures or the seed have been changed since.
+    The plan is for the next run number, with every trial whose picture was not yet shown to its end, in the
+    participant's order. Where all were, it has none, unless the participant is to see them all `again`: in that new
+    pass only the runs since count. A picture of which any part was shown before is a repeat. Raises StudyError where
+    the earlier trials do not follow this order: then the pictures or the seed have been changed since.
     """
     order = picture_order(study, stimuli, participant)
     every = range(1, len(order) + 1)
@@ -75,7 +75,7 @@ def plan_session(
     seen: set[str] = set()
     for run, events in sorted(earlier, key=lambda pair: pair[0]):
         if complete == {*every}:
-            # A run after a complete pass can only have been begun as another one.
+            # A run after a complete pass can only have begun a new pass.
             complete = set()
         shown = events[events["trial_type"] == "picture"]
         for number, stim_file, status in zip(shown["trial"], shown["stim_file"], shown["status"], strict=True):
@@ -148,7 +148,7 @@ def picture_rect(screen: Screen, stimulus: Stimulus, pictures: PictureSettings) 
         raise StudyError("pictures.size_deg is not set in study.toml: say how large the pictures are to be shown.")
     size_deg = pictures.size_deg
     if pictures.size_of == "width" and stimulus.height_px > stimulus.width_px:
-        # The height is the longer side, and as much larger as the picture is higher than wide.
+        # `Screen.place` takes the size of the longer side: here the height, from the width by the picture's aspect.
         share = stimulus.height_px / stimulus.width_px
         size_deg = degrees(2 * atan(tan(radians(size_deg) / 2) * share))
     rect = screen.place(stimulus.width_px, stimulus.height_px, size_deg)

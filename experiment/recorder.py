@@ -5,7 +5,7 @@ second the thread formats what came, appends it to the journal in the order in w
 
 What goes wrong on the disk is never swallowed, and ends the session by a DataError at its next call. What is handed
 over then and later, on the way out, is taken all the same: it waits in memory, the disk is tried again and again, and
-`close` says in the end whether everything came through. What the journal cannot take it saves elsewhere.
+`close` says in the end whether everything was written. What the journal cannot take is saved elsewhere.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from beholder.shared.recording.records import Record
 
 # Formatting holds the interpreter's lock; a flip that waits for it must not wait long.
 LONGEST_BATCH_S = 0.05
-# Rows that wait for the disk for longer than this are the operator's business.
+# The operator is told where rows wait for the disk for longer than this.
 SLOW_AFTER_S = 2.0
 TRY_AGAIN_EVERY_S = 0.25
-# After the session's end a disk that refuses is tried for so long; it may be a network's that comes back.
+# After the session's end a disk that refuses is tried for this long: a network disk may come back.
 GIVE_UP_AFTER_S = 5.0
 # A sync takes time too: it begins when this share of its interval is over.
 SYNC_EARLY = 0.8
@@ -44,9 +44,9 @@ class Recorder:
         self._writer = writer
         self._rows = max(1, int(rate_hz * LONGEST_BATCH_S))
         self._sync_every_s = sync_every_s
-        # Each with the time at which it was handed over, oldest first.
+        # Samples and records, each with the time at which it was handed over, oldest first.
         self._waiting: deque[tuple[float, Samples | Record]] = deque()
-        # Held while rows move from there to the writer's memory, never while the disk is at work.
+        # Held while rows move from `_waiting` to the writer's memory, never while the disk is at work.
         self._moving = threading.Lock()
         self._unsynced_since_s: float | None = None
         self._at_work_since_s: float | None = None
@@ -110,11 +110,11 @@ class Recorder:
         self._tell()
 
     def close(self, timeout_s: float = 30.0) -> None:
-        """`finish`, and let go of the journal; may be called twice, and raises what that raises."""
+        """`finish`, then let go of the journal; may be called twice, and raises what `finish` raises."""
         try:
             self.finish(timeout_s)
         finally:
-            # A thread that its disk holds up has the journal still, and lets go of it when it is through.
+            # A thread that its disk holds up still uses the journal, and closes it when it is done.
             self._let_go.set()
             if not self._thread.is_alive():
                 self._closed_writer()
@@ -124,11 +124,11 @@ class Recorder:
             self._told = True
             raise self._failure
 
-    # What follows is the thread's.
+    # What follows runs in the thread.
 
     def _write(self) -> None:
         while True:
-            # Asked before the rest: what was handed over before closing is then among what waits.
+            # Asked first, so that all that was handed over before closing is among what waits.
             closing = self._closing.wait(LONGEST_BATCH_S)
             self._at_work_since_s = time.monotonic()
             try:
@@ -148,7 +148,7 @@ class Recorder:
                 time.sleep(TRY_AGAIN_EVERY_S)
             self._at_work_since_s = None
         self._at_work_since_s = None
-        # Whatever it could not write has been seen to.
+        # What could not be written has been told and saved elsewhere.
         with suppress(OSError):
             self._writer.end()
         if self._let_go.is_set():
@@ -215,7 +215,7 @@ class Recorder:
         )
 
     def _save_elsewhere(self, why: str) -> None:
-        """The last resort, for what is not on the disk for sure; whatever comes there later does no harm."""
+        """Save elsewhere, as a last resort, what may not be on the disk; if it gets there later, that does no harm."""
         with self._moving:
             waiting = [item for _, item in self._waiting]
             missing = self._writer.unsynced_samples() + sum(len(i) for i in waiting if not isinstance(i, Record))

@@ -1,7 +1,7 @@
 """Simulated participants: the real session, recorder and publishing, with synthetic eyes on a virtual clock.
 
-Each participant's chance follows from the seed and their label alone, so the first 10 of 30 are the same 10, and the
-data are the same bytes for any number of processes. What was planted is written beside the data, in
+Each participant's random numbers follow from the seed and their label alone, so the first 10 of 30 are the same as 10
+alone, and the data are the same bytes for any number of processes. What was planted is written beside the data, in
 `sourcedata/sub-01/..._truth.json`. Data that were recorded from people are never mixed with these.
 """
 
@@ -37,7 +37,7 @@ from beholder.shared.recording.transaction import finish_changes
 from beholder.shared.stimuli.folder import read_stimuli
 from beholder.shared.study import ScreenSettings, Study, read_study
 
-# Nothing has to be answered in time here: gaze is fetched in larger pieces than in a lab.
+# Nobody has to be answered in time here: gaze is fetched in larger pieces than in a lab.
 PUMP_EVERY_S = 0.5
 
 
@@ -57,7 +57,7 @@ def simulate(
     workers: int = 2,
     progress: Callable[[str, float], None] | None = None,
 ) -> SimulationReport:
-    """Simulate participants 01, 02, ... of a study, those that are complete already left alone.
+    """Simulate participants 01, 02, ... of a study; those that are there already are left alone.
 
     `progress` is told what was done last, and the share of all that is done (0 to 1). Raises StudyError where the
     study cannot be simulated, or holds data of people or of another simulation.
@@ -90,7 +90,7 @@ def simulate(
 
 
 def simulate_participant(study_folder: Path, label: str, facts: Mapping[str, Any]) -> None:
-    """One participant's whole session, published; `facts` are `simulation_facts`.
+    """Simulate one participant's whole session and publish it; `facts` come from `simulation_facts`.
 
     Raises StudyError where it did not end as planned.
     """
@@ -115,7 +115,7 @@ class SimulatedSession(SessionSetup):
     operator: ScriptedOperator
 
     def run(self, *, keep_aborted: bool = True) -> Outcome:
-        """Run it through, as a lab would; see `run_session`."""
+        """Run the session, as a lab would; see `run_session`."""
         return run_session(self, Pace(sync_every_s=None, pump_every_s=PUMP_EVERY_S), keep_aborted=keep_aborted)
 
 
@@ -130,7 +130,7 @@ def simulated_session(
 ) -> SimulatedSession:
     """Display, tracker and people for one session; `events` come from the window at their times.
 
-    A later run of a participant has chance of its own: it is not the first one over again.
+    A later run of a participant has random numbers of its own: it does not repeat the first.
     """
     screen = _screen_of(study_folder, study)
     who = plan.participant if plan.run == 1 else f"{plan.participant} run {plan.run}"
@@ -150,7 +150,7 @@ def simulated_session(
 
 
 def _answers(study: Study, rng: np.random.Generator) -> dict[str, Callable[[], Sequence[str]]]:
-    """What a simulated participant answers, by the beginning of the question: consent, age, ratings, no more."""
+    """What a simulated participant answers, by the beginning of the question: consent, age, ratings, else nothing."""
     texts = read_texts(study.study.language)
     age_years = str(rng.integers(18, 41))
 
@@ -172,7 +172,7 @@ def _screen_of(study_folder: Path, study: Study) -> ScreenSettings:
 
 
 def simulation_facts(study_folder: Path, study: Study, seed: int) -> dict[str, Any]:
-    """What a simulation follows from: two with the same facts belong together. They stand in each truth file."""
+    """What determines a simulation, written into each truth file: simulations with the same facts belong together."""
     _screen_of(study_folder, study)
     stimuli, _ = read_stimuli(study_folder / "stimuli")
     settings = {
@@ -212,7 +212,7 @@ def _refuse_others(study_folder: Path, facts: dict[str, Any]) -> None:
 
 
 def _drop_unfinished(study_folder: Path) -> None:
-    """Remove the journals of simulated sessions that were cut short: they are simulated anew, to the same end."""
+    """Remove the journals of simulated sessions that were cut short: they are simulated anew, with the same result."""
     for state in journals(study_folder):
         if state.running:
             raise StudyError(f"{state.folder} is being recorded now: wait for that session to end.")
@@ -235,5 +235,5 @@ def _simulate_in_parallel(
             future.result()
             tell(running[future])
     finally:
-        # After Ctrl-C or an error those under way are still finished, seconds each; the others are not begun.
+        # After Ctrl-C or an error the sessions under way are still finished, seconds each; the others are not begun.
         pool.shutdown(wait=True, cancel_futures=True)

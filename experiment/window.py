@@ -4,11 +4,11 @@
    once a frame; a flip that comes more than half a frame late has missed a frame.
 2. Where flips do not wait for the screen (no vertical sync, as on a virtual one) the clock paces them, so that a
    session goes on as usual; `experiment.preflight` calls such a screen unfit.
-3. Keys and clicks are those of this window alone. The pointer is asked of the system by a connection of its own, so
-   that a thread can sample it a thousand times a second without touching the window.
+3. Keys and clicks are those of this window alone. The pointer's position is read from the system over a connection of
+   its own, so that a thread can sample it a thousand times a second without touching the window.
 4. A window or a screen that is lost becomes a `Closed` event. Nothing is shown from then on, and time goes on.
 
-PsychoPy is imported when a window is made and not before: that takes seconds. What is shown when is not decided here.
+PsychoPy is imported only when a window is made: that takes seconds. What is shown when is not decided here.
 """
 
 from __future__ import annotations
@@ -48,22 +48,22 @@ from beholder.shared.screen import Screen
 from beholder.shared.stimuli.pictures import open_picture
 from beholder.shared.study import ScreenSettings
 
-# The system wakes a sleeper late by so much at most; the rest is waited in short naps.
+# The system may end a sleep late by this much: the last part of a wait is slept in short naps.
 WAKING_S = 0.001
-# Flips that tell at the start whether they wait for the screen, after some that only fill the driver's queue.
+# Flips timed at the start, to see whether they wait for the screen; some before them only fill the driver's queue.
 FIRST_FLIPS, SETTLING_FLIPS = 12, 4
-# A frame is begun when less than this share of it is left: what it takes to draw has room, whoever calls has too.
+# `hold` leaves the next frame to its caller only where more than this share of a frame is then left to draw in.
 FRAME_MARGIN = 0.25
-# How often it is asked whether the window still exists.
+# How often the system is asked whether the window still exists.
 ALIVE_EVERY_S = 0.25
 # A window on a desktop leaves room for its frame and the panels.
 WINDOWED_SHARE = 0.85
-# A disc is a small picture of one, with a clear rim, that is scaled.
+# A disc is drawn as a small picture of a disc with a transparent rim, scaled to its size.
 DISC_TEXELS, DISC_RIM = 64, 2
-# Text on a button: its height, and the width that it fills at most, as shares of the button's.
+# A button's label: its height and its largest width, as shares of the button's.
 LABEL_HEIGHT, LABEL_WIDTH = 0.45, 0.9
 
-# X11's numbers of these events. A key that is pressed so soon after its release was held down: no finger is so fast.
+# X11's numbers of these events. A key pressed again within `REPEAT_MS` of its release was held down all the time.
 KEY_PRESS, KEY_RELEASE = 2, 3
 REPEAT_MS = 5
 NAMED_KEYS = {
@@ -104,13 +104,13 @@ class SystemClock:
 class Window:
     """A full-screen window on the study's monitor, or, `windowed`, one on the desktop to try things out.
 
-    `screen` is what the window really has, in px; where that differs from the study's, the study's cm per px are kept,
-    so that a degree stays a degree. A window on the desktop is the study's screen in small: all that fits there fits
-    here, and a degree is smaller than it should be. `interval_s` is the time between frames: measured where flips wait
-    for the screen (`waits_for_screen`), else the study's. `framebuffer_px` is the size of what is drawn into;
-    `monitors` counts them, and `monitor_at_px` is where the window's monitor begins on the desktop.
+    `screen` has the window's actual size in px. Where a full-screen window's size differs from the study's, the study's
+    cm per px are kept, so that a degree stays a degree. A window on the desktop is the study's screen scaled down: what
+    fits on that screen fits here, and a degree is smaller than it should be. `interval_s` is the time between frames:
+    measured where flips wait for the screen (`waits_for_screen`), else the study's. `framebuffer_px` is the size of
+    what is drawn into, `monitors` the number of monitors, and `monitor_at_px` where the window's begins on the desktop.
 
-    Raises DisplayError, one sentence with the remedy, where no window can be had.
+    Raises DisplayError, one sentence with the remedy, where no window can be opened.
     """
 
     def __init__(self, settings: ScreenSettings, background: str, *, windowed: bool = False) -> None:
@@ -139,13 +139,13 @@ class Window:
         self.monitor_at_px = int(self._handle.screen.x), int(self._handle.screen.y)
         self._painter = _Painter(self._win, self.screen, background)
         self._system_pointer = self._pointer_of_system()
-        # Before PsychoPy's own way out, which knows nothing of lost screens.
+        # Runs before PsychoPy's own exit handler, which knows nothing of lost screens.
         atexit.register(self.close)
         self._listen()
         self.interval_s, self.waits_for_screen = 1 / settings.refresh_hz, False
         self.measure_flips(SETTLING_FLIPS)
         intervals = self.measure_flips(FIRST_FLIPS)
-        # Some of the flips that do not wait are quick even on a busy computer; none of those that wait is.
+        # Where flips do not wait, some are quick even on a busy computer; where they wait, none is.
         if np.quantile(intervals, 0.2) > 0.75 * self.interval_s:
             self.interval_s, self.waits_for_screen = float(np.median(intervals)), True
 
@@ -156,7 +156,7 @@ class Window:
         self._scene = tuple(scene)
         if not self._lost:
             self._painter.prepare(self._scene)
-        # Buttons want a pointer to be aimed with.
+        # Buttons are aimed at with the pointer.
         self._set_pointer(self._pointer_wanted or any(isinstance(shape, Button) for shape in scene))
         return self._frame()
 
@@ -173,7 +173,7 @@ class Window:
         return late
 
     def preload(self, pictures: Iterable[Picture]) -> None:
-        """Read, scale and hand over pictures to the graphics card, so that their onset need not wait for that.
+        """Read and scale pictures and load them onto the graphics card, so that no onset has to wait for that.
 
         They are kept until the window closes. Raises DataError where one cannot be read.
         """
@@ -196,14 +196,14 @@ class Window:
     # Keys, clicks and the pointer.
 
     def events(self) -> list[WindowEvent]:
-        """What happened in the window since the last call. Where it is lost: `Closed`, once."""
+        """Key presses, clicks and closings since the last call; where the window is lost, `Closed`, once."""
         self._guarded(self._handle.dispatch_events, None)
         self._look_alive()
         happened, self._events = self._events, []
         return happened
 
     def pointer_px(self) -> tuple[float, float]:
-        """Where the pointer is, to the middle of a px; from any thread. NaN where nobody knows."""
+        """The pointer's position, the middle of a px of the window, NaN where it is not known; from any thread."""
         return self._system_pointer.read_px() if self._system_pointer is not None else self._pyglet_pointer_px
 
     def place_pointer(self, x_px: float, y_px: float) -> None:
@@ -213,7 +213,7 @@ class Window:
         self._guarded(self._handle.dispatch_events, None)
 
     def show_pointer(self, visible: bool) -> None:
-        """Whether the pointer is seen over the window; over buttons it always is."""
+        """Show or hide the pointer over the window; a scene with buttons always shows it."""
         self._pointer_wanted = visible
         self._set_pointer(visible)
 
@@ -227,11 +227,11 @@ class Window:
         if self._closed:
             return
         self._closed = True
-        # A driver that lets go of a screen that has just died may take the process with it.
+        # Closing the window of a screen that has just died may crash the driver, and the process with it.
         self._lost = self._lost or not self._exists()
         self.show_pointer(True)
         self._guarded(self._win.close, None)
-        # Where there is nothing left to close, PsychoPy must not try to at the end of the program.
+        # PsychoPy must not try to close the window again at the end of the program.
         self._win._closed = True
         self._lost = True
         if self._system_pointer is not None:
@@ -260,7 +260,7 @@ class Window:
         self._due_s = now_s if self._flipped_s is None else self._due_s + max(1, math.floor(frames)) * self.interval_s
         self.clock.sleep_until_s(self._due_s)
         flipped_s = self._flip()
-        # As on a real screen: what comes more than half a frame late is in the place of a later frame.
+        # As on a real screen, a flip that comes more than half a frame late takes the place of a later frame.
         self._due_s += round((flipped_s - self._due_s) / self.interval_s) * self.interval_s
         return flipped_s
 
@@ -292,7 +292,7 @@ class Window:
             except (self._pyglet.gl.GLException, self._pyglet.window.WindowException):
                 self._lose()
             except Exception:
-                # A lost window shows itself in many ways; what goes wrong while it stands is a defect.
+                # A lost window raises many kinds of errors; an error while it still exists is a defect.
                 if self._exists():
                     raise
                 self._lose()
@@ -327,7 +327,7 @@ class Window:
         return _X11Pointer(self._handle.display.name, self._handle._window)
 
     def _listen(self) -> None:
-        """Take the window's events before PsychoPy does: each handler says that it has done all there is to do."""
+        """Handle the window's events before PsychoPy does: each handler returns True, so that no other is called."""
         key, left = self._pyglet.window.key, self._pyglet.window.mouse.LEFT
         names = {getattr(key, k): v for k, v in {**NAMED_KEYS, **PAD_DIGITS}.items() if hasattr(key, k)}
 
@@ -349,7 +349,7 @@ class Window:
             return True
 
         def on_text(text: str) -> bool:
-            # A key held down types again and again, and where the press is told but once that is all that says so.
+            # A key held down types again and again; where its press is reported only once, the next text is the sign.
             if not self._chord and text.isprintable() and not text.isspace():
                 self._events.append(Key(text.lower(), self.clock.now_s(), self._held))
             self._held = True
@@ -385,10 +385,10 @@ class Window:
         )
 
     def _event_times_of_x11(self) -> Callable[[], int]:
-        """A function that tells the time of the event being handled, in ms; elsewhere one that grows by itself.
+        """A function that returns the time in ms of the event being handled; elsewhere than on X11, one that counts up.
 
         An X server repeats a held key as releases and presses of the same moment; pyglet passes them on without their
-        times. On the other systems it leaves out the repetitions itself.
+        times. On the other systems pyglet leaves out the repetitions itself.
         """
         time_ms = [0]
         if not sys.platform.startswith("linux"):
@@ -413,7 +413,7 @@ class Window:
         return lambda: time_ms[0]
 
     def _from_pyglet(self, x: int, y: int) -> tuple[float, float]:
-        # On X11 pyglet counts the rows of clicks from 1 below, those of movements from 0; within a px of each other.
+        # On X11 pyglet counts the row of a click from 1 at the bottom, that of a movement from 0: a px apart at most.
         return x + 0.5, min(max(self.screen.height_px - y, 0), self.screen.height_px - 1) + 0.5
 
 
@@ -474,7 +474,7 @@ def _desktop_size(pyglet: Any, settings: ScreenSettings) -> tuple[int, int]:
     return 2 * round(share * settings.width_px / 2), 2 * round(share * settings.height_px / 2)
 
 
-# Connections to an X server that broke, by their address; kept for ever, as are the functions that Xlib may call.
+# Addresses of the X connections that broke, and the functions that Xlib may call; both are kept for ever.
 _lost_connections: set[int] = set()
 _kept_for_xlib: list[Any] = []
 
@@ -482,8 +482,8 @@ _kept_for_xlib: list[Any] = []
 def _outlive_the_screen() -> None:
     """Have Xlib return where the X server dies, instead of ending the process (needs libX11 1.7 of 2020 or later).
 
-    Every connection needs a handler of its own, and some are opened deep inside pyglet; so the way to open one is
-    wrapped. With an older libX11 the process ends: what was recorded is recovered by the next session.
+    Every connection needs a handler of its own, and some are opened deep inside pyglet: so the function that opens one
+    is wrapped. With an older libX11 the process ends: what was recorded is recovered by the next session.
     """
     if _kept_for_xlib:
         return
@@ -519,7 +519,7 @@ _EXIT_HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 
 
 def _xlib() -> Any:
-    """libX11 with the types of what is called here."""
+    """libX11, with the argument and result types of the functions that are called here."""
     if not _libraries:
         x11 = ctypes.CDLL("libX11.so.6")
         pointer, ulong = ctypes.c_void_p, ctypes.c_ulong
@@ -540,20 +540,20 @@ _libraries: list[Any] = []
 
 
 class _SystemPointer(Protocol):
-    """Where the pointer is, asked of the system."""
+    """The pointer and the window, as the system knows them."""
 
     def read_px(self) -> tuple[float, float]:
-        """Position in px of the window, NaN where it is not known; from any thread."""
+        """The pointer's position in px of the window, NaN where it is not known; from any thread."""
 
     def window_exists(self) -> bool:
         """Whether the system still has the window."""
 
     def close(self) -> None:
-        """Let go of the system; may be called twice."""
+        """End the connection to the system; may be called twice."""
 
 
 class _X11Pointer:
-    """A connection to the X server of its own; one thread at a time asks, and Python's other threads run meanwhile."""
+    """The pointer by its own connection to the X server; one thread at a time asks, and other threads run meanwhile."""
 
     def __init__(self, display_name: bytes | str | None, window: int) -> None:
         name = display_name.encode() if isinstance(display_name, str) else display_name
@@ -589,7 +589,7 @@ class _X11Pointer:
 
 
 class _WindowsPointer:
-    """`GetCursorPos` of Windows, in px of the window."""
+    """The pointer by `GetCursorPos` of Windows, in px of the window."""
 
     def __init__(self, window: int) -> None:
         self._user32: Any = ctypes.__dict__["windll"].user32
@@ -625,16 +625,16 @@ class _Painter:
         self._stimuli: dict[Hashable, tuple[Shape, list[Any]]] = {}
         self._before: set[Hashable] = set()
         self._preloaded: set[Hashable] = set()
-        # A target that shrinks is another Dot in every frame: its discs are the same two, changed.
+        # A shrinking target is a new Dot in every frame, drawn with the same two discs, changed.
         self._discs: list[_Disc] = []
-        # The first of a kind makes the driver compile what draws it: not at the onset of somebody's picture.
+        # The first stimulus of a kind makes the driver compile its drawing code: now, not at a picture's onset.
         first: list[Shape] = [Dot(0, 0, 1, background), Bitmap(Image.new("RGB", (1, 1), background), 0, 0)]
         self.prepare(first)
         self.draw(first)
         win.clearBuffer()
 
     def prepare(self, scene: Sequence[Shape]) -> None:
-        """Make what the scene needs; drop what neither it nor the scene before needs."""
+        """Make the stimuli that the scene needs; drop those that neither it nor the scene before needs."""
         now = {_key(shape) for shape in scene}
         needed = now | self._before | self._preloaded
         self._stimuli = {key: kept for key, kept in self._stimuli.items() if key in needed}
@@ -644,7 +644,7 @@ class _Painter:
         self._before = now
 
     def keep(self, pictures: Iterable[Picture]) -> None:
-        """Make pictures' stimuli now, and keep them; each is drawn once, unseen, which is what hands it over."""
+        """Make pictures' stimuli now and keep them; drawing each once, unseen, loads it onto the graphics card."""
         for picture in pictures:
             self._preloaded.add(_key(picture))
             if _key(picture) not in self._stimuli:
@@ -653,7 +653,7 @@ class _Painter:
         self._win.clearBuffer()
 
     def draw(self, scene: Sequence[Shape]) -> None:
-        """Into the back buffer."""
+        """Draw the scene into the back buffer."""
         discs = 0
         for shape in scene:
             if not isinstance(shape, Dot):
@@ -671,7 +671,7 @@ class _Painter:
         if isinstance(shape, Picture):
             rect = shape.rect
             sides = max(1, round(rect.width_px)), max(1, round(rect.height_px))
-            # Scaled once and well, not by the graphics card in its own way: a px of it is then a px of the screen.
+            # Scaled here with a good filter, not by the graphics card: a px of the image is then a px of the screen.
             image = open_picture(shape.file).resize(sides, Image.Resampling.LANCZOS)
             return [self._image(image, self._place(*rect.centre_px), (rect.width_px, rect.height_px))]
         if isinstance(shape, Bitmap):
@@ -691,7 +691,7 @@ class _Painter:
         return self._visual.ImageStim(self._win, image=image, pos=place, size=size, interpolate=True)
 
     def _text(self, text: str, x_px: float, y_px: float, height_px: float, colour: str) -> Any:
-        # Lines are broken by whoever wrote the text: here none is too long.
+        # The text comes with its line breaks: a very large wrapWidth keeps PsychoPy from adding any.
         return self._visual.TextStim(
             self._win,
             text=text,
@@ -721,10 +721,10 @@ class _Disc:
 
     def __init__(self, visual: Any, win: Any) -> None:
         across = np.arange(DISC_TEXELS) + 0.5 - DISC_TEXELS / 2
-        # From -1, clear, to 1, opaque, within a texel around the edge.
+        # From -1 (transparent) to 1 (opaque), within a texel around the edge.
         mask = np.clip(DISC_TEXELS / 2 - DISC_RIM - np.hypot(across, across[:, None]) + 0.5, 0, 1) * 2 - 1
         self._disc = visual.GratingStim(win, tex=None, mask=mask, interpolate=True)
-        # What PsychoPy was told last: it works on each thing that it is told, be it the same as before.
+        # What was set last: PsychoPy computes anew at each setting, even of the same value.
         self._told: dict[str, object] = {}
 
     def draw(self, place: tuple[float, float], diameter_px: float, colour: str) -> None:
@@ -737,5 +737,5 @@ class _Disc:
 
 
 def _key(shape: Shape) -> Hashable:
-    """What tells shapes apart; an image by its identity, since comparing its px would take longer than drawing it."""
+    """The key that tells shapes apart; of an image its identity, since comparing px takes longer than drawing them."""
     return ("bitmap", id(shape.image), shape.x_px, shape.y_px) if isinstance(shape, Bitmap) else shape

@@ -1,4 +1,4 @@
-"""What must not wait while a session does: gaze, keys, the disk and the operator."""
+"""What goes on while a session waits: gaze is fetched, and keys, the disk and the operator are attended to."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from beholder.experiment.session.operator import AT_THE_WINDOW, CHORDS, IN_A_TRI
 
 # A second Escape within this time ends the session.
 ESCAPE_AGAIN_S = 3.0
-# A file that is kept beside the recording is waited for so long.
+# How long the session waits for a file beside the recording to be written.
 LONGEST_WRITE_S = 1.0
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How a session keeps time: the screen's rate, the longest step between two looks, the limit of a late picture.
+    """How a session keeps time: the screen's rate, the longest time between two `pump`s, the limit of a late picture.
 
-    `disk_watched` is False where the session waits for its disk, as a simulation does: how fast that is must not stand
-    in its data.
+    `disk_watched` is False where the session waits for its disk, as a simulation does: how fast the disk is must not
+    show in its data.
     """
 
     refresh_hz: float
@@ -39,11 +39,11 @@ class Timing:
 
 
 class Attending:
-    """Whatever waits in a session waits here.
+    """All waiting of a session is done here, so that gaze, keys, disk and operator are attended to meanwhile.
 
-    `inputs` are the keys and clicks that the participant's window heard and nobody took yet. `escape_is_the_trackers`
+    `inputs` are the keys and clicks in the participant's window that nobody took yet. `escape_is_the_trackers` is True
     while a tracker's own set-up has the keys; `check_wanted` where the operator wants a check's picture on the
-    participant's screen; `lateness_told` once the operator knows that the trial's frames are missed.
+    participant's screen; `lateness_told` once the operator knows that the trial has missed too many frames.
     """
 
     def __init__(
@@ -64,11 +64,11 @@ class Attending:
         self._disk_trouble = ""
 
     def wait_for_frame(self, time_s: float) -> None:
-        """Until half a frame before `time_s`, so that the next flip is the frame nearest to it."""
+        """Wait until half a frame before `time_s`, so that the next flip is the frame nearest to it."""
         self.wait_until(time_s - 0.5 / self.timing.refresh_hz)
 
     def wait_until(self, time_s: float, *, interrupting: bool = True) -> None:
-        """Until `time_s`, what is shown standing, fetching gaze and heeding window and operator meanwhile."""
+        """Wait until `time_s` with the scene standing, fetching gaze and heeding window and operator meanwhile."""
         while True:
             self.pump(interrupting)
             now_s = self.clock.now_s()
@@ -77,13 +77,14 @@ class Attending:
             self.display.hold(min(time_s, now_s + self.timing.step_s))
 
     def wait_a_step(self) -> None:
-        """As long as a session looks away at most."""
+        """Wait for one step: the longest time between two `pump`s."""
         self.wait_until(self.clock.now_s() + self.timing.step_s, interrupting=False)
 
     def pump(self, interrupting: bool = True) -> None:
-        """Everything that must not wait: gaze to the recorder, keys, the operator.
+        """Do everything that must not wait: move gaze to the recorder, take keys and clicks, heed the operator.
 
-        Raises Stopped, TrackerError where the tracker is lost, and, while a trial is `interrupting`, Interrupted.
+        Raises Stopped where the session is to end, TrackerError where the tracker is lost, and, if `interrupting`,
+        Interrupted where the trial is to be broken off.
         """
         # The disk comes first: where it fails, handing gaze over raises, and the operator is to know why.
         self._watch_disk()
@@ -129,7 +130,7 @@ class Attending:
             except OSError as error:
                 failed.append(str(error.strerror))
 
-        # Whoever waits for a disk cannot be stopped; this thread can be left behind.
+        # What waits for a disk cannot be stopped, but a thread can be left behind.
         thread = threading.Thread(target=write, name="file", daemon=True)
         thread.start()
         thread.join(LONGEST_WRITE_S if self.timing.disk_watched else None)
@@ -139,23 +140,23 @@ class Attending:
             self._desk.tell(Notice(f"{name} could not be written ({failed[0]}): the session goes on without it"))
 
     def _watch_disk(self) -> None:
-        """Tell what the recorder has to say, once, and once more when it is over."""
+        """Tell the operator of trouble with the disk, once, and once more when it is over."""
         trouble = (self._recorder.trouble() or "") if self.timing.disk_watched else ""
-        # The same trouble a second later has only other figures in it.
+        # The same trouble a second later differs only in its figures.
         kind = re.sub(r"\d+", "", trouble)
         if kind != self._disk_trouble:
             self._disk_trouble = kind
             self._desk.tell(Notice(trouble or "the disk keeps up again: nothing was lost"))
 
     def _hear(self, event: Key | Click) -> None:
-        """Take a key or click in. A key held down is an answer once, or a sleeve on the keyboard would skip screens."""
+        """Take a key or click in. A key held down counts once, or a sleeve on the keyboard would skip screens."""
         if isinstance(event, Click):
             self.inputs.append(event)
         elif event.chord:
             if not event.held:
                 self._chord(event.name)
         elif self.escape_is_the_trackers:
-            # It is the tracker's own set-up that has the keys.
+            # The tracker's own set-up has the keys.
             self.inputs.append(event)
         elif event.held:
             pass
@@ -165,7 +166,7 @@ class Attending:
             self.inputs.append(event)
 
     def _chord(self, letter: str) -> None:
-        """Do what the operator asks for in the participant's window, where there is no other."""
+        """Do what the operator asks for in the participant's window, by Ctrl, Shift and a letter."""
         status = self._desk.status
         if letter == SHOW_CHECK and status.asking is not None:
             self.check_wanted = not self.check_wanted
@@ -195,33 +196,33 @@ class AttendedDisplay:
         self.clock, self.screen = self._display.clock, self._display.screen
 
     def show(self, scene: Sequence[Shape]) -> float:
-        """Attend, then show it; its onset."""
+        """Attend to the session, then show the scene; returns its onset."""
         self._attending.pump(interrupting=False)
         return self._display.show(scene)
 
     def hold(self, until_s: float) -> None:
-        """Attend, then let time pass: until `until_s`, or the session's next step."""
+        """Attend to the session, then let time pass: until `until_s`, or the session's next step."""
         self._attending.pump(interrupting=False)
         self._display.hold(min(until_s, self.clock.now_s() + self._attending.timing.step_s))
 
     def late_frames(self) -> int:
-        """Those of the display."""
+        """Frames of the display that were missed since the last call."""
         return self._display.late_frames()
 
     def events(self) -> list[WindowEvent]:
-        """Keys and clicks since the last call."""
+        """Attend to the session; returns keys and clicks since the last call."""
         self._attending.pump(interrupting=False)
         heard: list[WindowEvent] = [*self._attending.inputs]
         self._attending.inputs.clear()
         return heard
 
     def pointer_px(self) -> tuple[float, float]:
-        """Where the pointer is."""
+        """The mouse pointer's position in px."""
         return self._display.pointer_px()
 
     def capture(self) -> Image.Image:
-        """What is on the screen."""
+        """What is on the screen now."""
         return self._display.capture()
 
     def close(self) -> None:
-        """The session closes its display itself."""
+        """Do nothing: the session closes its display itself."""

@@ -1,4 +1,4 @@
-"""Calibration and validation, again until the operator accepts: what is shown, asked and kept of them."""
+"""Calibration and validation, repeated until the operator accepts: what is shown, asked and kept of them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from beholder.experiment.session.parts import Parts
 from beholder.shared.gaze import Eye
 from beholder.shared.recording.records import Calibrated, Point, Validated
 
-# The last samples of a window are still on their way when it ends.
+# The last samples of a measured interval arrive only this long after its end.
 ARRIVAL_S = 0.1
 
 
@@ -75,7 +75,7 @@ class Calibrating:
                 measured = None
 
     def calibrate(self) -> None:
-        """Have the tracker calibrate itself, again where it fails and the operator wants so."""
+        """Have the tracker calibrate; where that fails, the operator decides whether to accept or repeat it."""
         points = calibration_points(self._screen, self._size_deg, self._protocol.calibration_points)
         self._gaze.stop()
         targets, before = points, None
@@ -106,7 +106,7 @@ class Calibrating:
         self._desk.recording_ended = False
 
     def validate(self, only: tuple[int, ...] = (), before: Validation | None = None) -> Validation:
-        """Show the targets in an order of chance and measure; with `only`, the others are kept from `before`."""
+        """Show the targets in random order and measure gaze; with `only`, the other targets are kept from `before`."""
         points = validation_points(self._screen, self._size_deg, self._protocol.validation_points)
         self._desk.phase("validation")
         self._gaze.read_clocks()
@@ -137,8 +137,8 @@ class Calibrating:
     def decide(self, asking: Validation | CalibrationOutcome, picture: Image.Image, numbers: Sequence[int]) -> Command:
         """Wait for the operator's answer: at the terminal, or by key or click in the participant's window.
 
-        There the check is shown where the operator asks for it, by a chord: it is no business of the participant's. One
-        that failed is accepted under somebody's initials, and in no other way.
+        The window shows the check only where the operator asks for it by a chord: it is not for the participant. A
+        check that failed is accepted only under somebody's initials.
         """
         self._desk.phase(self._desk.status.phase, offers=OF_AN_OUTCOME)
         self._attending.check_wanted, shown = False, False
@@ -147,7 +147,7 @@ class Calibrating:
         self._desk.update(asking=asking)
         answer: Command | None = None
         while answer is None:
-            # Asked once more at each pump: a console may have been closed and opened in between.
+            # Each pump shows the question once more: a console may have been closed and opened in between.
             self._attending.pump(interrupting=False)
             for command in self._desk.take_commands():
                 if command.kind != "redo" or set(command.points) & {*numbers}:
@@ -174,7 +174,7 @@ class Calibrating:
         return answer
 
     def _show_targets(self, points: Sequence[Point]) -> list[tuple[Point, float]]:
-        """Show targets one by one in an order of chance, each with its onset."""
+        """Show targets one by one in random order; returns each with its onset."""
         onsets: list[tuple[Point, float]] = []
         for i in self._rng.permutation(len(points)):
             point = points[i]

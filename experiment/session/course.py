@@ -40,7 +40,7 @@ class Course:
         self._drifts_over = 0
 
     def run(self, ask_form: bool, group: str) -> None:
-        """From the form to the thanks; `group` is the participant's, who is not asked for it."""
+        """Run the session from the form to the thanks; `group` is the participant's, which the form does not ask."""
         self._gaze.read_system_clock()
         self._questions.say("welcome")
         if ask_form:
@@ -105,7 +105,7 @@ class Course:
         self._forget_drift()
 
     def _trial(self, trial: Trial) -> None:
-        """Dot, picture, rating; raises Interrupted where the operator breaks it off."""
+        """Show a trial's dot and picture and ask for the rating; raises Interrupted where the trial is broken off."""
         protocol, stimulus = self._study.protocol, trial.stimulus
         self._picture_begun = self._attending.lateness_told = False
         self._desk.in_trial = True
@@ -134,7 +134,7 @@ class Course:
         self._log.tell_viewer(trial_ends(status, found))
 
     def _dot_and_picture(self, trial: Trial, picture: Picture) -> Literal["complete", "late"]:
-        """Show a trial's dot and its picture, each for its time; how punctual the picture was."""
+        """Show a trial's dot and its picture, each for its time; returns whether the picture was late."""
         protocol, stimulus, rect = self._study.protocol, trial.stimulus, picture.rect
         x_px, y_px = self._screen.centre_px
         red_dot = Dot(x_px, y_px, protocol.dot_diameter_deg * self._screen.px_per_deg, DOT_COLOUR)
@@ -163,7 +163,7 @@ class Course:
             picture_width_px=rect.width_px,
             picture_height_px=rect.height_px,
         )
-        # Computed while the picture stands, so that it delays nothing.
+        # Drift is computed while the picture stands, so that this delays nothing.
         self._attending.wait_until(onset_s + min(ARRIVAL_S, protocol.picture_s))
         self._check_drift(dot, red_dot, dot_s, onset_s)
         self._desk.phase("picture", until_s=onset_s + protocol.picture_s, offers=IN_A_TRIAL)
@@ -178,7 +178,7 @@ class Course:
         return status
 
     def _punctuality(self, shown_s: float) -> Literal["complete", "late"]:
-        """How the picture that has just ended was shown; one that is late is told."""
+        """Whether the picture that has just ended was late; the operator is told of a late one."""
         limit_s, planned_s = self._study.limits.late_ms / 1000, self._study.protocol.picture_s
         missed = self._log.missed_of_standing
         missed_s = missed / self._attending.timing.refresh_hz
@@ -192,7 +192,7 @@ class Course:
         return "late"
 
     def _check_drift(self, event: int, dot: Dot, dot_s: float, end_s: float) -> None:
-        """The drift check on a trial's dot; n/a leaves the count of trials in a row as it is."""
+        """Check drift on a trial's dot; without a measure, the count of trials with too much drift stays as it is."""
         samples = self._gaze.between(dot_s + SETTLED_AFTER_S, end_s)
         found = drift(samples, self._screen, dot.x_px, dot.y_px, self._rate_hz)
         self._desk.update(last_drift=found)
@@ -205,7 +205,7 @@ class Course:
             self._forget_drift()
 
     def _forget_drift(self) -> None:
-        """Gaze is where it should be: trials are counted anew, and nothing is proposed."""
+        """Begin to count trials with too much drift anew, and propose nothing."""
         self._drifts_over = 0
         self._desk.update(proposal="")
 
@@ -227,7 +227,7 @@ class Course:
     def _pause(self, kind: Literal["pause", "break", "ended"]) -> None:
         """Wait until the operator resumes or calibrates anew; a break ends by the participant's space bar or click too.
 
-        It is "ended" where the tracker was stopped at its own computer: then it is to record again.
+        `kind` is "ended" where the tracker was stopped at its own computer: then it has to record again first.
         """
         texts = self._questions.texts
         button = texts["buttons"]["continue"] if kind == "break" else ""

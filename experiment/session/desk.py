@@ -16,9 +16,9 @@ from beholder.shared.study import ProtocolSettings
 
 
 class Desk:
-    """Where the operator stands: `status` is what they see.
+    """The session's side of the operator: `status` is what they see, and commands are taken or refused here.
 
-    `pictures_left` are the trials to come, the one under way (`in_trial`) included. `recording_ended` says that the
+    `pictures_left` counts the trials to come, the one under way (`in_trial`) included. `recording_ended` says that the
     tracker was stopped at its own computer.
     """
 
@@ -44,7 +44,7 @@ class Desk:
         self.status = replace(self.status, **changes)
 
     def phase(self, name: str, until_s: float | None = None, offers: tuple[Kind, ...] = ()) -> None:
-        """Tell the operator what goes on and what can be asked for; what was asked for until now is over with it."""
+        """Set what goes on and what can be asked for; at a dot, or where that changes, waiting commands are refused."""
         goes_on = self.status.offers == offers and name != "dot"
         over = [] if goes_on else self.take_commands()
         self._until_s = until_s
@@ -53,7 +53,7 @@ class Desk:
             self.refuse(command)
 
     def end_trial(self) -> None:
-        """No trial is under way, and nothing has an end that is known."""
+        """Note that no trial is under way, and that no end of a phase is known."""
         self.in_trial, self._until_s = False, None
 
     def inform(self, tracked_percent: float | None) -> None:
@@ -74,7 +74,7 @@ class Desk:
         self.update(notices=())
 
     def tell(self, notice: Notice) -> None:
-        """A notice: for the operator at once, and for the data set, which holds no path of this computer.
+        """Tell the operator a notice at once, and keep it in the data set, without paths of this computer.
 
         Raises TrackerError where it is a fatal one.
         """
@@ -85,7 +85,7 @@ class Desk:
             if notice.fatal:
                 raise TrackerError(notice.text)
         except BeholderError:
-            # The session ends by it: this is the last that is shown.
+            # This error ends the session: the notice must be shown now.
             self.inform(self.status.tracked_percent)
             raise
 
@@ -95,7 +95,7 @@ class Desk:
             self.take(command)
 
     def take(self, command: Command) -> None:
-        """A command of the operator's, heeded where it is offered and given for this moment, else refused."""
+        """Take a command where it is offered and given for this moment, else refuse it; "stop" raises Stopped."""
         if command.kind == "stop":
             raise Stopped("the operator stopped the session")
         if command.kind in self.status.offers and command.moment in (None, self.status.moment):
@@ -104,19 +104,19 @@ class Desk:
             self.refuse(command)
 
     def refuse(self, command: Command) -> None:
-        """A command that has no meaning now does nothing, neither now nor later, and that is said."""
+        """Tell the operator that a command has no meaning now; it does nothing, neither now nor later."""
         offers = ", ".join([*self.status.offers, "stop"])
         text = f'"{command.kind}" is not for now (during "{self.status.phase}" there are {offers}): nothing was done'
         self.tell(Notice(text))
 
     def take_commands(self, *kinds: Kind) -> list[Command]:
-        """The operator's commands (of these kinds, where some are named), which are then done with."""
+        """Take out the commands that wait, of these kinds where some are named; returns them, oldest first."""
         taken = [command for command in self._commands if not kinds or command.kind in kinds]
         self._commands = [command for command in self._commands if command not in taken]
         return taken
 
     def _without_paths(self, text: str) -> str:
-        """A text in which the study's folder has no more than its name."""
+        """The text with the path of the study's folder cut to its name."""
         for folder in {str(self._study_folder), str(self._study_folder.resolve())}:
             text = text.replace(folder, self._study_folder.name) if len(folder) > 1 else text
         return text

@@ -1,4 +1,4 @@
-"""How a session ends: by a word, from outside, or as planned."""
+"""How a session ends: stopped by somebody in it, by a signal from outside, or as planned."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Refused(Stopped):
 
 
 class Interrupted(Exception):  # noqa: N818
-    """The trial under way is to be broken off: to pause, to calibrate anew, to skip it, or since nothing records it."""
+    """The trial under way is to be broken off: to pause, calibrate anew, skip it, or since the tracker has stopped."""
 
     def __init__(self, kind: Literal["pause", "recalibrate", "skip", "ended"]) -> None:
         self.kind = kind
@@ -40,7 +40,7 @@ class Outcome:
     interrupted: bool = False
 
 
-# What ends a session from outside, where the system knows it, and how the operator is told.
+# The signals that end a session, where the system knows them, and the reason that is given for each.
 _ENDS = {
     "SIGINT": "interrupted by Ctrl-C",
     "SIGTERM": "the computer asked Beholder to end",
@@ -49,9 +49,9 @@ _ENDS = {
 
 
 class EndSignals:
-    """Ctrl-C, a request to end or a hang-up ends the session once: heard again, or while it leaves, it is only noted.
+    """Has Ctrl-C, a request to end or a hang-up end the session once; a signal while it is leaving is only noted.
 
-    Elsewhere than in the main thread, and where somebody else listens to a signal, nothing is changed.
+    Outside the main thread, and for a signal that has another handler already, nothing is changed.
     """
 
     def __init__(self) -> None:

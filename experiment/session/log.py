@@ -1,4 +1,4 @@
-"""What happened in a session, into its journal and into the tracker's own file."""
+"""The log of what happens in a session, written into its journal and into the tracker's own file."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from beholder.shared.recording.records import Begin, End, Happening, MessageSent
 class EventLog:
     """Events as they begin and end, messages, and the frames that the display missed meanwhile.
 
-    `open` are the numbers of the events under way, `begun` how many there were; `missed_frames` are those of all dots
-    and pictures until now.
+    `open` are the numbers of the events under way, `begun` is how many have begun; `missed_frames` counts those of all
+    dots and pictures until now.
     """
 
     def __init__(self, recorder: Recorder, tracker: Tracker, display: Display) -> None:
         self._recorder, self._tracker, self._display = recorder, tracker, display
         self.open: list[int] = []
         self.begun = self.missed_frames = 0
-        # Of the dot or picture that stands: its event's number, and the frames that were missed, its onset's included.
+        # Of the dot or picture that stands: its event's number, and the frames missed, a late onset included.
         self._standing: tuple[int, int] = (0, 0)
 
     @property
@@ -30,7 +30,7 @@ class EventLog:
         return self._standing[1]
 
     def record(self, what: Happening, at_s: float | None = None) -> None:
-        """Into the journal; `at_s` is of the session's clock, now where it is left out."""
+        """Write what happened into the journal; `at_s` is a time of the session's clock, by default now."""
         self._recorder.record(Record(self._display.clock.now_s() if at_s is None else at_s, what))
 
     def begin(self, trial_type: str, onset_s: float, **values: Any) -> int:
@@ -42,7 +42,7 @@ class EventLog:
 
     def begin_shown(self, trial_type: str, onset_s: float, late: int, **values: Any) -> int:
         """Write down that a dot or picture is on the screen, `late` frames after its time; returns its number."""
-        # What was missed until now, the flip to it included, is none of its standing.
+        # Frames missed until now, its own flip included, do not count as missed while it stands.
         self._display.late_frames()
         self.missed_frames += late
         number = self.begin(trial_type, onset_s, **values, dropped_frames=late)
@@ -50,7 +50,7 @@ class EventLog:
         return number
 
     def count_missed_frames(self) -> bool:
-        """Add the frames that were missed since the last call to those of what stands; whether there were any."""
+        """Add the frames missed since the last call to the dot or picture that stands; returns whether any were."""
         missed = self._display.late_frames()
         number, before = self._standing
         if not missed or number not in self.open:
@@ -68,7 +68,7 @@ class EventLog:
         missed: int | None = None,
         rating: int | None = None,
     ) -> None:
-        """Write down that it ended, and how; with the frames that were missed, where they are not given."""
+        """Write down that an event ended, and how; missed frames of a dot or picture are counted unless given."""
         self.open.remove(number)
         standing, until_now = self._standing
         if number == standing and missed is None:
@@ -76,13 +76,13 @@ class EventLog:
         self.record(End(number, status, missed, rating), end_s)
 
     def message(self, text: str, at_s: float | None = None) -> None:
-        """A message for the tracker's own file and for the data set."""
+        """Write a message into the tracker's own file and into the data set."""
         at_s = self._display.clock.now_s() if at_s is None else at_s
         self._tracker.message(text, at_s)
         self.record(MessageSent(text), at_s)
 
     def tell_viewer(self, messages: Iterable[str], at_s: float | None = None) -> None:
-        """Messages for the tracker's own file alone: the data set says the same in its tables."""
+        """Write messages into the tracker's own file alone: the data set says the same in its tables."""
         at_s = self._display.clock.now_s() if at_s is None else at_s
         for text in messages:
             self._tracker.message(text, at_s)

@@ -15,7 +15,7 @@ CHORDS: Mapping[str, Kind] = {"p": "pause", "c": "recalibrate", "k": "skip"}
 SHOW_CHECK = "v"
 
 Kind = Literal["pause", "resume", "recalibrate", "skip", "stop", "accept", "repeat", "redo"]
-# What the operator may ask for while a trial is under way, while the session waits, and of an outcome.
+# What the operator may ask for while a trial is under way, while the session waits, and about an outcome.
 IN_A_TRIAL: tuple[Kind, ...] = ("pause", "recalibrate", "skip")
 WHILE_WAITING: tuple[Kind, ...] = ("resume", "recalibrate")
 OF_AN_OUTCOME: tuple[Kind, ...] = ("accept", "repeat", "redo")
@@ -25,11 +25,11 @@ OF_AN_OUTCOME: tuple[Kind, ...] = ("accept", "repeat", "redo")
 class Status:
     """What the operator sees: where the session is and how well the eyes are tracked.
 
-    `left_s` is of the phase, `session_left_s` of all dots and pictures to come. `asking` is a calibration's or
-    validation's outcome that waits for accept, repeat or redo; `proposal` a sentence that advises a recalibration;
-    `notices` what must be known at once, each told once. `heading` says who is recorded with what. `offers` are the
-    commands that are heeded now, besides stop; `moment` counts the times that these changed or a trial began.
-    `missed_frames` are those of all dots and pictures until now.
+    `left_s` is the time left in the phase, `session_left_s` that of all dots and pictures to come. `asking` is a
+    calibration's or validation's outcome that waits for accept, repeat or redo; `proposal` a sentence that advises a
+    recalibration; `notices` what must be known at once, each told once. `heading` says who is recorded with what.
+    `offers` are the commands that are heeded now, besides stop; `moment` counts the times that these changed or a trial
+    began. `missed_frames` are those of all dots and pictures until now.
     """
 
     now_s: float
@@ -65,7 +65,7 @@ class CalibrationOutcome:
 class Command:
     """What the operator wants; `points` are the numbers of the targets to redo, `by` who overrides a verdict.
 
-    `moment` is that of the status for which it was given: in any other it is refused. Without one it is for now.
+    `moment` is that of the status for which it was given: at any other it is refused. Without one it is for any moment.
     """
 
     kind: Kind

@@ -36,9 +36,10 @@ class SessionSetup:
 class Pace:
     """How often a session turns to what must not wait.
 
-    `sync_every_s` is the journal's, None where the session waits for the disk at every step; `pump_every_s` how often
-    gaze is fetched while waiting, which a display's frames may make seldomer. `system_time` reads the system's clock in
-    seconds; None where there is none to watch.
+    `sync_every_s` is how long the journal may wait for a sync (see `Recorder`), None for a simulation, which syncs at
+    the end and does not watch its disk; `pump_every_s` how often gaze is fetched while waiting, though not more often
+    than the display's frames allow. `system_time` reads the system's clock in seconds; None where there is none to
+    watch.
     """
 
     sync_every_s: float | None = 1.0
@@ -48,7 +49,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of a running session; each knows those above it alone."""
+    """The parts of a running session; each knows only those above it."""
 
     setup: SessionSetup
     info: TrackerInfo
@@ -61,16 +62,16 @@ class Parts:
 
 
 def put_together(setup: SessionSetup, info: TrackerInfo, recorder: Recorder, files: Path, pace: Pace) -> Parts:
-    """The parts of a session whose tracker is connected and whose journal is open; `files` lie beside the journal.
+    """The parts of a session whose tracker is connected and whose journal is open; `files` is a folder in that journal.
 
     Raises StudyError where the study does not say what the screen is.
     """
     study, plan, display = setup.study, setup.plan, setup.display
     if study.screen is None or study.pictures.size_deg is None:
         raise StudyError("study.toml has no [screen], or no [pictures] size_deg: a session needs the geometry.")
-    # A display that is given less than a frame's time sleeps instead of drawing the next one.
+    # A display that is asked to hold for less than a frame's time sleeps instead of drawing the next frame.
     step_s = max(pace.pump_every_s, 1.5 / study.screen.refresh_hz)
-    # A simulation waits for its disk: how fast that is must not stand in its data.
+    # A simulation waits for its disk: how fast the disk is must not show in its data.
     timing = Timing(study.screen.refresh_hz, step_s, study.limits.late_ms, disk_watched=pace.sync_every_s is not None)
     simulated = " (simulated)" if info.simulated else ""
     host_file = f", file {info.host_file} on its host" if info.host_file else ""

@@ -25,9 +25,9 @@ from beholder.experiment.session.ending import Refused
 from beholder.experiment.session.log import EventLog
 from beholder.shared.recording.records import FormAnswered
 
-# Who presses a key before having seen the screen does not answer it.
+# A key pressed sooner after a screen's onset is no answer to it: nobody has seen the screen yet.
 EARLY_S = 0.2
-# The thanks stand until they are answered, or nobody is there any more.
+# The thanks stand until they are answered, for this long at most: nobody may be there any more.
 CLOSING_TEXT_S = 30.0
 
 
@@ -42,7 +42,7 @@ class Questions:
         self._heard_from_s = 0.0
 
     def present(self, scene: Sequence[Shape]) -> float:
-        """Show a screen that is to be answered: what was pressed before it was seen does not count; its onset."""
+        """Show a screen that is to be answered; returns its onset. What was pressed before it was seen is dropped."""
         self._scene = scene
         self._attending.inputs.clear()
         onset_s = self._display.show(scene)
@@ -50,7 +50,7 @@ class Questions:
         return onset_s
 
     def pressed(self, anywhere: str | None = None) -> str | None:
-        """The next key that was pressed, or that of the button that was clicked; a click `anywhere` else is that."""
+        """The next key pressed, or key of the button clicked; a click elsewhere counts as the key `anywhere`."""
         inputs = self._attending.inputs
         while inputs:
             event = inputs.pop(0)
@@ -65,7 +65,7 @@ class Questions:
     def wait_for(
         self, wanted: Collection[str] | None = None, anywhere: str | None = None, until_s: float = float("inf")
     ) -> str:
-        """The next key of these (any where None); others are dropped. Empty where none came in time."""
+        """Wait for a key of `wanted` (any where None) and return it; others are dropped. Empty after `until_s`."""
         while True:
             while (key := self.pressed(anywhere)) is not None:
                 if wanted is None or key in wanted:
@@ -83,13 +83,13 @@ class Questions:
         self.wait_for(("space",), anywhere="space")
 
     def take_leave(self, name: str) -> None:
-        """Show the last text: until any key or click, or nobody is there any more."""
+        """Show the last text until any key or click, for `CLOSING_TEXT_S` at most."""
         shown_s = self.present(text_screen(self._screen, self.texts[name], self.texts["buttons"]["continue"]))
         self._desk.phase(name, until_s=shown_s + CLOSING_TEXT_S)
         self.wait_for(anywhere="space", until_s=shown_s + CLOSING_TEXT_S)
 
     def rate(self, of_trial: dict[str, Any]) -> int:
-        """Ask how much the picture was liked; the answer, from 1 to 7."""
+        """Ask how much the picture was liked; returns the answer, from 1 to 7."""
         shown_s = self.present(rating_screen(self._screen, self.texts["rating"]))
         event = self._log.begin("rating", shown_s, **of_trial)
         self._desk.phase("rating")
@@ -126,7 +126,7 @@ class Questions:
         self._log.record(FormAnswered(answers))
 
     def typed(self, question: str, before: str, may_return: bool) -> str | None:
-        """What is typed or clicked until return, asked again where it breaks its rule; None to go back."""
+        """The answer typed or clicked, asked for again where it breaks the question's rule; None to go back."""
         answer, remark, seen = before.replace(NOT_GIVEN, ""), "", False
         digits = question == "age"
         while True:
@@ -156,7 +156,7 @@ class Questions:
                 answer = (answer + letter)[:LONGEST_ANSWER] if fits else answer
 
     def _choose(self, question: str, before: str, may_return: bool) -> str | None:
-        """An answer by its key or button; None to go back."""
+        """The answer chosen by key or button; None to go back."""
         options = choices(question, self.texts)
         may_skip = question != "consent"
         self.present(
@@ -176,6 +176,6 @@ class Questions:
         return checked_answer(question, options[key][0] if key in options else "")
 
     def _asked(self, name: str) -> str:
-        """A question as it is asked; one that Beholder does not know asks with its own name."""
+        """The text of a question; its name where Beholder has no text for it."""
         asked: str = self.texts["form"].get(name, f"{name}:")
         return asked

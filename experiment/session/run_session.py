@@ -42,13 +42,13 @@ def run_session(
     """Run a planned session and publish what it recorded.
 
     The form is asked where the participant is not in participants.tsv yet, unless `ask_form` says otherwise; `group` is
-    the answer of its question for the group, which the participant is not asked. With `keep_aborted` False what a
-    session recorded that did not end as planned stays in its journal (a simulation is done anew). `preflight` is what
-    was found before the session, and is kept beside the events.
+    the answer to its question for the group, which the participant is not asked. With `keep_aborted` False, a session
+    that did not end as planned is not published and stays in its journal (a simulation is done anew). `preflight` is
+    what was found before the session, and is kept beside the events.
 
-    Escape, stop, a closed window, Ctrl-C and a refused consent are an aborted outcome; the last leaves nothing on disk.
-    Raises StudyError where a picture does not fit, TrackerError where the tracker cannot be reached or is lost,
-    DataError where the disk takes no more, and whatever else went wrong, once through the door.
+    Escape, stop, a closed window, Ctrl-C and a refused consent give an aborted outcome; a refused consent leaves
+    nothing on disk. Raises StudyError where a picture does not fit, TrackerError where the tracker cannot be reached or
+    is lost, DataError where the disk takes no more, and whatever else went wrong, once through the door.
     """
     door, reason = _Door(setup, keep_aborted), ""
     with EndSignals() as signals:
@@ -71,7 +71,7 @@ def run_session(
 
 
 class _Door:
-    """What a session opens, in order, and what it closes: `files` it published, `failures` on the way out."""
+    """Opens what a session needs, in order, and closes it: `files` were published, `failures` met on the way out."""
 
     def __init__(self, setup: SessionSetup, keep_aborted: bool) -> None:
         self._setup, self._keep_aborted = setup, keep_aborted
@@ -91,7 +91,7 @@ class _Door:
         setup, tracker, display = self._setup, self._setup.tracker, self._setup.display
         for trial in setup.plan.trials:
             picture_rect(display.screen, trial.stimulus, setup.study.pictures)
-        # Before a journal is there, a tracker's files go beside it.
+        # Until there is a journal, a tracker's files go into the folder that holds the journals.
         beside = inside(setup.study_folder, setup.study_folder / ".beholder")
         self._way_out = [lambda: tracker.close(beside), display.close]
         info = tracker.connect(setup.study.tracker, display.screen)
@@ -104,7 +104,7 @@ class _Door:
             course.abort_open_events,
             parts.gaze.read_clocks,
             parts.gaze.stop,
-            # Before a file is fetched: a vendor's library may hold up every thread meanwhile, and may crash.
+            # Before the tracker's file is fetched: a vendor's library may hold up every thread then, and may crash.
             recorder.finish,
             lambda: self.failures.extend(tracker.close(writer.files).failures),
             recorder.close,
@@ -114,17 +114,17 @@ class _Door:
         return course
 
     def leave(self) -> None:
-        """Take each step of the way out, whatever became of the ones before."""
+        """Take each step of the way out, even if the ones before failed."""
         for step in self._way_out:
             try:
                 step()
             except Exception as failure:
-                # What keeps the journal from its end is raised by two of them.
+                # What keeps the journal from its end is raised by two of the steps, and told once.
                 self.failures.extend({str(failure)} - {*self.failures})
 
     def _publish(self, journal: Path) -> None:
         if self.complete or self._keep_aborted or self.refused:
-            # A journal without gaze or events, as one refused is, leaves the data set as it is and goes.
+            # A journal without gaze or events, as after a refused consent, is removed and leaves the data set as it is.
             self.files.extend(publish(journal))
         if self.refused:
             journal.with_name(f"{journal.name}.lock").unlink(missing_ok=True)

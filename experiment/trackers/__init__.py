@@ -1,1 +1,1 @@
-"""One file a tracker; a vendor's package is imported only inside its own file."""
+"""One file or folder for each tracker; a vendor's package is imported only there."""

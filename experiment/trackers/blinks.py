@@ -1,4 +1,4 @@
-"""Blinks of eyes that are not there: when a simulated tracker, synthetic or mouse, sees nothing for a moment."""
+"""Simulated blinks: moments at which a simulated tracker, synthetic or mouse, sees no eyes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Blinks:
     ) -> tuple[TrackerEvent, ...]:
         """The blinks that ended by `until_s` and began at `from_s` or later, each told once.
 
-        Both are times of the tracker's clock, which `tracker_s` tells of a time of the session's.
+        Both are times of the tracker's clock; `tracker_s` converts a time of the session's clock into one of these.
         """
         ended = [blink for blink in self._coming if tracker_s(blink[1]) <= until_s]
         self._coming = self._coming[len(ended) :]

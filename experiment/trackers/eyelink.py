@@ -4,11 +4,12 @@
 
 The host computer records into a file of its own, the EDF, whatever becomes of this program; what comes over the link is
 what Beholder records. Both hold the same samples, in px of the screen and in the host's milliseconds. The file is named
-before the session. It is opened when it is first needed, so that a mere look at the tracker leaves none, and is
-fetched on every way out; `fetch` is for a session that had none. A recording that is ended at the host's keyboard is no
-accident: the session is told, and may record again.
-The library offers a simulation ("dummy mode"): it is refused wherever it shows. Targets, camera picture and keys during
-the set-up are `experiment.trackers.eyelink_display`'s; how good the calibration is, the session's validation measures.
+before the session. It is opened when it is first needed, so that a mere check of the tracker leaves none, and fetched
+however the session ends; `fetch` is for a session that was killed. A recording may be ended on purpose at the host's
+keyboard: the session is told, and may record again.
+The library offers a simulation ("dummy mode"), which is refused wherever it shows. During the set-up, targets, camera
+picture and keys are `experiment.trackers.eyelink_display`'s. How good the calibration is, is measured by the session's
+validation.
 """
 
 from __future__ import annotations
@@ -38,41 +39,42 @@ from beholder.shared.recording.session_header import TrackerInfo
 from beholder.shared.screen import Screen
 from beholder.shared.study import EyeLinkSettings, TrackerSettings
 
-# What the host accepts in one message; and where the numbers of a delay end.
+# Characters that the host accepts in one message.
 LONGEST_MESSAGE = 128
-# From the host's answer to a command that it took too long: whether it obeyed is seen when it records.
+# The answer to a command where the host took too long to reply; whether it obeyed is seen when it records.
 NO_REPLY = 1000
-# isConnected(): the link is closed, the library simulates, or a host is there.
+# isConnected() where the link is closed, and where the library only simulates one.
 CLOSED, DUMMY = 0, -1
-# eyeAvailable() by the eyes that are asked for.
+# What eyeAvailable() must be, by the eyes that are asked for.
 EYES_AVAILABLE: dict[tuple[Eye, ...], int] = {("left",): 0, ("right",): 1, ("left", "right"): 2}
 EYES: tuple[Eye, Eye] = ("left", "right")
-# Of a sample taken at 2000 Hz between two of the host's milliseconds (in its flags).
+# Flag of a sample taken at 2000 Hz, half a millisecond after its time in whole milliseconds.
 HALF_MS_LATER = 0x0002
-# The host records a little longer than asked, so that the last of the link's samples arrive.
+# Waits: for the link's last samples before recording ends, after a change of mode, before the file is closed, and for
+# the first samples of a recording.
 LAST_SAMPLES_MS, MODE_SWITCH_MS, CLOSING_MS, BLOCK_STARTS_MS = 100, 50, 500, 1000
-# A transfer's progress is shown so often.
+# How often a transfer's progress is shown.
 PROGRESS_EVERY_S = 0.5
-# What the library says of a calibration, and its number in words (trackers' own: 0 alone is one that can be used).
+# The number in the library's message on a calibration, and what it means; only 0 can be used.
 RESULT = re.compile(r"calibration_result:\s*(-?\d+)")
 RESULTS = {0: "good", 1: "poor", -1: "failed", 27: "aborted", 1000: "unknown"}
-# So many messages at once, and the next waits so long: a host that is flooded drops some.
+# After this many messages in a row the next one waits this long: a flooded host drops some.
 BURST, BETWEEN_BURSTS_MS = 5, 4
-# A message of these is no instant of the picture's: Data Viewer looks for it at the beginning.
+# Messages that begin so never get a leading delay: Data Viewer looks for these words at the beginning.
 UNDELAYED = ("TRIALID", "TRIAL_RESULT", "!V TRIAL_VAR")
-# An answer to a question for the time comes within a millisecond; so long is waited for it.
+# How long the host's answer to a request for its time is waited for; it comes within a millisecond.
 ANSWERED_WITHIN_S = 0.05
-# So much of a status the host shows.
+# Characters of a status that the host shows.
 MOST_OF_STATUS = 80
 INSTALL = 'pip install "beholder[eyelink]"'
 
 
 def new_host_file(participant: str) -> str:
-    """A name for a file on the host, without ".EDF", that no other session has: 8 of A-Z, 0-9 and _.
+    """A name for a file on the host, without ".EDF", that no other session has: 8 characters of A-Z, 0-9 and _.
 
-    A host's names are without small letters, its files of one name replace each other, and several studies share it. So
-    a short label begins the name, in capitals, and at least 5 characters of chance end it: sessions of one participant,
-    of studies that number theirs alike, or of a study that was copied meet once in 60 million pairs.
+    The host has no small letters in names, a new file replaces one of the same name, and several studies share a host.
+    So a name begins with the participant's label in capitals, if that is short, and ends with at least 5 random
+    characters: two sessions with the same label get the same name once in 60 million pairs.
 
     >>> new_host_file("07")[:3], new_host_file("p12")[:3], new_host_file("Participant7")[:1], len(new_host_file("07"))
     ('07_', 'P12', '_', 8)
@@ -86,8 +88,9 @@ def new_host_file(participant: str) -> str:
 def message_text(text: str, delay_ms: int) -> tuple[str, bool]:
     """A message as the host's file takes it, and whether it had to be cut: ASCII, one line, 128 characters.
 
-    What happened `delay_ms` before it is sent says so in a leading integer, as Data Viewer reads it; so does a text
-    that begins with a number itself. Letters beyond ASCII are written as \\xf1 and the like: nothing becomes ambiguous.
+    A message on what happened `delay_ms` before it is sent begins with that integer, as Data Viewer reads it; so does
+    one whose text begins with a number, which would be read as a delay. Letters beyond ASCII are written as \\xf1 and
+    the like: nothing becomes ambiguous.
 
     >>> message_text("images/a.png onset", 12), message_text("TRIALID 1", 12), message_text("7up.png onset", 0)
     (('12 images/a.png onset', False), ('TRIALID 1', False), ('0 7up.png onset', False))
@@ -101,7 +104,7 @@ def message_text(text: str, delay_ms: int) -> tuple[str, bool]:
 def import_pylink() -> Any:
     """SR Research's library. Raises TrackerError where it is missing, or another package of that name is there."""
     try:
-        # It prints its version.
+        # The library prints its version when it is imported.
         with contextlib.redirect_stdout(io.StringIO()):
             pylink = importlib.import_module("pylink")
     except ModuleNotFoundError as error:
@@ -121,7 +124,7 @@ def _unusable(error: Exception) -> str:
 
 
 def _wrong_package() -> str:
-    """Which of the packages that are imported as "pylink" is in the way; several may be installed over one another."""
+    """The error that names the packages in the way of "pylink"; several may be installed over one another."""
     found = importlib.metadata.packages_distributions().get("pylink", ["pylink"])
     others = sorted({name for name in found if name != "sr-research-pylink"}) or ["pylink"]
     named = " and ".join(f'"{name}"' for name in others)
@@ -160,7 +163,7 @@ class EyeLinkTracker:
     default the one that is installed. `participant` and `run` are written into the host's file.
     """
 
-    # Whoever sets an EyeLink up leaves each of its pages by Escape.
+    # Escape leaves each page of the EyeLink's set-up: it must not end the session there.
     escape_is_its_own = True
 
     def __init__(
@@ -172,7 +175,7 @@ class EyeLinkTracker:
         self._name = new_host_file(participant)
         self._link: Any = None
         self._file_open = self._recording = self._ended = self._closed = self._cut_told = False
-        # Why there is no more to be had from the host, once that is so.
+        # Why nothing more comes from the host; empty until then.
         self._lost = ""
         self._graphics: SetupScreen | None = None
         self._points: tuple[Point, ...] = ()
@@ -188,7 +191,8 @@ class EyeLinkTracker:
     def connect(self, wanted: TrackerSettings, screen: Screen) -> TrackerInfo:
         """Reach the host, set it up and record for a moment, into no file, to see that rate and eyes are as asked.
 
-        Raises TrackerError where the package is missing or another's, where no host answers, and where it cannot.
+        Raises TrackerError where the package is missing or another's, where no host answers, and where it does not
+        record as asked.
         """
         self._wanted, self._screen = wanted, screen
         self._eyes: tuple[Eye, ...] = eyes_of(wanted.eyes)
@@ -205,22 +209,22 @@ class EyeLinkTracker:
         self._begin_recording(into_file=False)
         with self._sentences("did not end a trial recording"):
             self._link.stopRecording()
-            # Whatever becomes of the link, there is one pair of readings.
+            # So that `clocks` has a reading to return even if the link is lost later.
             self.clocks()
             return self._info()
 
     def _set_up(self) -> None:
-        """What is recorded, where, how often: for the file and for the link alike."""
+        """Tell the host what to record, at which rate and on which screen, for the file and for the link."""
         link, screen = self._link, self._screen
         link.setOfflineMode()
         self._pylink.msecDelay(MODE_SWITCH_MS)
         self._command("file_event_filter = LEFT,RIGHT,FIXATION,SACCADE,BLINK,MESSAGE,BUTTON,INPUT")
-        # HTARGET is the sticker's place, from which a camera without chin rest has the head's distance.
+        # HTARGET is the target sticker's position: without a chin rest the head's distance comes from it.
         self._command("file_sample_data = LEFT,RIGHT,GAZE,HREF,AREA,HTARGET,GAZERES,STATUS,INPUT")
         self._command("link_event_filter = LEFT,RIGHT,FIXATION,SACCADE,BLINK")
         self._command("link_event_data = GAZE,GAZERES,HREF,AREA,VELOCITY,STATUS")
         self._command("link_sample_data = LEFT,RIGHT,GAZE,GAZERES,AREA,HTARGET,STATUS")
-        # Older hosts know only some of these three: what comes of them is seen when it records.
+        # Older hosts do not know all of these: whether they took effect is seen when the host records.
         both = len(self._eyes) == 2
         self._command(f"binocular_enabled = {'YES' if both else 'NO'}", known=False)
         if not both:
@@ -228,17 +232,17 @@ class EyeLinkTracker:
         self._command(f"pupil_size_diameter = {'YES' if self._settings.pupil == 'diameter' else 'NO'}")
         self._command(f"sample_rate = {self._wanted.rate_hz:.0f}", f"{self._wanted.rate_hz:g} Hz")
         self._command(f"screen_pixel_coords = 0 0 {screen.width_px - 1} {screen.height_px - 1}")
-        # From the screen's size and distance the host has its degrees: resolution, velocities, its own saccades.
+        # The host needs the screen's size and distance for its degrees: resolution, velocities, its own saccades.
         half_x_mm, half_y_mm, away_mm = 5 * screen.width_cm, 5 * screen.height_cm, 10 * screen.distance_cm
         self._command(
             f"screen_phys_coords = {-half_x_mm:.1f} {half_y_mm:.1f} {half_x_mm:.1f} {-half_y_mm:.1f}", known=False
         )
-        # To the middle of its upper and lower edge; the eyes are before the screen's middle.
+        # Distances to the middle of the upper and of the lower edge, from eyes opposite the screen's middle.
         edge_mm = hypot(away_mm, half_y_mm)
         self._command(f"screen_distance = {edge_mm:.0f} {edge_mm:.0f}", known=False)
 
     def _command(self, command: str, meaning: str = "", *, known: bool = True) -> None:
-        """Have the host do something. Raises TrackerError where it refuses a command that it must know."""
+        """Send a command to the host. Raises TrackerError where it refuses one that it must know (`known`)."""
         try:
             answer, reason = self._link.sendCommand(command), ""
         except RuntimeError as error:
@@ -275,9 +279,9 @@ class EyeLinkTracker:
     def calibrate(self, display: Display, points: Sequence[Point], redo: Calibration | None = None) -> Calibration:
         """Hand screen and keys to the host's set-up, until its operator leaves it.
 
-        The EyeLink puts its targets where its model wants them: middle and sides (5), or corners too (9), as far out
-        as `points`. It cannot collect single ones anew, so with `redo` it calibrates anew. `points` of the outcome are
-        the targets that were shown.
+        The EyeLink places its targets itself: middle and sides (5), or corners too (9), as far out as `points`. It
+        cannot collect single targets anew, so `redo` repeats the whole calibration. The outcome's `points` are the
+        targets that were shown.
         """
         if redo is None or not self._points:
             self._points = tuple(points)
@@ -304,14 +308,14 @@ class EyeLinkTracker:
         return self._calibration(shown_by.targets_px, refusal)
 
     def _calibration(self, targets_px: Sequence[tuple[float, float]], refusal: str) -> Calibration:
-        """What the library says of it, by the number in its message; what is not understood is a failure."""
+        """The outcome, by the number in the library's message; a message that is not understood is a failure."""
         message = " ".join(str(self._link.getCalibrationMessage() or "").split())
         result = RESULT.search(message)
         number = int(result[1]) if result else None
         points = tuple(Point(i, x, y) for i, (x, y) in enumerate(targets_px, start=1))
         wanted = len(self._points)
         if len(points) < wanted:
-            # What the host says then is of a calibration before.
+            # The host's message is then about an earlier calibration.
             message = f"the set-up was left when {len(points)} of {wanted} targets had been shown"
         elif not message:
             message = refusal or "the EyeLink did not say how its calibration went"
@@ -360,7 +364,7 @@ class EyeLinkTracker:
                 raise TrackerError(problem)
 
     def _unlike_asked(self) -> str:
-        """In what the recording that has begun differs from what the study asks, in a sentence; empty if in nothing."""
+        """How the recording that has begun differs from what the study asks, as a sentence; empty where it does not."""
         link, wanted = self._link, self._wanted
         if not link.waitForBlockStart(BLOCK_STARTS_MS, 1, 1):
             return (
@@ -394,7 +398,7 @@ class EyeLinkTracker:
         return batch
 
     def _watch_recording(self) -> None:
-        """Whether the host still records; told once, behind the last samples that it sent."""
+        """Add a notice, once, where the link is lost or the host has ended the recording."""
         if self._lost:
             return
         with self._losing():
@@ -456,7 +460,7 @@ class EyeLinkTracker:
         return TrackerEvent(start_s, name, duration_s, eye=eye, x_px=round(x_px, 2), y_px=round(y_px, 2))
 
     def clocks(self) -> ClockPair:
-        """Both clocks; of a link that is lost the last pair stands. Raises TrackerError where there was none."""
+        """Both clocks, read together; where the link is lost, the last reading. Raises TrackerError without any."""
         before_s = self._clock.now_s()
         tracker_s = None if self._lost or self._link is None else self._host_s()
         after_s = self._clock.now_s()
@@ -468,10 +472,10 @@ class EyeLinkTracker:
         return self._last_pair
 
     def _host_s(self) -> float | None:
-        """The host's time in seconds; None where there is none.
+        """The host's time in seconds; None where it cannot be read.
 
-        The host is asked, and its answer waited for: its time then lies within the two readings of our clock around
-        that. The library's own estimate (`trackerTimeUsec`) may jump forwards or stand still for some milliseconds (SR
+        The host is asked and its answer waited for, so that its time lies between the readings of our clock before and
+        after. The library's own estimate (`trackerTimeUsec`) may jump forwards or stand still for some milliseconds (SR
         Research's manual), so it serves only where no answer comes.
         """
         link = self._link
@@ -482,14 +486,14 @@ class EyeLinkTracker:
             if link.requestTime() == 0:
                 while self._clock.now_s() < asked_s + ANSWERED_WITHIN_S:
                     if answer := int(link.readTime()):
-                        # Whole milliseconds, cut off.
+                        # The answer is cut off to whole milliseconds: half of one is added.
                         return (answer + 0.5) / 1000
         estimate = float(link.trackerTimeUsec())
-        # Without a link the library answers -1, as a number without a sign too.
+        # Without a link the library answers -1, also as an unsigned number.
         return estimate / 1e6 if isfinite(estimate) and 0 < estimate < 4294967e6 else None
 
     def message(self, text: str, at_s: float) -> None:
-        """Into the EDF, with the delay since `at_s` where there is one; what is too long is cut, and told once."""
+        """Write a message into the EDF, with the delay since `at_s`; one too long is cut, which is told once."""
         if not self._file_open or self._lost:
             return
         if len(self._sent_s) == BURST and self._clock.now_s() - self._sent_s[0] < BETWEEN_BURSTS_MS / 1000:
@@ -503,7 +507,7 @@ class EyeLinkTracker:
         except RuntimeError as error:
             self._notices.append(Notice(f"the EyeLink's file did not take a message ({_reason(error)})"))
         if line.startswith("TRIALID"):
-            # What the host's operator reads below the eye.
+            # The line that the host's operator reads below the eye.
             status = f"{self._participant} run {self._run}: trial {line.removeprefix('TRIALID').strip()}"
             with contextlib.suppress(TrackerError):
                 self._command(f"record_status_message '{status[:MOST_OF_STATUS]}'", known=False)
@@ -548,9 +552,9 @@ class EyeLinkTracker:
             self._link.sendMessage(message_text(f"BEHOLDER participant {self._participant} run {self._run}", 0)[0])
 
     def close(self, save_to: Path) -> CloseReport:
-        """Fetch the EDF into `save_to` as eyelink.edf, and let go.
+        """Fetch the EDF into `save_to` as eyelink.edf, and close the link.
 
-        Each step is taken whatever became of the one before. Where the link was lost it is tried once more.
+        Each step is taken even if the one before failed. A lost link is opened once more.
         """
         if self._closed or self._link is None:
             return CloseReport()
@@ -573,7 +577,7 @@ class EyeLinkTracker:
         return CloseReport(tuple(files), tuple(failures))
 
     def _fetched(self, path: Path) -> Path:
-        """The EDF, whole. Raises OSError or RuntimeError where it is not: then no part of it is left lying."""
+        """Fetch the whole EDF. Raises OSError or RuntimeError where that fails: then no part of it is left."""
         if self._link.isConnected() == CLOSED:
             with contextlib.suppress(Exception):
                 self._link.close()
@@ -582,7 +586,7 @@ class EyeLinkTracker:
         return receive(self._pylink, self._link, f"{self._name}.EDF", path)
 
     def _progress(self, fileName: str, size: int, received: int) -> int:  # noqa: N803
-        """How far the transfer is, on the participant's screen; called by the library, which must see no exception."""
+        """Show the transfer's progress to the participant; called by the library, which must see no exception."""
         with contextlib.suppress(Exception):
             now_s = self._clock.now_s()
             if now_s - self._progress_shown_s >= PROGRESS_EVERY_S:
@@ -608,13 +612,13 @@ class EyeLinkTracker:
         )
 
     def _lose(self, why: str) -> str:
-        """Nothing more is asked of this link; returns the reason."""
+        """Ask nothing more of this link; returns the reason."""
         self._lost = why
         return why
 
     @contextlib.contextmanager
     def _losing(self) -> Iterator[None]:
-        """Within it, an error of the library while recording is the end of the recording, told as a notice."""
+        """Turn an error of the library within this block into a fatal notice; the link is not used after it."""
         try:
             yield
         except RuntimeError as error:
@@ -626,7 +630,7 @@ class EyeLinkTracker:
 
     @contextlib.contextmanager
     def _sentences(self, what: str) -> Iterator[None]:
-        """Within it, an error of the library is one that a user can mend."""
+        """Turn an error of the library within this block into a TrackerError that says what to do."""
         try:
             yield
         except RuntimeError as error:
@@ -637,11 +641,11 @@ class EyeLinkTracker:
 
 
 def receive(pylink: Any, link: Any, name: str, path: Path) -> Path:
-    """A file of the host's, closed there and whole here; raises OSError or RuntimeError where it is not.
+    """Close a file on the host and fetch all of it to `path`; raises OSError or RuntimeError where that fails.
 
-    It comes beside its place first, so that who ends in mid-transfer leaves no part of it under its name.
+    It is first received under another name, so that an interrupted transfer leaves no part of it at `path`.
     """
-    # Without them the transfer may still succeed.
+    # The transfer may still succeed where one of these fails.
     for step in (link.setOfflineMode, lambda: pylink.msecDelay(CLOSING_MS), link.closeDataFile):
         with contextlib.suppress(RuntimeError):
             step()
@@ -659,7 +663,7 @@ def receive(pylink: Any, link: Any, name: str, path: Path) -> Path:
 
 
 def fetch(address: str, name: str, path: Path, pylink: Any = None) -> Path:
-    """Fetch a session's file (`name` with .EDF) from the host at `address`; raises TrackerError where it is not had."""
+    """Fetch a session's file (`name` with .EDF) from the host at `address`; raises TrackerError where that fails."""
     pylink = import_pylink() if pylink is None else pylink
     link = reach(pylink, address)
     try:

@@ -2,11 +2,11 @@
 
 During `doTrackerSetup` SR Research's library draws and asks for keys through an object of its class
 EyeLinkCustomDisplay. `SetupScreen` answers it with our shapes on our display, and `custom_display` makes the object.
-Two things are peculiar: an exception that leaves one of the library's callbacks crashes the whole program
-(segmentation fault, seen in 2.2.596), so each is caught, kept, and raised once the set-up has been left; and since the
-library has the main thread meanwhile, asking for keys is the moment in which the session is attended to.
+Two things are peculiar. An exception that leaves one of the library's callbacks crashes the whole program
+(segmentation fault, seen in 2.2.596), so each is caught, kept, and raised once the set-up has been left. And the
+library has the main thread meanwhile, so the session is attended to whenever the library asks for keys.
 
-It makes no sound, judges no calibration and knows no link: that is `experiment.trackers.eyelink`.
+No sound is made here; the link, and the judgement of a calibration, are `experiment.trackers.eyelink`'s.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from beholder.shared.recording.records import Point
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Between two targets the screen is empty for less than this: then the keys are shown again.
+# Between two targets the screen is empty for less than this; after it the list of keys is shown again.
 EMPTY_S = 2.0
-# The library asks for keys 1,250 times a second, and draws nothing while it waits: the screen and the session, which
-# take up to a frame, are attended to so often.
+# The library asks for keys 1,250 times a second, and draws nothing while it waits. Drawing and attending to the session
+# take up to a frame, so they are done only this often.
 STEP_S = 0.015
 # Colours by the library's numbers: hairs of corneal reflection and pupil, boxes of pupil and search, mouse, overlays.
 LINE_COLOURS = {1: "#ffffff", 2: "#ffffff", 3: "#00ff00", 4: "#ff0000", 5: "#ff0000", 6: "#00ff00", 7: "#ff0000"}
@@ -37,7 +37,7 @@ HELP = (
     "Enter: camera picture    Left, Right: other views    A: threshold    C: calibrate    V: validate",
     "Space: take this target    Backspace: target before    Escape or Q: leave this page",
 )
-# Our names of keys, by the library's names of their codes; one character stands for itself.
+# The library's names of key codes, by our names of the keys; a single character stands for itself.
 NAMED_KEYS = {
     "return": "ENTER_KEY",
     "enter": "ENTER_KEY",
@@ -54,9 +54,9 @@ BACKSPACE = 8
 
 
 class SetupScreen:
-    """What the library wants shown, and who pressed what; of one tracker, for one set-up after the other.
+    """Shows what the library wants shown and passes on keys, for one tracker and one set-up after the other.
 
-    `failure` is what ended the set-up before its time (the session's door, as a rule), `targets_px` are the places at
+    `failure` is what ended the set-up before its time (as a rule, the session's end), `targets_px` are the places at
     which targets were shown, each once, and `alerts` what the library wanted to be read.
     """
 
@@ -80,14 +80,14 @@ class SetupScreen:
         self._title = ""
 
     def begin(self, display: Display, watch: Callable[[], None], leave: Callable[[], object]) -> None:
-        """A set-up on this display; `watch` raises where the link is lost, `leave` has the library come to an end."""
+        """Begin a set-up on this display; `watch` raises where the link is lost, `leave` has the library end it."""
         self._display, self._watch, self._leave = display, watch, leave
         self.failure, self.targets_px, self.alerts = None, [], []
         self._target = self._empty_since_s = None
         self._attended_s = float("-inf")
 
     def guarded(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-        """What the call returns; None once anything was raised, be it Ctrl-C, which is kept for later."""
+        """The call's result; None once anything was raised, Ctrl-C included, which is kept in `failure`."""
         if self.failure is not None:
             return None
         try:
@@ -99,7 +99,7 @@ class SetupScreen:
             return None
 
     def keys(self) -> list[int]:
-        """The codes of the keys pressed since the last call; once a frame it draws, and attends to the session."""
+        """Codes of the keys pressed since the last call; every `STEP_S` this also draws and attends to the session."""
         display = self._shown_on()
         now_s = display.clock.now_s()
         if now_s < self._attended_s + STEP_S:
@@ -109,28 +109,28 @@ class SetupScreen:
             self._show_target()
         elif self._empty_since_s is not None and now_s - self._empty_since_s > EMPTY_S:
             self.menu()
-        # From here on: a flip has just waited for its frame.
+        # Counted from here on, since drawing waits for its flip.
         self._attended_s = display.clock.now_s()
         names = [event.name for event in display.events() if isinstance(event, Key)]
         return [code for name in names if (code := self._code(name)) is not None]
 
     def escape(self) -> list[int]:
-        """What is answered once the set-up is to end: the library leaves one of its pages at each."""
+        """The key to answer once the set-up is to end: at each Escape the library leaves one of its pages."""
         return [self._escape]
 
     def menu(self) -> None:
-        """Nothing but the keys."""
+        """Show nothing but the list of keys."""
         self._target = None
         self._show(self._help())
 
     def clear(self) -> None:
-        """Nothing at all."""
+        """Show an empty screen."""
         self._target = None
         self._show([])
         self._empty_since_s = self._shown_on().clock.now_s()
 
     def draw_target(self, x_px: float, y_px: float) -> None:
-        """A target that begins to shrink now."""
+        """Show a target that begins to shrink now."""
         point = Point(len(self.targets_px) + 1, float(x_px), float(y_px))
         if (point.x_px, point.y_px) not in self.targets_px:
             self.targets_px.append((point.x_px, point.y_px))
@@ -138,27 +138,27 @@ class SetupScreen:
         self._show_target()
 
     def alert(self, text: str) -> None:
-        """Something that the library wants to be read."""
+        """Keep a text that the library wants to be read."""
         self.alerts.append(" ".join(str(text).split()))
 
     # The camera's picture, line by line.
 
     def begin_picture(self) -> None:
-        """A picture of the camera's is to come; how large it is, its lines say."""
+        """Prepare for a picture of the camera; its lines tell its size."""
         self._target = None
 
     def title(self, text: str) -> None:
-        """What stands under the picture (which eye, thresholds)."""
+        """Keep the text that stands under the picture (which eye, thresholds)."""
         self._title = str(text)
 
     def palette(self, red: Sequence[int], green: Sequence[int], blue: Sequence[int]) -> None:
-        """The colours that the numbers in a line stand for."""
+        """Set the colours that the numbers in a line stand for."""
         self._palette = np.stack([np.asarray(list(part), np.uint8) for part in (red, green, blue)], axis=1)
 
     def line(self, width_px: int, number: int, of: int, colours: Sequence[int]) -> bool:
-        """A line of the picture, counted from 1, of so many; returns whether it was the last.
+        """Take line `number` (from 1) of the picture's `of` lines; returns whether it was the last.
 
-        The picture is as large as its lines: the size that the library announces (`setup_image_display`) is twice that.
+        The lines tell the picture's size: the size that the library announces (`setup_image_display`) is twice that.
         """
         if self._pixels.shape[:2] != (of, width_px):
             self._pixels = np.zeros((of, width_px, 3), np.uint8)
@@ -171,15 +171,15 @@ class SetupScreen:
         return number >= of
 
     def hair(self, x1: float, y1: float, x2: float, y2: float, colour: int) -> None:
-        """A line over the picture, in its px."""
+        """Keep a line to be drawn over the picture, in its px."""
         self._lines.append((x1, y1, x2, y2, LINE_COLOURS.get(int(colour), "#ffffff")))
 
     def oval(self, x: float, y: float, width: float, height: float, colour: int) -> None:
-        """An oval over the picture, in its px."""
+        """Keep an oval to be drawn over the picture, in its px."""
         self._boxes.append((x, y, x + width, y + height, LINE_COLOURS.get(int(colour), "#ffffff")))
 
     def show_picture(self) -> None:
-        """The whole picture with its lines, twice as large where there is room."""
+        """Show the whole picture with its lines and ovals, twice as large where there is room."""
         display = self._shown_on()
         image = Image.fromarray(self._pixels)
         draw = ImageDraw.Draw(image)
@@ -239,7 +239,7 @@ def custom_display(pylink: Any, setup: SetupScreen) -> Any:
     """An object of the library's EyeLinkCustomDisplay that passes everything on to `setup`; it never raises."""
 
     class CustomDisplay(pylink.EyeLinkCustomDisplay):  # type: ignore[misc]
-        """The library's names and arguments, ours behind them."""
+        """The library's callbacks, each passed on to `setup`."""
 
         def setup_cal_display(self) -> None:
             setup.guarded(setup.menu)
@@ -260,7 +260,7 @@ def custom_display(pylink: Any, setup: SetupScreen) -> Any:
             setup.guarded(setup.clear)
 
         def play_beep(self, beepid: int) -> None:
-            """A sound would need a sound card that keeps time; the host makes its own."""
+            """Make no sound: it would need a sound card that keeps time, and the host makes its own."""
 
         def get_input_key(self) -> list[Any]:
             pressed = setup.guarded(setup.keys) or []
@@ -288,7 +288,7 @@ def custom_display(pylink: Any, setup: SetupScreen) -> Any:
 
         def draw_image_line(self, width: int, line: int, totlines: int, buff: Sequence[int]) -> None:
             if setup.guarded(setup.line, int(width), int(line), int(totlines), buff):
-                # The library answers by drawing its hairs and boxes.
+                # The library answers with its hairs and ovals, through `draw_line` and `draw_lozenge`.
                 self.draw_cross_hair()
                 setup.guarded(setup.show_picture)
 

@@ -3,7 +3,7 @@
 It speaks the Protocol of the real ones, and what it records is marked as simulated. A thread reads the pointer at the
 asked rate, so that neither drawing nor the disk delays a sample; a reading that comes too late is a lost sample, never
 one made up afterwards. The calibration is Beholder's own (`experiment.calibration`). Errors that the study asks for
-(noise, bias, loss, blinks) are added after it, which would absorb a bias. It knows no pupils.
+(noise, bias, loss, blinks) are added after the calibration, which would absorb a bias. There are no pupil sizes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from beholder.shared.screen import Screen
 from beholder.shared.study import MouseSettings, TrackerSettings
 
 SLOWEST_HZ, FASTEST_HZ = 60.0, 1000.0
-# Of the time that a calibration target stands, gaze counts once the hand has come to rest.
+# While a calibration target stands, gaze counts once the hand has come to rest.
 RESTS_AFTER_S, STANDS_S = 0.3, 1.0
 # A pointer that cannot be read must not keep the session from ending.
 JOIN_S = 0.5
@@ -40,7 +40,8 @@ JOIN_S = 0.5
 class MouseTracker:
     """Records the pointer of `display`, with the errors of `settings`, drawn from `rng`.
 
-    The tracker's clock is the display's. Errors are drawn sample by sample: of the same seed, the n-th has the same.
+    The tracker's clock is the display's. Errors are drawn sample by sample: with the same seed, the n-th sample has the
+    same errors.
     """
 
     escape_is_its_own = False
@@ -48,7 +49,7 @@ class MouseTracker:
     def __init__(self, display: Display, settings: MouseSettings, rng: np.random.Generator) -> None:
         self._display, self._clock = display, display.clock
         self._settings = settings
-        # Chance of different kinds does not mix: how often gaze is read must not change what is drawn.
+        # A generator for each kind of error: how often gaze is read must not change what is drawn.
         self._noise, self._losses, self._chance_of_blinks = rng.spawn(3)
         self._pointer: _Pointer | None = None
         self._correction = Correction(True, (), "not calibrated")
@@ -58,7 +59,7 @@ class MouseTracker:
         self._closed = False
 
     def connect(self, wanted: TrackerSettings, screen: Screen) -> TrackerInfo:
-        """Ready at 60 to 1000 Hz; raises TrackerError at other rates."""
+        """Take rate, eyes and screen; raises TrackerError at other rates than 60 to 1000 Hz."""
         if not SLOWEST_HZ <= wanted.rate_hz <= FASTEST_HZ:
             raise TrackerError(
                 f"the mouse samples at {SLOWEST_HZ:g} to {FASTEST_HZ:g} Hz, not at {wanted.rate_hz:g}: "
@@ -128,11 +129,11 @@ class MouseTracker:
         return Batch(samples, self._blinks.ended(self._recording_from_s, float(readings[-1, 0])), notices)
 
     def clocks(self) -> ClockPair:
-        """One clock, read three times."""
+        """The clock of display and tracker, which are one, read three times."""
         return ClockPair(self._clock.now_s(), self._clock.now_s(), self._clock.now_s())
 
     def message(self, text: str, at_s: float) -> None:
-        """There is no file of its own to write it into."""
+        """Do nothing: the mouse has no file of its own."""
 
     def stop(self) -> None:
         """End recording; what has been read can still be fetched."""
@@ -152,7 +153,7 @@ class MouseTracker:
     # From readings (n, 3) of time_s, x_px, y_px to samples.
 
     def _raw(self, readings: FloatArray) -> Samples:
-        """What the pointer says, for each eye alike; lost where it is off the screen."""
+        """The pointer's readings as samples, the same for each eye; NaN where it is off the screen."""
         time_s, x_px, y_px = readings.T
         on_screen = (x_px >= 0) & (x_px <= self._screen.width_px) & (y_px >= 0) & (y_px <= self._screen.height_px)
         samples = no_samples(len(readings))
@@ -163,10 +164,10 @@ class MouseTracker:
         return samples
 
     def _measured(self, readings: FloatArray, blinking: NDArray[np.bool_]) -> Samples:
-        """Calibrated, and then with the errors that the study asks for."""
+        """Samples from readings: calibrated, then with the errors that the study asks for."""
         settings, n = self._settings, len(readings)
         samples = self._correction.apply(self._raw(readings), self._screen, self._eyes)
-        # Of white noise with an SD per axis, the RMS from sample to sample, over both axes, is twice that SD.
+        # For white noise, RMS-S2S over both axes is twice the SD of one axis.
         noise_deg = self._noise.standard_normal((n, 2, 2)) * settings.noise_deg / 2
         lost = self._losses.random((n, 2)) < settings.loss_percent / 100
         lost |= blinking[:, None]

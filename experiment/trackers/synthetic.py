@@ -27,10 +27,10 @@ from beholder.shared.recording.session_header import TrackerInfo
 from beholder.shared.screen import Screen
 from beholder.shared.study import ObserverSettings, TrackerSettings
 
-# The tracker's clock over the session's, so that whoever mixes the two up is found out.
+# How the tracker's clock differs from the session's, so that code that mixes the two up is found out.
 CLOCK_OFFSET_S, CLOCK_DRIFT_PPM, CLOCK_JITTER_S = 1000.0, 20.0, 2e-5
 PUPIL_MM, PUPIL_NOISE_MM = 3.5, 0.02
-# A calibration target stands so long after it has shrunk.
+# How long a calibration target stands after it has shrunk.
 TARGET_STANDS_S = 0.6
 
 
@@ -48,7 +48,7 @@ class SyntheticTracker:
     """Measures what `observer` looks at, on the virtual `clock`.
 
     `facts` (seed, map and so on) are written into the truth file beside the errors that were drawn from `rng`.
-    `watch` is to be told of every scene, and tells the observer.
+    `watch` must be called with every scene, and passes it on to the observer.
     """
 
     escape_is_its_own = False
@@ -64,7 +64,7 @@ class SyntheticTracker:
         self._clock = clock
         self._observer = observer
         self._settings = settings
-        # Chance of different kinds does not mix: how often gaze is read must not change what is drawn.
+        # A generator for each kind of error: how often gaze is read must not change what is drawn.
         self._errors, self._noise, self._losses, blinks, self._readings = rng.spawn(5)
         self._blinks = Blinks(blinks, settings.blinks_per_min, clock.now_s())
         self._facts = dict(facts or {})
@@ -72,7 +72,7 @@ class SyntheticTracker:
         self._bias_deg = np.zeros(2)
         self._calibrated_s = 0.0
         self._calibrations: list[dict[str, float]] = []
-        # Samples are counted from the start of the tracker's clock: first and next to come, and the end once stopped.
+        # Numbers of samples since the tracker's clock was 0: the first, the next to come, and the end once stopped.
         self._recording_from: int | None = None
         self._next_sample = 0
         self._stopped_at: int | None = None
@@ -81,14 +81,14 @@ class SyntheticTracker:
         self._closed = False
 
     def watch(self, onset_s: float, scene: Sequence[Shape]) -> None:
-        """A scene is on the screen from `onset_s` on."""
+        """Take in that a scene is on the screen from `onset_s` on."""
         self._observer.see(onset_s, scene)
         if self._shown and self._shown[-1].end_s == NEVER_S:
             self._shown[-1] = replace(self._shown[-1], end_s=onset_s)
         self._shown += [_Shown(self._trial, shape, onset_s, NEVER_S) for shape in scene if isinstance(shape, Picture)]
 
     def connect(self, wanted: TrackerSettings, screen: Screen) -> TrackerInfo:
-        """Ready at any rate and for any eye."""
+        """Take rate, eyes and screen as asked: any are possible."""
         self._screen, self._rate_hz = screen, wanted.rate_hz
         self._eyes: tuple[Eye, ...] = eyes_of(wanted.eyes)
         return TrackerInfo(
@@ -104,7 +104,7 @@ class SyntheticTracker:
         )
 
     def calibrate(self, display: Display, points: Sequence[Point], redo: Calibration | None = None) -> Calibration:
-        """Show the targets. What error remains is drawn anew: it is the bias until the next calibration."""
+        """Show the targets, and draw the error that remains: it is the bias until the next calibration."""
         for point in points:
             stand(display, show_target(display, point) + TARGET_STANDS_S)
         self._bias_deg = self._errors.standard_normal(2) * self._settings.bias_deg
@@ -133,13 +133,13 @@ class SyntheticTracker:
         return Batch(samples, self._blinks.ended(from_s, float(times[-1]), self._tracker_s))
 
     def clocks(self) -> ClockPair:
-        """The two clocks, read as exactly as such calls are."""
+        """Both clocks, read with the jitter of such calls."""
         now_s = self._clock.now_s()
         jitter_s = CLOCK_JITTER_S * self._readings.standard_normal()
         return ClockPair(now_s - CLOCK_JITTER_S, self._tracker_s(now_s) + jitter_s, now_s + CLOCK_JITTER_S)
 
     def message(self, text: str, at_s: float) -> None:
-        """Only the number of the trial is of use here."""
+        """Take the trial's number from its TRIALID message; all others are ignored."""
         if text.startswith("TRIALID "):
             self._trial = int(text.split()[1])
 
@@ -173,7 +173,7 @@ class SyntheticTracker:
         minutes = (session_s - self._calibrated_s) / 60
         azimuth = azimuth + self._bias_deg[0] + minutes * self._drift_deg_per_min[0]
         elevation = elevation + self._bias_deg[1] + minutes * self._drift_deg_per_min[1]
-        # Of white noise with an SD per axis, the RMS from sample to sample, over both axes, is twice that SD.
+        # For white noise, RMS-S2S over both axes is twice the SD of one axis.
         noise = self._noise.standard_normal((len(session_s), 2, 3))
         lost = self._losses.random((len(session_s), 2)) < self._settings.loss_percent / 100
         lost |= self._blinks.during(session_s)[:, None]
@@ -207,7 +207,7 @@ class SyntheticTracker:
         }
 
     def _true_fixations(self) -> str:
-        """Fixations that touch a picture's time on the screen; `on` tells those that were still meant for the dot."""
+        """A table of the fixations during each picture; `on` tells those that were still on the dot."""
         lines = ["trial\tstim_file\tonset_s\tduration_s\tx_px\ty_px\ton"]
         for shown in self._shown:
             with Image.open(shown.picture.file) as image:

@@ -2,8 +2,8 @@
 
     find -> licence -> calibrated on a screen? -> display area -> rate -> (head position, calibration) -> gaze
 
-What it cannot do as asked is an error with its remedy; nothing is made up and nothing falls back. The two packages
-that speak to Tobii's SDK stand behind `sdk.TobiiSdk`; which of them is used makes no difference here.
+What the tracker cannot do as asked is an error with its remedy; nothing is made up and nothing falls back. The two
+packages that speak to Tobii's SDK stand behind `sdk.TobiiSdk`; which of them is used makes no difference here.
 
 **One clock.** Samples bear the SDK's system time, in seconds. The SDK maps each sample's device time onto the system's
 clock and follows the drift between the two; the system's clock can be read together with ours at any moment, the
@@ -68,15 +68,15 @@ from beholder.shared.study import TobiiSettings, TrackerSettings
 
 # A tracker on the network may miss the first call.
 TRIES_TO_FIND = 2
-# A calibration's step that takes longer than this is given up; the end of a calibration is not waited for as long.
+# A step of a calibration is given up after this long, leaving the calibration after less.
 LONGEST_STEP_S, LONGEST_LEAVE_S = 10.0, 4.0
-# While a step is waited for, and between two pictures of the head's position.
+# Between two looks at a step under way, and between two pictures of the head's position.
 STEP_S = 0.02
-# The eye rests on a target before gaze on it is collected.
+# The eye has this long to settle on a target before gaze on it is collected.
 SETTLES_S = 0.3
-# Whoever presses a key before having seen the screen does not answer it.
+# A key pressed sooner after a screen's onset is no answer to it: nobody has seen the screen yet.
 EARLY_S = 0.2
-# A screen that stands crooked by more than this, or leans back by more than that, was not set up well.
+# A display area beyond these was not set up well: roll and turn, lean, a corner's deviation from a right angle.
 CROOKED_DEG, LEANING_DEG, SKEWED_DEG = 5.0, 45.0, 2.0
 SMALLEST_MM = 50.0
 RESUME = "and run again, with --resume to go on"
@@ -98,7 +98,7 @@ class TobiiTracker:
         self._calls: _Calls | None = None
         self._recording = False
         self._closed = False
-        # Of the calibration under way: whether the tracker is in it, and the points that it holds data of.
+        # Whether the tracker is in its calibration mode, and the points that it holds gaze of, by number.
         self._calibrating = False
         self._collected: dict[int, Point] = {}
         # What is still to be told, and what failed and can only be told at the end.
@@ -129,11 +129,11 @@ class TobiiTracker:
                     f"the display area set up in the tracker {problem}: measure the screen for [screen] of study.toml, "
                     "and set the tracker up in Tobii's Eye Tracker Manager."
                 )
-            # Before the rate: which rates there are is the mode's.
+            # Before the rate: the possible rates depend on the mode.
             mode = self._set_mode(sdk)
             self._set_rate(sdk, wanted.rate_hz)
             sdk.listen()
-            # Of what was just set the tracker tells too.
+            # This also takes away the notifications of what was just set.
             if any(trouble.kind == "lost" for trouble in sdk.troubles()):
                 raise SdkError("connection", "it went while it was set up")
         except SdkError as error:
@@ -168,7 +168,7 @@ class TobiiTracker:
             )
 
     def _set_mode(self, sdk: TobiiSdk) -> str:
-        """Set the tracking mode that the study names, and say which it is; empty where the tracker has none."""
+        """Set the tracking mode that the study names; returns the mode in use, empty where the tracker has none."""
         wanted = self._settings.tracking_mode
         try:
             possible = sdk.modes()
@@ -212,8 +212,9 @@ class TobiiTracker:
     def calibrate(self, display: Display, points: Sequence[Point], redo: Calibration | None = None) -> Calibration:
         """Show where the eyes are, then the targets; a target that failed is shown once more.
 
-        A calibration that fails leaves the tracker in it, so that single points can be redone; it is left when one
-        succeeds, when recording begins, and at every other end. Where it was left already, `redo` collects all anew.
+        A calibration that fails leaves the tracker in its calibration mode, so that single points can be redone. The
+        mode ends when a calibration succeeds, when recording begins, and at every other end; after it `redo` collects
+        all points anew.
         """
         sdk, calls = self._connected(), self._calls or _Calls()
         self._calls = calls
@@ -258,11 +259,11 @@ class TobiiTracker:
             raise _refused(error, "restoring a calibration") from None
 
     def eye_positions(self) -> EyePositions:
-        """Where the eyes are now in the box in which they can be tracked; while their positions are asked for."""
+        """Where the eyes are in the box in which they can be tracked, as the tracker last reported it."""
         return self._connected().positions()
 
     def _show_position(self, display: Display) -> None:
-        """The eyes in their box, and their distance, until the space bar or a click; not where the tracker has none."""
+        """Show the eyes in their box and their distance until the space bar or a click, where the tracker has them."""
         sdk = self._connected()
         box = position_box(display.screen)
         distance_cm: float | None = None
@@ -306,7 +307,7 @@ class TobiiTracker:
         return True
 
     def _outcome(self, targets: Sequence[Point], computed: Computed) -> Calibration:
-        """Every eye that the study records must hold a calibration that used enough targets."""
+        """The calibration's outcome: a success where it holds for every recorded eye, each with enough targets."""
         used = {point.number: self._eyes_used(point, computed) for point in targets}
         failed = tuple(number for number, eyes in used.items() if not set(self._eyes) <= set(eyes))
         reasons = []
@@ -323,7 +324,7 @@ class TobiiTracker:
         return Calibration(not reasons, tuple(targets), failed, message)
 
     def _eyes_used(self, point: Point, computed: Computed) -> tuple[Eye, ...]:
-        """The eyes whose gaze on a target was used; the SDK tells targets by their place, in single precision."""
+        """The eyes whose gaze on a target was used; the SDK names targets by their place, in single precision."""
         if point.number not in self._collected:
             return ()
         x, y = point.x_px / self._screen.width_px, point.y_px / self._screen.height_px
@@ -331,7 +332,7 @@ class TobiiTracker:
         return near[0] if near else ()
 
     def _leave(self) -> None:
-        """End a calibration, if one is under way; what goes wrong is told at the end."""
+        """End a calibration, if one is under way; what goes wrong is reported by `close`."""
         if not self._calibrating or self._sdk is None or self._calls is None:
             return
         self._calibrating = False
@@ -348,7 +349,7 @@ class TobiiTracker:
                 self._failures.append(str(_refused(error, "ending the calibration")))
 
     def _wait(self, display: Display, step: Future[T], doing: str) -> T:
-        """What a step returns; meanwhile the display goes on. Raises TrackerError where it fails or never ends."""
+        """The result of a step; the display goes on meanwhile. Raises TrackerError where it fails or never ends."""
         until_s = self._clock.now_s() + LONGEST_STEP_S
         while not step.done():
             self._watch()
@@ -366,7 +367,7 @@ class TobiiTracker:
     # Recording.
 
     def start(self) -> None:
-        """Have samples come. Raises TrackerError where the tracker is gone, or has no licence for gaze."""
+        """Begin to record. Raises TrackerError where the tracker is gone, or has no licence for gaze."""
         sdk = self._connected()
         self._leave()
         self._watch()
@@ -377,7 +378,7 @@ class TobiiTracker:
         self._recording = True
 
     def read(self) -> Batch:
-        """The samples that came, and what the tracker reported."""
+        """The samples and the tracker's reports since the last call."""
         if self._sdk is None:
             return Batch(no_samples())
         try:
@@ -392,7 +393,7 @@ class TobiiTracker:
         return Batch(self._samples(gaze), notices=notices)
 
     def clocks(self) -> ClockPair:
-        """Our clock, the system's as the SDK reads it, ours; the closest of three pairs."""
+        """The session's clock read before and after the system's clock of the SDK; the closest of three readings."""
         sdk = self._connected()
         pairs = []
         try:
@@ -405,10 +406,10 @@ class TobiiTracker:
         return min(pairs, key=lambda pair: pair.after_s - pair.before_s)
 
     def message(self, text: str, at_s: float) -> None:
-        """A Tobii tracker has no file of its own to write it into."""
+        """Do nothing: a Tobii tracker has no file of its own."""
 
     def stop(self) -> None:
-        """Have no more samples come; what came can still be read, so that no failure may stop us here."""
+        """End recording; the samples that came can still be read. A failure is reported by `close`."""
         if self._sdk is None or not self._recording:
             return
         self._recording = False
@@ -428,7 +429,7 @@ class TobiiTracker:
         self._leave()
         with suppress(SdkError):
             self._listen(sdk)
-        # A tracker that goes once all was recorded takes nothing with it.
+        # A tracker that is lost once all was recorded does no harm: fatal notices are left out.
         self._failures += [notice.text for notice in self._notices if not notice.fatal]
         try:
             sdk.close()
@@ -439,7 +440,7 @@ class TobiiTracker:
         return CloseReport(files, tuple(self._failures))
 
     def _write(self, folder: Path) -> tuple[Path, ...]:
-        """The vendor's files."""
+        """Write the synchronisations and each sample's device time; returns the files that were written."""
         syncs, times = folder / "tobii-time-sync.tsv", folder / "tobii-device-time.tsv.gz"
         head = "system_request_us\tdevice_us\tsystem_response_us\n"
         rows = "".join(f"{a}\t{b}\t{c}\n" for a, b, c in self._time_syncs)
@@ -457,7 +458,7 @@ class TobiiTracker:
         return tuple(written)
 
     def _samples(self, gaze: Gaze) -> Samples:
-        """Px of the screen, and seconds of the system's clock."""
+        """Tobii's gaze as samples, in px of the screen and seconds of the system's clock."""
         samples = no_samples(len(gaze))
         samples["time_s"] = gaze["system_us"] / 1e6
         for eye in self._eyes:
@@ -474,7 +475,7 @@ class TobiiTracker:
         return self._sdk
 
     def _listen(self, sdk: TobiiSdk) -> None:
-        """Fetch what was reported into `_notices`."""
+        """Fetch the time synchronisations, and what the tracker reported into `_notices`."""
         self._time_syncs += sdk.time_syncs()
         for trouble in sdk.troubles():
             if trouble.kind == "lost" and self._lost:
@@ -484,7 +485,7 @@ class TobiiTracker:
                 self._notices.append(notice)
 
     def _watch(self) -> None:
-        """Between recordings: raises TrackerError where the tracker is lost; what else it reports waits to be read."""
+        """Between recordings: raise TrackerError for a fatal notice; the others wait for `read`."""
         try:
             self._listen(self._connected())
         except SdkError as error:
@@ -504,7 +505,7 @@ class _Calls:
         threading.Thread(target=self._work, name="tobii", daemon=True).start()
 
     def begin(self, call: Callable[[], T]) -> Future[T]:
-        """Make a call once those before it are done."""
+        """Have a call made once those before it are done; returns its future result."""
         future: Future[T] = Future()
         self.latest = future
         self._waiting.put((future, call))
@@ -523,9 +524,9 @@ class _Calls:
 
 
 def _taken(sdks: Iterable[TobiiSdk], wanted: str) -> tuple[TobiiSdk, Device]:
-    """The tracker that is meant, taken by the first package that finds it, or reaches its address.
+    """The first package that finds the tracker that the study means, or reaches its address, and the tracker.
 
-    Raises TrackerError where there is none, or where it is not clear; SdkError where an address does not answer.
+    Raises TrackerError where none is found or several may be meant; SdkError where an address does not answer.
     """
     if "://" in wanted:
         refusals = []
@@ -563,7 +564,7 @@ def _taken(sdks: Iterable[TobiiSdk], wanted: str) -> tuple[TobiiSdk, Device]:
 
 
 def _refused(error: SdkError, doing: str) -> TrackerError:
-    """What the SDK refused, as a sentence with the remedy."""
+    """An SDK error as a TrackerError: a sentence with the remedy."""
     said = str(error).rstrip(".")
     sentences = {
         "connection": f"the Tobii tracker cannot be reached ({said}): check its cable and power, {RESUME}.",
@@ -577,7 +578,7 @@ def _refused(error: SdkError, doing: str) -> TrackerError:
 
 
 def notice_of(trouble: Trouble, rate_hz: float) -> Notice | None:
-    """What the operator must know of a trouble; None of one that is of our own making."""
+    """What the operator must know of a trouble; None where this program caused it."""
     if trouble.kind == "lost":
         return Notice(f"the connection to the Tobii tracker was lost: check its cable and power, {RESUME}", fatal=True)
     if trouble.kind == "rate":
@@ -602,7 +603,8 @@ def notice_of(trouble: Trouble, rate_hz: float) -> Notice | None:
 def display_area_problem(area: DisplayArea, screen: Screen, percent: float) -> str:
     """What is wrong with a display area, as the end of a sentence; empty where it fits the screen.
 
-    Its sides may differ from the screen's, and its middle be beside the tracker's, by `percent` of the sides.
+    Its sides may differ from the screen's by `percent`, and its middle may be beside the tracker's by `percent` of its
+    width.
 
     >>> flat = DisplayArea((-265, 300, 0), (265, 300, 0), (-265, 2, 0))
     >>> display_area_problem(flat, Screen(1920, 1080, 53.0, 29.8, 60.0), 5.0)
@@ -611,7 +613,7 @@ def display_area_problem(area: DisplayArea, screen: Screen, percent: float) -> s
     corners = np.array([area.top_left, area.top_right, area.bottom_left], np.float64)
     across, down = corners[1] - corners[0], corners[2] - corners[0]
     width_mm, height_mm = float(np.linalg.norm(across)), float(np.linalg.norm(down))
-    # Comparisons with NaN are false: what is not a number is not set up.
+    # Comparisons with NaN are false: an area of NaN was not set up.
     if not (width_mm >= SMALLEST_MM and height_mm >= SMALLEST_MM):
         return "has no size: it was never set up"
     for mm, cm in ((width_mm, screen.width_cm), (height_mm, screen.height_cm)):
@@ -668,12 +670,12 @@ def position_scene(screen: Screen, box: Bitmap, eyes: EyePositions, distance_cm:
         scene.append(Dot(x_px, y_px, _EYE_DEG * (1.5 - z) * unit_px, PASSED_COLOUR if good else FAILED_COLOUR))
     x_px, y_px = screen.centre_px
     words = "? cm" if distance_cm is None else f"{distance_cm:.0f} cm"
-    # Neither has a word that would have to be translated.
+    # Neither text has a word that would have to be translated.
     return [*scene, Text(words, x_px, y_px + 5.5 * unit_px, unit_px), *row(screen, [("space", "OK")], 8.0, 4.0)]
 
 
 def _distance_cm(gaze: Gaze, before_cm: float | None) -> float | None:
-    """The eyes' distance from the tracker in the latest sample that has it; else what it was before."""
+    """The eyes' distance from the tracker in the latest sample that has it, else `before_cm`."""
     eyes_mm = np.stack([gaze["left_eye_mm"], gaze["right_eye_mm"]]) if len(gaze) else np.empty((2, 0, 3))
     distances_cm = np.linalg.norm(eyes_mm, axis=-1) / 10
     seen = distances_cm[:, ~np.isnan(distances_cm).all(axis=0)]
@@ -684,12 +686,12 @@ def _distance_cm(gaze: Gaze, before_cm: float | None) -> float | None:
 
 
 def _joined(points: Sequence[Point], others: Sequence[Point]) -> tuple[Point, ...]:
-    """All of them, by number, each once."""
+    """The points of both, in order of their numbers, each number once."""
     return tuple({p.number: p for p in sorted((*points, *others), key=lambda p: p.number)}.values())
 
 
 def _data(sdk: TobiiSdk) -> bytes:
-    """The calibration to be kept; one that cannot be read is not worth a session."""
+    """The calibration's data to be kept; empty where they cannot be read, which must not end a session."""
     try:
         return sdk.data()
     except SdkError as error:

@@ -16,9 +16,9 @@ from beholder.shared.errors import TrackerError
 def installed() -> Iterator[TobiiSdk]:
     """The packages that are installed for this Python, in the order in which they are to be tried.
 
-    TittaPy brings two: around version 2 of Tobii's SDK, and around version 1, for trackers that the second no longer
-    knows. Each is imported when it is its turn. Raises TrackerError, with the command that installs one, where there is
-    none or another of its name.
+    TittaPy brings two: one around version 2 of Tobii's SDK, one around version 1, for trackers that version 2 no longer
+    knows. Each is imported when its turn comes. Raises TrackerError, with the command that installs one, where none is
+    installed or another package has its name.
     """
     problems, count = [], 0
     for name in ("tobii_research", "TittaPy_v2", "TittaPy_v1"):
@@ -38,7 +38,7 @@ def installed() -> Iterator[TobiiSdk]:
 
 
 def speaking(package: Any) -> TobiiSdk:
-    """The language of a package; raises TrackerError where it is another one of that name."""
+    """A package as a `TobiiSdk`; raises TrackerError where it is another package of that name."""
     if hasattr(package, "find_all_eyetrackers"):
         return TobiiResearch(package)
     if hasattr(package, "find_all_eye_trackers"):
@@ -53,12 +53,3 @@ def install_command() -> str:
     """How to install the package for this Python: Tobii's own has wheels for 3.10 only."""
     package = "tobii-research" if sys.version_info < (3, 11) else "tittapy"
     return f"{sys.executable} -m pip install {package}"
-
-
-# --------------------------------------------------------------------------------------------------- tobii_research
-
-
-# ---------------------------------------------------------------------------------------------------------- TittaPy
-
-
-# ------------------------------------------------------------------------------------------------------------- both

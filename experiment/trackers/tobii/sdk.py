@@ -1,6 +1,6 @@
-"""What the adapter asks of Tobii's SDK, whichever package speaks to it: one Protocol, and what its calls bring.
+"""What the adapter needs of Tobii's SDK, whichever package speaks to it: one Protocol, and what its calls return.
 
-How the two packages differ, and what is made of it:
+How the two packages differ, and how the Protocol bridges that:
 
 1. `tobii_research` hands samples to a callback; its buffer holds about 64. The callback is a deque's `append`.
    TittaPy buffers in C++; its samples are fetched.
@@ -35,7 +35,7 @@ GAZE = np.dtype(
 Gaze = NDArray[np.void]
 
 
-# Ours: the system's clock at the request, the tracker's at the answer, the system's when it came; microseconds.
+# In microseconds: the system's clock at the request, the tracker's at the answer, the system's when the answer came.
 TimeSync = tuple[int, int, int]
 
 
@@ -48,12 +48,12 @@ EYES: tuple[Eye, Eye] = ("left", "right")
 ASK_EVERY_S = 0.002
 
 
-# A step that TittaPy was asked for and that never ends is given up; the tracker's patience is shorter.
+# A step of TittaPy's that never ends is given up after this long; the adapter gives it up earlier.
 LONGEST_STEP_S = 60.0
 
 
 class SdkError(Exception):
-    """What the SDK refused; `kind` says of which sort, the message is the SDK's own."""
+    """An error of the SDK, of a `kind`; the message is the SDK's own."""
 
     def __init__(self, kind: Kind, text: str) -> None:
         self.kind: Kind = kind
@@ -90,7 +90,10 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Computed:
-    """A calibration: the eyes that it holds for, and of each place (x, y) the eyes whose gaze on it was used."""
+    """A computed calibration: the eyes that it holds for, and at each target's place (x, y) those whose gaze was used.
+
+    x and y are shares of the display area.
+    """
 
     eyes: tuple[Eye, ...]
     used: dict[tuple[float, float], tuple[Eye, ...]]
@@ -108,7 +111,7 @@ class EyePositions:
 
 
 class TobiiSdk(Protocol):
-    """What is needed of either package; every call may raise SdkError. Times are microseconds of the system's clock."""
+    """The calls that both packages offer; each may raise SdkError. Times are microseconds of the system's clock."""
 
     software: str
 
@@ -116,64 +119,64 @@ class TobiiSdk(Protocol):
         """The trackers that answer, after about two seconds."""
 
     def connect(self, address: str) -> Device:
-        """Take the tracker at that address; all that follows is of it."""
+        """Connect to the tracker at that address, which all later calls are about."""
 
     def can_calibrate(self) -> bool:
-        """Whether it is one that is calibrated on a screen."""
+        """Whether the tracker can be calibrated on a screen."""
 
     def apply_licence(self, key: bytes) -> str:
-        """Unlock what a licence allows; empty where it was taken, else why not."""
+        """Apply a licence; returns empty where it was accepted, else why not."""
 
     def rates_hz(self) -> list[float]:
-        """The rates that it can sample at."""
+        """The rates at which the tracker can sample."""
 
     def rate_hz(self) -> float:
-        """The rate that it is set to."""
+        """The rate that the tracker is set to."""
 
     def set_rate_hz(self, rate_hz: float) -> None:
-        """Set it."""
+        """Set the rate."""
 
     def modes(self) -> list[str]:
-        """The tracking modes that it has (for people, for animals, ...), by their names."""
+        """The names of the tracking modes that the tracker has (for people, for animals, ...)."""
 
     def mode(self) -> str:
-        """The one that it is set to."""
+        """The tracking mode that the tracker is set to."""
 
     def set_mode(self, mode: str) -> None:
-        """Set it."""
+        """Set the tracking mode."""
 
     def display_area(self) -> DisplayArea:
-        """Where it takes the screen to be."""
+        """Where the tracker takes the screen to be."""
 
     def system_us(self) -> int:
-        """The system's clock, as samples are stamped with."""
+        """The system's clock now, by which samples are stamped."""
 
     def listen(self) -> None:
-        """From now on have troubles and time synchronisation at hand."""
+        """Keep troubles and time synchronisations from now on."""
 
     def troubles(self) -> list[Trouble]:
-        """Those reported since the last call."""
+        """The troubles reported since the last call."""
 
     def time_syncs(self) -> list[TimeSync]:
-        """Those made since the last call."""
+        """The time synchronisations made since the last call."""
 
     def start_gaze(self) -> None:
-        """Have samples come."""
+        """Start the stream of samples."""
 
     def stop_gaze(self) -> None:
-        """Have no more come; those that came can still be fetched."""
+        """Stop the stream of samples; those that came can still be fetched."""
 
     def gaze(self) -> Gaze:
         """The samples since the last call, (n,) of GAZE; never blocks."""
 
     def start_positions(self) -> None:
-        """Have the positions of the eyes come."""
+        """Start the stream of eye positions."""
 
     def stop_positions(self) -> None:
-        """Have no more come."""
+        """Stop the stream of eye positions."""
 
     def positions(self) -> EyePositions:
-        """The latest."""
+        """The latest eye positions."""
 
     # A calibration's steps; each returns when it is done.
 
@@ -181,29 +184,29 @@ class TobiiSdk(Protocol):
         """Begin a calibration; what an earlier one collected is forgotten."""
 
     def collect(self, x: float, y: float) -> bool:
-        """Collect gaze on a place (shares of the display area); False where there was not enough."""
+        """Collect gaze on a target at a place (shares of the display area); False where there was not enough."""
 
     def discard(self, x: float, y: float) -> None:
-        """Forget what was collected there."""
+        """Forget the gaze that was collected on a target."""
 
     def compute(self) -> Computed:
-        """Compute and apply it; of no eye where it failed."""
+        """Compute and apply the calibration; one that failed holds for no eye."""
 
     def data(self) -> bytes:
-        """The calibration in use, to be kept; only between `enter` and `leave`."""
+        """The data of the calibration in use, to be kept; only between `enter` and `leave`."""
 
     def restore(self, data: bytes) -> None:
         """Use a calibration that was kept."""
 
     def leave(self) -> None:
-        """End it; the tracker goes on with the last calibration that was applied."""
+        """End the calibration; the tracker goes on with the last one that was applied."""
 
     def close(self) -> None:
         """Let go of the tracker."""
 
 
 def trouble_of(kind: str, row: Mapping[str, Any]) -> Trouble:
-    """A notification as trouble, of its kind and its data."""
+    """A notification of this kind, with its data in `row`, as a Trouble."""
     if kind in ("faults", "warnings"):
         return Trouble("other", f"{kind}: {row[kind]}")
     if kind == "rate":
@@ -214,6 +217,6 @@ def trouble_of(kind: str, row: Mapping[str, Any]) -> Trouble:
 
 
 def mirrored(position: Any) -> tuple[float, float, float]:
-    """The SDK counts x from the participant's right; in a mirror the right eye is on the right."""
+    """An eye's position with x as in a mirror, from the left; the SDK counts x from the participant's right."""
     x, y, z = (float(v) for v in position)
     return 1 - x, y, z

@@ -37,7 +37,7 @@ _CODES: dict[int, Kind] = {
 
 
 class TittaPy:
-    """Titta's package. Its steps of a calibration are orders; their results are asked for until they come."""
+    """Titta's package as a `TobiiSdk`. A calibration's step is an order; its result is asked for until it comes."""
 
     def __init__(self, package: Any) -> None:
         self._package = package
@@ -52,7 +52,7 @@ class TittaPy:
         return [Device(row["serial_number"], row["model"], row["address"], row["firmware_version"]) for row in found]
 
     def connect(self, address: str) -> Device:
-        """Take that one; it notifies from now on."""
+        """Connect to the tracker at that address; its notifications are kept from now on."""
         with self._refusals():
             self._tracker = tracker = self._package.EyeTracker(address)
             device = Device(tracker.serial_number, tracker.model, tracker.address, tracker.firmware_version)
@@ -60,66 +60,66 @@ class TittaPy:
         return device
 
     def can_calibrate(self) -> bool:
-        """Whether it can, on a screen."""
+        """Whether the tracker can be calibrated on a screen."""
         with self._refusals():
             return self._package.capability.can_do_screen_based_calibration in self._tracker.capabilities
 
     def apply_licence(self, key: bytes) -> str:
-        """Empty where it was taken."""
+        """Apply a licence; returns empty where it was accepted, else why not."""
         with self._refusals():
             (result,) = self._tracker.apply_licenses([list(key)])
         return "" if result == self._package.license_validation_result.ok else str(result.name)
 
     def rates_hz(self) -> list[float]:
-        """The possible ones."""
+        """The rates at which the tracker can sample."""
         with self._refusals():
             return [float(rate) for rate in self._tracker.supported_frequencies]
 
     def rate_hz(self) -> float:
-        """The present one."""
+        """The rate that the tracker is set to."""
         with self._refusals():
             return float(self._tracker.frequency)
 
     def set_rate_hz(self, rate_hz: float) -> None:
-        """Another."""
+        """Set the rate."""
         with self._refusals():
             self._tracker.frequency = rate_hz
 
     def modes(self) -> list[str]:
-        """The possible ones."""
+        """The tracking modes that the tracker has."""
         with self._refusals():
             return [str(mode) for mode in self._tracker.supported_modes]
 
     def mode(self) -> str:
-        """The present one."""
+        """The tracking mode that the tracker is set to."""
         with self._refusals():
             return str(self._tracker.tracking_mode)
 
     def set_mode(self, mode: str) -> None:
-        """Another."""
+        """Set the tracking mode."""
         with self._refusals():
             self._tracker.tracking_mode = mode
 
     def display_area(self) -> DisplayArea:
-        """As it was set up."""
+        """The display area that is set up in the tracker."""
         with self._refusals():
             area = self._tracker.display_area
         corners = (tuple(float(mm) for mm in area[name]) for name in ("top_left", "top_right", "bottom_left"))
         return DisplayArea(*((x, y, z) for x, y, z in corners))
 
     def system_us(self) -> int:
-        """Now."""
+        """The system's clock now, in microseconds."""
         with self._refusals():
             return int(self._package.get_system_timestamp())
 
     def listen(self) -> None:
-        """Have time synchronisation and stream errors kept; notifications are already."""
+        """Have time synchronisations and stream errors kept; notifications are kept already."""
         with self._refusals():
             self._package.start_logging()
             self._tracker.start("time_sync")
 
     def troubles(self) -> list[Trouble]:
-        """Notifications and stream errors."""
+        """Notifications and stream errors since the last call."""
         with self._refusals():
             notified = self._tracker.consume_N("notification")
             logged = self._package.get_log(True)
@@ -135,7 +135,7 @@ class TittaPy:
                 "faults": notified["errors_or_warnings"][i],
                 "warnings": notified["errors_or_warnings"][i],
             }
-            # It tells of calibrations too, which are our own.
+            # The tracker notifies of calibrations too, which are our own.
             if kind.name in kinds:
                 found.append(trouble_of(kinds[kind.name], row))
         for row in logged:
@@ -146,25 +146,25 @@ class TittaPy:
         return found
 
     def time_syncs(self) -> list[TimeSync]:
-        """Those made."""
+        """The time synchronisations since the last call."""
         with self._refusals():
             rows = self._tracker.consume_N("time_sync")
         names = ("system_request_time_stamp", "device_time_stamp", "system_response_time_stamp")
         return [(int(a), int(b), int(c)) for a, b, c in zip(*(rows[name] for name in names), strict=True)]
 
     def start_gaze(self) -> None:
-        """Into an empty buffer."""
+        """Start the stream of samples, with an empty buffer."""
         with self._refusals():
             self._tracker.clear("gaze")
             self._tracker.start("gaze")
 
     def stop_gaze(self) -> None:
-        """What is in the buffer stays there."""
+        """Stop the stream of samples; those in the buffer stay there."""
         with self._refusals():
             self._tracker.stop("gaze", False)
 
     def gaze(self) -> Gaze:
-        """The buffer's content, as an array."""
+        """The samples since the last call, as an array."""
         with self._refusals():
             rows = self._tracker.consume_N("gaze")
         gaze = np.zeros(len(rows["system_time_stamp"]), GAZE)
@@ -181,17 +181,17 @@ class TittaPy:
         return gaze
 
     def start_positions(self) -> None:
-        """Into the buffer."""
+        """Start the stream of eye positions."""
         with self._refusals():
             self._tracker.start("positioning")
 
     def stop_positions(self) -> None:
-        """And empty the buffer."""
+        """Stop the stream of eye positions, and empty its buffer."""
         with self._refusals():
             self._tracker.stop("positioning", True)
 
     def positions(self) -> EyePositions:
-        """The latest."""
+        """The latest eye positions."""
         with self._refusals():
             rows = self._tracker.peek_N("positioning", 1)
         if not len(rows["left_user_position_x"]):
@@ -206,7 +206,7 @@ class TittaPy:
         )
 
     def enter(self) -> None:
-        """Begin; one that another program left open is ended first."""
+        """Begin a calibration; one that another program left open is ended first."""
         if not self._tracker.enter_calibration_mode(False):
             self._tracker.leave_calibration_mode(False)
             self._tracker.enter_calibration_mode(False)
@@ -220,15 +220,15 @@ class TittaPy:
             self._result("enter")
 
     def collect(self, x: float, y: float) -> bool:
-        """Whether there was enough gaze."""
+        """Collect gaze on a target; returns whether there was enough."""
         return self._step("collect_data", lambda: self._tracker.calibration_collect_data([x, y])) is not None
 
     def discard(self, x: float, y: float) -> None:
-        """Forget."""
+        """Forget the gaze that was collected on a target."""
         self._step("discard_data", lambda: self._tracker.calibration_discard_data([x, y]))
 
     def compute(self) -> Computed:
-        """The eyes by the status, and which gaze was used."""
+        """Compute and apply the calibration: its eyes by the status, and whose gaze was used on each target."""
         done = self._step("compute", lambda: self._tracker.calibration_compute_and_apply())
         if done is None or "calibration_result" not in done:
             return Computed((), {})
@@ -249,12 +249,12 @@ class TittaPy:
         return Computed(eyes, used)
 
     def data(self) -> bytes:
-        """As the SDK hands it out."""
+        """The calibration's data, as the SDK hands them out."""
         done = self._step("get_calibration_data", lambda: self._tracker.calibration_get_data())
         return bytes((done or {}).get("calibration_data", ()))
 
     def restore(self, data: bytes) -> None:
-        """Hand it back, which TittaPy does within a calibration only."""
+        """Hand a calibration's data back to the tracker, which TittaPy does within a calibration only."""
         self.enter()
         try:
             kept = list(data)
@@ -264,7 +264,7 @@ class TittaPy:
             self.leave()
 
     def leave(self) -> None:
-        """End it. TittaPy stands still with all of Python until a step under way is done: so that is waited for."""
+        """End the calibration, once a step under way is done: TittaPy would hold up all of Python until then."""
         idle = self._package.calibration_state
         until_s = time.monotonic() + LONGEST_STEP_S
         while self._tracker.calibration_get_status() not in (idle.awaiting_cal_point, idle.not_yet_entered, idle.left):
@@ -277,7 +277,7 @@ class TittaPy:
                 pass
 
     def close(self) -> None:
-        """Stop what runs."""
+        """Stop all streams and the log."""
         tracker, self._tracker = self._tracker, None
         if tracker is None:
             return

@@ -38,7 +38,7 @@ _ERRORS: dict[str, Kind] = {
 }
 
 
-# What is listened for; a package of another version may lack one.
+# The notifications that are listened for; a package of another version may lack one.
 _NOTIFICATIONS = {
     "EYETRACKER_NOTIFICATION_CONNECTION_LOST": "lost",
     "EYETRACKER_NOTIFICATION_CONNECTION_RESTORED": "restored",
@@ -52,7 +52,7 @@ _NOTIFICATIONS = {
 
 
 class TobiiResearch:
-    """Tobii's own package. Callbacks do nothing but append to a deque: they are called from the SDK's thread."""
+    """Tobii's own package as a `TobiiSdk`. Callbacks only append to a deque: the SDK calls them from its own thread."""
 
     def __init__(self, package: Any) -> None:
         self._package = package
@@ -75,7 +75,7 @@ class TobiiResearch:
         return [self._device(tracker) for tracker in self._found.values()]
 
     def connect(self, address: str) -> Device:
-        """Take that one."""
+        """Connect to the tracker at that address."""
         with self._refusals():
             self._tracker = self._found.get(address) or self._package.EyeTracker(address)
         return self._device(self._tracker)
@@ -85,58 +85,58 @@ class TobiiResearch:
         return Device(tracker.serial_number, tracker.model, tracker.address, tracker.firmware_version)
 
     def can_calibrate(self) -> bool:
-        """Whether it can, on a screen."""
+        """Whether the tracker can be calibrated on a screen."""
         return self._package.CAPABILITY_CAN_DO_SCREEN_BASED_CALIBRATION in self._tracker.device_capabilities
 
     def apply_licence(self, key: bytes) -> str:
-        """Empty where it was taken."""
+        """Apply a licence; returns empty where it was accepted, else why not."""
         with self._refusals():
             refused = self._tracker.apply_licenses(key)
         return str(refused[0].validation_result) if refused else ""
 
     def rates_hz(self) -> list[float]:
-        """The possible ones."""
+        """The rates at which the tracker can sample."""
         with self._refusals():
             return [float(rate) for rate in self._tracker.get_all_gaze_output_frequencies()]
 
     def rate_hz(self) -> float:
-        """The present one."""
+        """The rate that the tracker is set to."""
         with self._refusals():
             return float(self._tracker.get_gaze_output_frequency())
 
     def set_rate_hz(self, rate_hz: float) -> None:
-        """Another."""
+        """Set the rate."""
         with self._refusals():
             self._tracker.set_gaze_output_frequency(rate_hz)
 
     def modes(self) -> list[str]:
-        """The possible ones."""
+        """The tracking modes that the tracker has."""
         with self._refusals():
             return [str(mode) for mode in self._tracker.get_all_eye_tracking_modes()]
 
     def mode(self) -> str:
-        """The present one."""
+        """The tracking mode that the tracker is set to."""
         with self._refusals():
             return str(self._tracker.get_eye_tracking_mode())
 
     def set_mode(self, mode: str) -> None:
-        """Another."""
+        """Set the tracking mode."""
         with self._refusals():
             self._tracker.set_eye_tracking_mode(mode)
 
     def display_area(self) -> DisplayArea:
-        """As it was set up."""
+        """The display area that is set up in the tracker."""
         with self._refusals():
             area = self._tracker.get_display_area()
         return DisplayArea(area.top_left, area.top_right, area.bottom_left)
 
     def system_us(self) -> int:
-        """Now."""
+        """The system's clock now, in microseconds."""
         with self._refusals():
             return int(self._package.get_system_time_stamp())
 
     def listen(self) -> None:
-        """Subscribe to all that is not gaze."""
+        """Subscribe to notifications, stream errors and time synchronisations."""
         package = self._package
         for name in _NOTIFICATIONS:
             if hasattr(package, name):
@@ -145,7 +145,7 @@ class TobiiResearch:
         self._subscribe(package.EYETRACKER_TIME_SYNCHRONIZATION_DATA, self._synced.append)
 
     def troubles(self) -> list[Trouble]:
-        """Notifications and stream errors."""
+        """Notifications and stream errors since the last call."""
         kinds = {getattr(self._package, name, name): kind for name, kind in _NOTIFICATIONS.items()}
         found = [trouble_of(kinds[row["notification_type"]], row) for row in _all(self._notified)]
         for row in _all(self._failed):
@@ -154,22 +154,22 @@ class TobiiResearch:
         return found
 
     def time_syncs(self) -> list[TimeSync]:
-        """Those made."""
+        """The time synchronisations since the last call."""
         names = ("system_request_time_stamp", "device_time_stamp", "system_response_time_stamp")
         rows = [tuple(int(row[name]) for name in names) for row in _all(self._synced)]
         return [(a, b, c) for a, b, c in rows]
 
     def start_gaze(self) -> None:
-        """Subscribe."""
+        """Subscribe to samples, after dropping those not fetched."""
         self._samples.clear()
         self._subscribe(self._package.EYETRACKER_GAZE_DATA, self._samples.append)
 
     def stop_gaze(self) -> None:
-        """Unsubscribe."""
+        """Unsubscribe from samples; those that came can still be fetched."""
         self._unsubscribe(self._package.EYETRACKER_GAZE_DATA)
 
     def gaze(self) -> Gaze:
-        """The dictionaries that came, as an array."""
+        """The samples since the last call, from dictionaries to an array."""
         rows = _all(self._samples)
         gaze = np.zeros(len(rows), GAZE)
         gaze["system_us"] = [row["system_time_stamp"] for row in rows]
@@ -187,16 +187,16 @@ class TobiiResearch:
         return gaze
 
     def start_positions(self) -> None:
-        """Subscribe."""
+        """Subscribe to eye positions."""
         self._position.clear()
         self._subscribe(self._package.EYETRACKER_USER_POSITION_GUIDE, self._position.append)
 
     def stop_positions(self) -> None:
-        """Unsubscribe."""
+        """Unsubscribe from eye positions."""
         self._unsubscribe(self._package.EYETRACKER_USER_POSITION_GUIDE)
 
     def positions(self) -> EyePositions:
-        """The latest."""
+        """The latest eye positions."""
         if not self._position:
             return EyePositions()
         row = self._position[-1]
@@ -205,7 +205,7 @@ class TobiiResearch:
         )
 
     def enter(self) -> None:
-        """Begin; one that another program left open is ended first."""
+        """Begin a calibration; one that another program left open is ended first."""
         self._collected = set()
         with self._refusals():
             self._calibration = self._package.ScreenBasedCalibration(self._tracker)
@@ -220,7 +220,7 @@ class TobiiResearch:
                 self._calibration.enter_calibration_mode()
 
     def collect(self, x: float, y: float) -> bool:
-        """Whether there was enough gaze."""
+        """Collect gaze on a target; returns whether there was enough."""
         with self._refusals():
             there = bool(self._calibration.collect_data(x, y) == self._package.CALIBRATION_STATUS_SUCCESS)
         if there:
@@ -228,15 +228,16 @@ class TobiiResearch:
         return there
 
     def discard(self, x: float, y: float) -> None:
-        """Forget."""
+        """Forget the gaze that was collected on a target."""
         with self._refusals():
             self._calibration.discard_data(x, y)
         self._collected.discard((x, y))
 
     def compute(self) -> Computed:
-        """The eyes by the status, and which gaze was used.
+        """Compute and apply the calibration: its eyes by the status, and whose gaze was used on each target.
 
-        Where the status is that of one eye the package hands out no points: then what was collected counts as used.
+        Where the status names one eye only, the package hands out no points: then all that was collected counts as
+        used.
         """
         package = self._package
         with self._refusals():
@@ -262,17 +263,17 @@ class TobiiResearch:
         return Computed(held, used)
 
     def data(self) -> bytes:
-        """As the SDK hands it out."""
+        """The calibration's data, as the SDK hands them out."""
         with self._refusals():
             return bytes(self._tracker.retrieve_calibration_data() or b"")
 
     def restore(self, data: bytes) -> None:
-        """Hand it back."""
+        """Hand a calibration's data back to the tracker."""
         with self._refusals():
             self._tracker.apply_calibration_data(data)
 
     def leave(self) -> None:
-        """End it."""
+        """End the calibration."""
         with self._refusals():
             self._calibration.leave_calibration_mode()
 
@@ -295,7 +296,7 @@ class TobiiResearch:
         self._subscribed.append((subscription, callback))
 
     def _unsubscribe(self, subscription: str) -> None:
-        """Those that were not subscribed to are left alone."""
+        """End all subscriptions of this name; without any, nothing happens."""
         for kept in [pair for pair in self._subscribed if pair[0] == subscription]:
             self._subscribed.remove(kept)
             with self._refusals():
