@@ -1,1 +1,1 @@
-"""Findings in, a page out: its prose, tables and figures."""
+"""Makes the report's page of the findings: prose, tables and figures."""

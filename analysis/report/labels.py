@@ -1,4 +1,4 @@
-"""Numbers and names as they are read: on the page, in figures and in tables."""
+"""Numbers and names as readers see them: on the page, in figures and in tables."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AXIS_UNITS = {"deg": "degrees", "px": "px of the picture", "patch": "patches", "
 
 
 def head_label(name: str) -> str:
-    """A `map` as it is read.
+    """The label of a model's map.
 
     >>> head_label("head-03"), head_label("mean")
     ('head 3', 'mean of heads')
@@ -31,7 +31,7 @@ def head_label(name: str) -> str:
 
 
 def measure_label(measure: str) -> str:
-    """A measure with its unit and which way is closer, as an axis is labelled."""
+    """An axis label: the measure, its unit, and whether higher or lower is closer."""
     m = MEASURES[measure]
     unit = f" ({m.unit})" if m.unit else ""
     return f"{m.label}{unit}, {m.closer} is closer"
@@ -76,7 +76,7 @@ def p_value(p: float | None) -> str:
 
 
 def cell(value: Any, column: str = "") -> str:
-    """A table's cell as it is read: three decimals at most, one of per cent, p values as printed, unknown as n/a."""
+    """A table's cell as text: at most three decimals, one for per cent and df; p values by `p_value`, unknown n/a."""
     if unknown(value):
         return "n/a"
     if isinstance(value, bool | np.bool_):
@@ -96,7 +96,7 @@ def cell(value: Any, column: str = "") -> str:
 
 
 def amount(value: float, measure: Measure) -> str:
-    """A difference by a measure, with its unit and name.
+    """A difference between scores, with the measure's unit and name.
 
     >>> amount(0.5, MEASURES["nss"]), amount(0.5, MEASURES["cc"])
     ('0.50 SD of NSS', "0.50 in Pearson's CC")
@@ -105,7 +105,7 @@ def amount(value: float, measure: Measure) -> str:
 
 
 def listed(words: Sequence[str]) -> str:
-    """Words as a sentence has them.
+    """Words joined for a sentence.
 
     >>> listed(["a", "b", "c"])
     'a, b and c'
@@ -114,7 +114,7 @@ def listed(words: Sequence[str]) -> str:
 
 
 def heads_listed(heads: Sequence[str]) -> str:
-    """Heads as a sentence has them, in the order of their numbers.
+    """Heads joined for a sentence, in the order of their numbers.
 
     >>> heads_listed(["head-03"]), heads_listed(["head-11", "head-02"])
     ('head 3', 'heads 2 and 11')
@@ -159,27 +159,27 @@ def sigma_text(study: Study, sigma: float) -> str:
 
 
 def model_of(results: Results, name: str) -> ModelSummary:
-    """What is known of a model."""
+    """The summary of the model of that name."""
     return next(m for m in results.summary.models if m.name == name)
 
 
 def short_label(model: ModelSummary) -> str:
-    """A model's label up to its first colon, behind which it says more than a caption can hold."""
+    """A model's label up to its first colon; what follows is too long for a caption."""
     return model.label.partition(":")[0]
 
 
 def layer_label(results: Results, model: str, layer: int) -> str:
-    """A layer as it is named in captions."""
+    """A layer with its model, as captions name it."""
     return f"{short_label(model_of(results, model))}, layer {layer}"
 
 
 def layer_words(results: Results, model: str, layer: int) -> str:
-    """A layer as a sentence names it."""
+    """A layer as sentences name it: "the last layer", or by its number."""
     return "the last layer" if layer == model_of(results, model).layers else f"layer {layer}"
 
 
 def viewers(results: Results, n: int) -> str:
-    """Who looked, never calling the simulated people."""
+    """`n` viewers in words; simulated observers are never called people."""
     simulated = results.summary.simulated
     if simulated == 0:
         return "1 person" if n == 1 else f"{n:,} people"
@@ -195,6 +195,6 @@ def thing(results: Results) -> str:
 
 
 def p_equals(p: float) -> str:
-    """A p value as it stands after the letter p: with its sign, = or <."""
+    """A p value with its sign, = or <, to follow the letter p."""
     text = p_value(p)
     return text if text.startswith("<") else f"= {text}"

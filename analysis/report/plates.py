@@ -33,7 +33,7 @@ from beholder.analysis.results.study_results import Results
 
 @dataclass(frozen=True)
 class Plate:
-    """A figure of the page: its file's name, what it shows, and its finding in words for who cannot see it."""
+    """A figure of the page: its file's name, its caption, and its finding in words for readers who cannot see it."""
 
     name: str
     caption: str
@@ -48,7 +48,7 @@ class Plate:
 
 
 def make_plates(results: Results, inference: Findings) -> dict[str, Plate]:
-    """Every figure of the page, drawn; of each model, the layer that is shown."""
+    """Every figure of the page by name; of each model, the layer that is shown."""
     main, study = inference.main(), results.study
     plates = []
     quality = draw_quality(results.quality, results.trials, study.limits)

@@ -1,4 +1,4 @@
-"""The report's tables: what the page shows, and the whole of each as CSV."""
+"""The report's tables: each whole as CSV, and the rows and columns of it that the page shows."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from beholder.analysis.results.study_results import Results
 from beholder.analysis.statistics.crossed import Estimate, Share
 from beholder.shared.stimuli.stimulus import Stimulus
 
-CSV_BYTES = 1_000_000  # of a table within the page; a larger one is a link to its file beside the page
+CSV_BYTES = 1_000_000  # the largest CSV within the page; a larger one lies beside it, and the page links to it
 
 
-MOST_ROWS = 100  # of a table on the page that has no bound of its own
+MOST_ROWS = 100  # on the page, of tables with a row for each trial, eye or participant
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Table:
 
     @cached_property
     def columns(self) -> list[str]:
-        """The columns that the page shows; model and layer stand in the title where there is but one of each."""
+        """The columns that the page shows: all of `shown`, but for model or layer where the table has only one."""
         one = {c for c in ("model", "layer") if c in self.shown and len(set(self.whole[c])) == 1}
         return [str(c) for c in self.shown.columns if c not in one]
 
@@ -96,7 +96,7 @@ class Table:
 
 
 def make_tables(results: Results, inference: Findings, stimuli: Sequence[Stimulus]) -> dict[str, Table]:
-    """Every table, whole for its CSV; the page shows the layers that are shown, long ones by the primary measure."""
+    """Every table that has rows, by name; the page shows the layers shown, and of long tables one measure only."""
     tables = [
         _participants(results),
         _eyes(results),
@@ -246,7 +246,7 @@ def _lifts(inference: Findings) -> Table:
 
 
 def _beside(h: MapReading) -> dict[str, float | None]:
-    """What the main table of heads has no room for."""
+    """A map's columns for the table beside the heads', for which the main one has no room."""
     low, high = h.bootstrap or (None, None)
     gain_low, gain_high = h.gain_bootstrap or (None, None)
     return (
@@ -283,7 +283,7 @@ def _why_of_shares(h: MapReading, s: LayerReading) -> str:
 
 
 def _reference_label(name: str, s: LayerReading) -> str:
-    """A reference as tables name it; other viewers with how many they are, and whether they are a ceiling."""
+    """A reference's name in tables; for other viewers also their number, and whether they are no ceiling."""
     if name != OTHERS:
         return REFERENCE_LABELS[name]
     label = other_viewers(s).removeprefix("the ")
@@ -396,7 +396,7 @@ def _sigma_units(results: Results, inference: Findings, stimuli: Sequence[Stimul
             found.append((f"held-out likelihood: {of}", what, e.sigma_or_bound))
     width = np.array([s.width_px for s in stimuli], dtype=float)
     per_deg = np.array([results.summary.px_per_deg.get(s.name, np.nan) for s in stimuli])
-    # Patches lie on the longer side as many as the model takes there.
+    # The longer side of every picture has as many patches as the model takes on its longer side.
     per_patch = np.array([max(s.width_px, s.height_px) for s in stimuli]) / max(model_of(results, main.model).patches)
     px_of = {"deg": per_deg, "px": np.ones_like(width), "patch": per_patch, "percent": width / 100}
     rows = [
@@ -458,7 +458,7 @@ def _areas(results: Results, inference: Findings) -> Table:
 
 
 def _estimate(name: str, e: Estimate | None) -> dict[str, float | None]:
-    """An estimate as three columns."""
+    """An estimate as three columns: mean, low and high end of its interval."""
     low, high = (
         ("low", "high") if name in ("score", "lift (pp)") else (f"{name.split()[-1]} low", f"{name.split()[-1]} high")
     )
@@ -468,7 +468,7 @@ def _estimate(name: str, e: Estimate | None) -> dict[str, float | None]:
 def _table(
     inference: Findings, name: str, title: str, rows: Sequence[dict[str, Any]], note: str = "", *, long: bool = False
 ) -> Table:
-    """A table of rows by model and layer, of which the page shows the layers shown; a long one by one measure."""
+    """A table of rows by model and layer; the page has the layers shown, and of a `long` table one measure only."""
     whole = pd.DataFrame(rows)
     if not rows:
         return Table(name, title, whole, whole)
@@ -518,7 +518,7 @@ def _replication_tables(inference: Findings) -> list[Table]:
 
 
 def _best_sigmas(r: Replication) -> dict[str, float | bool | None]:
-    """Where the curves of a sweep are best, and whether that is where the sweep ends."""
+    """The best sigma of each kind of curve as columns, and whether it is an end of the sweep."""
     chance = r.shuffled_curve
     return (
         {"mean over heads": r.best_sigma_mean, "SD": r.best_sigma_sd, "SE": r.best_sigma_se}
@@ -554,7 +554,7 @@ def against_paper(file: ClaimsFile, results: Results, inference: Findings) -> tu
         for row in rows
     ])  # fmt: skip
     shown = pd.DataFrame([claim_columns(paper, row) for row in on_page])
-    shown["claim"] = shown["claim"].where(shown["claim"] != shown["claim"].shift(), "")  # said once
+    shown["claim"] = shown["claim"].where(shown["claim"] != shown["claim"].shift(), "")  # each claim once
     note = "What each verdict rests on: docs/claims.md."
     if len(on_page) < len(rows):
         note = f"{layer_label(results, main.model, main.layer)}; other models are in the CSV. {note}"
@@ -593,7 +593,7 @@ def _participants(results: Results) -> Table:
     for person, trials in results.trials.groupby("participant", sort=True):
         eyes = by_person.get(person, results.quality.iloc[:0])
         used = eyes[eyes["used"]]
-        # What holds for a run stands in the row of each of its eyes.
+        # A run's figures are repeated in the row of each of its eyes: each run is taken once.
         runs = eyes.drop_duplicates("run")
         by = sorted({str(v) for v in eyes["overridden_by"].dropna() if v})
         rows.append(
@@ -631,7 +631,7 @@ def _eyes(results: Results) -> Table:
 
 
 def _trials(results: Results) -> Table:
-    """Every trial with its quality; a file, and no part of the page."""
+    """Every trial with its quality; in the CSV alone, not on the page."""
     table = results.trials.rename(columns={"stimulus": "picture"})
     table["why"] = _why(results, table["why"])
     table["outside_percent"] = 100 * table.pop("outside_share")
@@ -639,8 +639,11 @@ def _trials(results: Results) -> Table:
 
 
 def _summarised(name: str, title: str, whole: pd.DataFrame, note: str, of: str) -> Table:
-    """A table with a row each; of many, the page has the least, the most and the quantiles of every number."""
-    # What is known of nobody is no column of the page.
+    """A table with one row for each of `of`; the page summarises more than MOST_ROWS rows.
+
+    The summary has least, 5 %, median, 95 % and most of every column of numbers.
+    """
+    # The page leaves out columns in which every value is unknown.
     shown = whole.dropna(axis="columns", how="all")
     if len(whole) <= MOST_ROWS:
         return Table(name, title, whole, shown, note)

@@ -1,1 +1,1 @@
-"""What the report draws, a file a kind of figure."""
+"""The report's figures, one file for each kind."""

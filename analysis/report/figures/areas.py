@@ -17,7 +17,7 @@ from beholder.analysis.results.map_names import is_head
 
 @in_house_style
 def draw_areas(areas: pd.DataFrame, sound: LayerReading) -> Figure:
-    """Shares of looking and of attention by part of the object, side by side; a tick marks the part's share of area."""
+    """Shares of fixated time and of attention by part of the object; a tick marks the part's share of the picture."""
     own = areas[
         (areas["kind"] == "all") & areas["model"].isin(["", sound.model]) & areas["layer"].isin([0, sound.layer])
     ]
@@ -60,7 +60,7 @@ def draw_areas(areas: pd.DataFrame, sound: LayerReading) -> Figure:
 
 @in_house_style
 def draw_lift(lifts: Sequence[ObjectLift]) -> Figure:
-    """How much more attention than area each head gives the object, with intervals over pictures."""
+    """Each head's lift: attention on the object beyond the object's share of the area, with intervals over pictures."""
     figure = Figure(figsize=(WIDTH_IN, 1.2 + 0.27 * len(lifts)), layout="constrained")
     axes = figure.add_subplot()
     axes.axvline(0, color=SOFT, lw=1)

@@ -1,4 +1,4 @@
-"""Heads with their intervals: by the primary measure, by every measure, of several models, over layers."""
+"""Figures of heads: by the primary measure, by every measure, of several models, and over layers."""
 
 from __future__ import annotations
 
@@ -83,9 +83,9 @@ def draw_measures(sounds: Sequence[LayerReading]) -> Figure:
 
 @in_house_style
 def draw_models(readings: Sequence[tuple[str, LayerReading]]) -> Figure:
-    """Models side by side by the primary measure: the closest head, the mean of heads, the network untrained.
+    """Models side by side by the primary measure: closest head, mean of heads, the network with random weights.
 
-    readings: the layer shown of each model, with its label. Bands are the references that know no network.
+    readings: each model's label, and the layer shown of it. Bands are the references that depend on no network.
     """
     rows: list[tuple[str, MapReading | Reference, str]] = []
     for label, sound in readings:
@@ -111,8 +111,10 @@ def draw_models(readings: Sequence[tuple[str, LayerReading]]) -> Figure:
 
 @in_house_style
 def draw_layers(readings: Sequence[tuple[str, Sequence[LayerReading]]]) -> Figure:
-    """Heads by layers, one tile map a model, the same colours for all: the share of the way from the fitted centre
-    bias, which is one floor for all heads, to the other viewers in %, or else the gain over chance, or else the score.
+    """Heads by layers, one tile map a model, the same colours for all models.
+
+    A tile has the share of the way, in %, from the fitted centre bias (one floor for all heads) to the other viewers,
+    else the gain over chance, else the score: see `shown_by_layers`. readings: each model's label, and its layers.
     """
     what = shown_by_layers(readings)
     shares, gains = what == "share", what != "score"

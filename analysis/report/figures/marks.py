@@ -1,4 +1,4 @@
-"""Marks that several figures share: intervals, dumbbells, bands of reference, names of rows."""
+"""Marks that several figures share: intervals, dumbbells, bands for references, names of rows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _edge(estimate: Estimate, left: bool) -> float:
 
 
 def draw_interval(axes: Axes, row: float, estimate: Estimate, colour: str, *, filled: bool = True) -> None:
-    """A mean with its interval in a row: a dot on a bar, hollow and thin where not `filled`."""
+    """Draw a mean with its interval in a row: a dot on a bar, hollow and thin where not `filled`."""
     if estimate.low is not None and estimate.high is not None:
         axes.plot([estimate.low, estimate.high], [row, row], color=colour, lw=2.2 if filled else 1.3, zorder=3)
     axes.plot(
@@ -45,7 +45,7 @@ def draw_interval(axes: Axes, row: float, estimate: Estimate, colour: str, *, fi
 
 
 def draw_dumbbell(axes: Axes, row: float, head: MapReading, colour: str) -> None:
-    """A head's score and, hollow, that of its attention on other pictures, joined by a line."""
+    """Draw a head's score and, hollow, the score of its attention on other pictures, joined by a line."""
     if head.shuffled is not None:
         axes.plot([head.value.mean, head.shuffled.mean], [row, row], color=FAINT, lw=0.9, zorder=1)
         draw_interval(axes, row, head.shuffled, SOFT, filled=False)
@@ -53,8 +53,10 @@ def draw_dumbbell(axes: Axes, row: float, head: MapReading, colour: str) -> None
 
 
 def drawn_references(sound: LayerReading) -> list[Reference]:
-    """The references that a figure has room for: of two Gaussians at the centre the fitted one, which is the stronger;
-    no object where its score says only what epsilon is; and no other viewers where they are no ceiling.
+    """The references that a figure shows.
+
+    Of two Gaussians at the centre, only the fitted one, which is the stronger; the object not for measures where the
+    zeros outside it decide its score; other viewers not for measures without a ceiling.
     """
     maps = {r.map for r in sound.references}
     hidden = {"centre"} if "centre-fitted" in maps else set()
@@ -64,7 +66,7 @@ def drawn_references(sound: LayerReading) -> list[Reference]:
 
 
 def limit_to(axes: Axes, heads: Sequence[MapReading], references: Sequence[Reference], margin: float) -> None:
-    """Set the range to what the heads need, and to the references unless they lie farther off than the heads' range."""
+    """Set the range to hold the heads, and those references that lie no farther off than the heads' range is wide."""
     shown = [e for h in heads for e in (h.value, h.shuffled) if e is not None]
     low, high = min(_edge(e, True) for e in shown), max(_edge(e, False) for e in shown)
     span = (high - low) or 1.0
@@ -75,7 +77,7 @@ def limit_to(axes: Axes, heads: Sequence[MapReading], references: Sequence[Refer
 
 
 def draw_bands(axes: Axes, references: Sequence[Reference], size: float = 8.5) -> None:
-    """A vertical band for each reference's interval, its name above; neighbours' names stand at three heights.
+    """Draw a vertical band for each reference's interval with its name above, neighbours' names at three heights.
 
     A reference beyond the range is named at that edge with its value.
     """
@@ -106,7 +108,7 @@ def draw_bands(axes: Axes, references: Sequence[Reference], size: float = 8.5) -
 
 
 def name_rows(axes: Axes, names: Sequence[str], bold: set[int] | None = None) -> None:
-    """Names at the left of the rows, some of them bold."""
+    """Write names at the left of the rows; those of the rows in `bold` in bold."""
     axes.set_yticks(range(len(names)), names)
     for i in bold or ():
         axes.get_yticklabels()[i].set_fontweight("bold")
@@ -114,7 +116,7 @@ def name_rows(axes: Axes, names: Sequence[str], bold: set[int] | None = None) ->
 
 
 def towards_people(axes: Axes, measure: str, *, short: bool = False) -> None:
-    """The label of the axis of scores, which says where closer to people is."""
+    """Label the axis of scores, with an arrow that says which side is closer to people."""
     m = MEASURES[measure]
     unit = f" ({m.unit})" if m.unit else ""
     arrow = "← closer to people" if m.closer == "lower" else "closer to people →"
@@ -123,7 +125,10 @@ def towards_people(axes: Axes, measure: str, *, short: bool = False) -> None:
 
 
 def label_ends(axes: Axes, x: float, ends: Sequence[tuple[float, str, str]]) -> None:
-    """Names beside the ends of curves, moved apart, each as little as the other, where they would meet."""
+    """Write names beside the ends of curves at `x`, moved apart evenly where they would overlap.
+
+    ends: height, colour and name of each curve.
+    """
     low, high = axes.get_ylim()
     gap = 0.085 * (high - low)
     placed: list[float] = []

@@ -1,9 +1,4 @@
-"""The report's figures: what is drawn, in the house style. Drawing only; numbers come from findings/readings.py.
-
-Each `draw_...` takes what it shows and returns a matplotlib Figure; `to_svg` and `to_png` turn one into bytes that are
-the same for the same numbers. Colours: perceptually even or from the Okabe-Ito set, safe for colour-blind readers.
-Text in SVG stays text, so that a journal can set it in its own font.
-"""
+"""Figures of data quality: each participant's recording, and loss and drift trial by trial. Drawing only."""
 
 from __future__ import annotations
 
@@ -18,12 +13,12 @@ from numpy.typing import NDArray
 from beholder.analysis.report.figures.style import BLUE, FAINT, INK, SOFT, VERMILION, WIDTH_IN, in_house_style
 from beholder.shared.study import ExclusionSettings, LimitSettings
 
-MOST_PARTICIPANTS = 100  # that have a row each in the figure of trials; of more, their spread is drawn
+MOST_PARTICIPANTS = 100  # with a row each in the figure of trials; of more, the spread over participants is drawn
 
 
 @in_house_style
 def draw_quality(quality: pd.DataFrame, trials: pd.DataFrame, limits: LimitSettings) -> Figure | None:
-    """One row a participant, one panel a property of the recording, the study's limits drawn in.
+    """Quality by participant: a row for each, a panel for each property of the recording, with the study's limits.
 
     Filled: the eye whose gaze was analysed. None where nothing is known, as for imported fixations.
     """
@@ -78,7 +73,7 @@ def draw_quality(quality: pd.DataFrame, trials: pd.DataFrame, limits: LimitSetti
 def draw_trials(trials: pd.DataFrame, limits: LimitSettings, exclusion: ExclusionSettings) -> Figure | None:
     """Loss and drift of every trial in the order seen: a tile a trial, a row a participant; × where it was left out.
 
-    Of more than MOST_PARTICIPANTS, the spread over participants by trial. None where neither is known.
+    For more than MOST_PARTICIPANTS participants, their spread by trial. None where neither loss nor drift is known.
     """
     placed = trials.sort_values(["participant", "run", "trial"], kind="stable")
     row, names = pd.factorize(placed["participant"])
@@ -137,7 +132,7 @@ def _trial_spread(panels: Sequence[tuple[str, str, NDArray[np.float64], float | 
     for axes, (title, unit, values, limit, _) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
     ):
-        # Of a trial that nobody has a figure of, nothing is drawn.
+        # A trial without a value of any participant is not drawn.
         x = np.flatnonzero(np.isfinite(values).any(axis=0))
         low, median, high, most = np.nanquantile(values[:, x], [0.05, 0.5, 0.95, 1], axis=0)
         axes.fill_between(x + 1, low, high, color=BLUE, alpha=0.2, lw=0)
@@ -158,7 +153,7 @@ def _trial_spread(panels: Sequence[tuple[str, str, NDArray[np.float64], float | 
 def _quality_panels(
     quality: pd.DataFrame, trials: pd.DataFrame, limits: LimitSettings
 ) -> list[tuple[str, str, pd.Series, float | None]]:
-    """Title, unit, values by (participant, whether the eye was used), and limit; low is good in all."""
+    """Title, unit, values by (participant, whether the eye was used) and limit of each panel; low is good in all."""
     by_eye = quality.groupby(["participant", "used"]).mean(numeric_only=True)
     by_person = trials.groupby("participant").agg(lost=("loss_percent", "mean"), drift=("drift_deg", "median"))
     by_person.index = pd.MultiIndex.from_tuples([(p, True) for p in by_person.index], names=["participant", "used"])

@@ -1,4 +1,4 @@
-"""Scores over sigma, as published."""
+"""Figure of the scores over sigma, from the replication of the published analysis."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from beholder.analysis.report.labels import AXIS_UNITS, head_label
 
 @in_house_style
 def draw_sigma(replications: Sequence[Replication], fixed_sigma: float) -> Figure:
-    """Each measure against sigma: heads, their mean, and the shuffled pictures, each with its best sigma marked."""
+    """Each measure against sigma: heads, their mean, and the shuffled pictures; dots mark the best sigma."""
     columns = min(2, len(replications))
     rows = -(-len(replications) // columns)
     figure = Figure(figsize=(WIDTH_IN, 2.75 * rows), layout="constrained")

@@ -40,7 +40,7 @@ STYLE: dict[Any, Any] = {
     "axes.spines.left": False,
     "axes.axisbelow": True,
     "text.color": INK,
-    "text.parse_math": False,  # names are a study's own: what stands between two dollars is no formula
+    "text.parse_math": False,  # a study's names may hold dollar signs, and what stands between two is no formula
     "xtick.color": SOFT,
     "ytick.color": INK,
     "xtick.major.size": 3,

@@ -1,1 +1,1 @@
-"""What the report says in words, a file a heading of the page."""
+"""The report's prose, one file for each part of the page."""

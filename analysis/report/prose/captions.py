@@ -1,4 +1,4 @@
-"""What a figure shows: its caption, and its finding in words for who cannot see it."""
+"""Figures' captions, and their alternative texts: the finding in words, for readers who cannot see the figure."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def time_caption(windows: Sequence[WindowReading], s: LayerReading, label: str) 
 
 
 def areas_caption(areas: pd.DataFrame, s: LayerReading, label: str) -> tuple[str, str]:
-    """Caption and alternative text of the figure of parts."""
+    """Caption and alternative text of the figure of the object's parts."""
     caption = (
         f"Where time and attention go, part by part. {label}. Dots are means; bars are 95 % intervals of the share "
         "beyond the part's area (people: new participants and pictures; heads: new pictures)."
@@ -117,8 +117,9 @@ def models_caption(side_by_side: Sequence[tuple[str, LayerReading]], at: str) ->
 def layers_caption(
     readings: Sequence[tuple[str, Sequence[LayerReading]]], main: LayerReading, at: str
 ) -> tuple[str, str]:
-    """Caption and alternative text of the tiles of heads by layers (readings as `heads.draw_layers` has them); `at`
-    names the closest head's layer and sigma.
+    """Caption and alternative text of the tiles of heads by layers.
+
+    readings: as `heads.draw_layers` takes them; `at` names the closest head's layer and sigma.
     """
     shown, others = shown_by_layers(readings), other_viewers(main)
     what = {

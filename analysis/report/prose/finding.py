@@ -1,4 +1,4 @@
-"""The first sentence, and the notes that must be known with it."""
+"""The report's first sentence, and the notes that a reader must know with it."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ class Note:
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found: one sentence, and what must be known with it.
+    """What was found: one sentence, and the notes that must be known with it.
 
-    With few participants neither speaks of heads: that is then said in `of_heads` and `notes_on_heads`, which stand
-    where heads are shown.
+    With few participants (see `few`) neither speaks of heads; `of_heads` and `notes_on_heads` then do, and stand where
+    the page shows heads. Else these two are empty.
     """
 
     sentence: str
@@ -63,7 +63,7 @@ class Finding:
 
 
 def finding(results: Results, inference: Findings) -> Finding:
-    """The result in one sentence, and right under it what must not be overlooked."""
+    """The result in one sentence, with the notes that stand right under it."""
     main, choice = inference.main(), inference.choices[0]
     model = model_of(results, main.model)
     weights = " with stand-in weights" if model.stand_in else ""
@@ -95,7 +95,7 @@ def finding(results: Results, inference: Findings) -> Finding:
 
 
 def few(results: Results) -> bool:
-    """Whether the maps have too few participants for conclusions about others: quality and pictures then come first."""
+    """Whether the maps have too few participants for conclusions about others: heads then come late on the page."""
     kept = results.trials.loc[results.trials["included"], "participant"]
     return int(kept.nunique()) < FEWEST_LEVELS
 
@@ -103,7 +103,7 @@ def few(results: Results) -> bool:
 def loses_to_even_spread(main: LayerReading) -> bool:
     """Whether an even spread over the picture is closer to people than the closest head, by the means alone.
 
-    Measures that are not defined for an even map have 0 for what tells nothing of where people looked.
+    CC and NSS are not defined for an even map; by them, a map that tells nothing of where people looked has 0.
     """
     even = next((r for r in main.references if r.map == "uniform"), None)
     if even is not None:
@@ -121,7 +121,7 @@ def _share_of_the_way(main: LayerReading, share: Share) -> str:
 
 
 def other_viewers(main: LayerReading) -> str:
-    """The ceiling by name: it depends on how many the others are."""
+    """The ceiling in words, with the number of other viewers, on which it depends."""
     if main.other_viewers is None:
         return "the other viewers"
     fewest, most = main.other_viewers
@@ -163,9 +163,9 @@ def _interval_of(share: Share) -> str:
 
 
 def _closer_still(main: LayerReading, choice: Choice) -> str:
-    """What is closer to people than the head that is named, though no head: the mean of heads, the fitted centre bias.
+    """Which of the mean of heads and the fitted centre bias are closer to people than the named head, in words.
 
-    Only where the interval of the difference says so; `what_beats_the_closest_head` has the figures.
+    Only those for which the interval of the difference says so; `what_beats_the_closest_head` has the figures.
     """
     if choice.map != main.best.map:
         return ""
@@ -174,7 +174,7 @@ def _closer_still(main: LayerReading, choice: Choice) -> str:
 
 
 def _rivals(main: LayerReading) -> list[tuple[str, Estimate]]:
-    """The mean of several heads and the fitted centre bias, and by how much the closest head is closer than each."""
+    """The mean of the heads (of several) and the fitted centre bias, each with the closest head's lead over it."""
     of_heads = zip(main.summaries, main.leads_over_summaries, strict=True)
     return [
         *((f"the {head_label(m.map)}", lead) for m, lead in of_heads if m.map == "mean" and len(main.heads) > 1),
@@ -183,9 +183,9 @@ def _rivals(main: LayerReading) -> list[tuple[str, Estimate]]:
 
 
 def what_beats_the_closest_head(main: LayerReading) -> Note | None:
-    """Of the mean of the heads and the fitted centre bias, those that the closest head is not shown to beat; or None.
+    """A note on the mean of the heads and the fitted centre bias, if the closest head is not shown to beat them.
 
-    Only an interval without 0 makes "closer"; the centre's share of the way stands beside the head's.
+    "Closer" is said only where the interval excludes 0. The centre bias's share of the way is given beside the head's.
     """
     unit = f" {MEASURES[main.measure].unit}" if MEASURES[main.measure].unit else ""
     way, own, gone = main.share_of_centre, main.best.share, ""
@@ -211,7 +211,7 @@ def what_beats_the_closest_head(main: LayerReading) -> Note | None:
 
 
 def between_floor_and_ceiling(main: LayerReading) -> Note:
-    """How far the closest head gets from its own chance, and from the floor that all heads share; or why not."""
+    """How far the closest head gets from its own chance and from the heads' common floor; or why that is not known."""
     lead, own, common = "Between floor and ceiling.", main.best.share, main.best.share_over_centre
     if own.blank == common.blank == "measure":
         return Note(lead, f"No share of the way, for {why_of_share(own, main, '')}.")
@@ -232,10 +232,10 @@ def between_floor_and_ceiling(main: LayerReading) -> Note:
 
 
 def _above_chance(main: LayerReading, choice: Choice) -> str:
-    """How far the head that is named is above chance, or its score where chance is not known.
+    """How far the named head is above chance, in words, or its score where chance is not known.
 
-    What is claimed goes by permuted pictures, corrected for all heads and layers that it was chosen from: the interval
-    does not know of that choice.
+    Whether it is above chance is judged by permuted pictures, corrected for all heads and layers that it was chosen
+    from, since the interval does not allow for that choice.
     """
     measure, gain = MEASURES[main.measure], choice.reading.gain
     if gain is None:
@@ -285,7 +285,7 @@ def _heads_by_layer(choice: Choice) -> str:
 
 
 def _notes_on_data(results: Results, main: LayerReading, found: str) -> Iterable[Note]:
-    """Whether people and weights are real, and what was left out; `found`: the closest head."""
+    """Notes on simulated gaze, stand-in weights and what was left out; `found`: the closest head, or empty."""
     if results.summary.simulated:
         programmed = results.summary.observers.rstrip(".") or "not stated in the data"
         yield Note(
@@ -315,7 +315,7 @@ def _notes_on_heads(results: Results, inference: Findings, main: LayerReading) -
         objects = [r for r in main.references if (r.map, main.measure) == ("object", "kl")]
         text = f"it {_beside_references(main)}; {at}."
         if objects:
-            # Without support outside the object, its divergence is what epsilon makes it.
+            # An even spread over the object is zero outside it, where the measure's epsilon alone sets the divergence.
             text += (
                 f" An even spread over the object has {number(objects[0].value.mean)}, which only says how often "
                 "people looked elsewhere: it is zero there, and the measure's epsilon sets the price."
@@ -343,7 +343,7 @@ def _notes_on_heads(results: Results, inference: Findings, main: LayerReading) -
 
 
 def _how_chosen(main: LayerReading, choice: Choice) -> Iterable[Note]:
-    """On what the head was chosen, and what its figures therefore do and do not allow for."""
+    """A note on how the head was chosen, and whether its figures allow for that choice."""
     if choice.candidates == 1:
         return
     layers = f" in {choice.layers} layers" if choice.layers > 1 else ""
@@ -370,10 +370,10 @@ def _how_chosen(main: LayerReading, choice: Choice) -> Iterable[Note]:
 
 
 def _beside_references(main: LayerReading) -> str:
-    """Which of centre, even spread and object the closest head is closer than, farther than, or neither."""
+    """Which references the closest head is closer than, farther than, or neither, in words."""
     verdicts: dict[str, list[str]] = {"is closer than": [], "is farther than": [], "is not shown to be closer than": []}
     for r in main.references:
-        # Of two Gaussians the fitted one is the stronger; the ceiling is told with the shares of the way.
+        # Of two Gaussians only the fitted one, which is the stronger; the ceiling is in the note on shares of the way.
         fitted = any(other.map == "centre-fitted" for other in main.references)
         if (r.map, main.measure) == ("object", "kl") or r.map == "others" or (r.map == "centre" and fitted):
             continue

@@ -1,7 +1,7 @@
-"""What the report says in words: the first sentence, the notes under it, captions, the statistics' and methods' prose.
+"""The report's methods section, and the references that it rests on.
 
 Every sentence is made from results and settings alone and says no more than they carry: simulated observers are never
-called people, stand-in weights and what was left out are named, and what was not tested is not claimed.
+called people, what was not recorded is named, and only what was done is described.
 """
 
 from __future__ import annotations
@@ -19,11 +19,8 @@ from beholder.shared.study import Study
 REFERENCES_FILE = Path(__file__).resolve().parents[1] / "templates" / "references.bib"
 
 
-# Captions, and the figures' findings for who cannot see them.
-
-
 def methods(results: Results) -> list[str]:
-    """The methods as a paper would have them, from the settings; only what was done."""
+    """Sentences of a paper's methods section, from settings and results; only what was done."""
     imported = "fixations" in results.summary.sources
     recorded = results.summary.sources != ("fixations",)
     return [
@@ -41,7 +38,7 @@ def _recording_words(results: Results) -> list[str]:
     """Participants, apparatus, procedure, calibration, data quality and fixations, after Dunn et al. (2023)."""
     s, summary = results.study, results.summary
     simulated = summary.simulated >= summary.participants > 0
-    # Of samples that came out of a tracker's own files nobody here knows the protocol.
+    # The protocol of recordings imported from a tracker's own files is not known here.
     ours = "recordings" not in summary.sources
     missing: list[str] = []
     who = viewers(results, summary.participants)
@@ -72,7 +69,7 @@ def _recording_words(results: Results) -> list[str]:
 
 
 def _times_shown(results: Results) -> str:
-    """How long pictures stood by the recordings, of the trials that count, and their dots by study.toml."""
+    """How long pictures were shown, by the recordings of included trials, and the dots before them, by study.toml."""
     shown = results.trials.loc[results.trials["included"], "shown_s"].dropna()
     if not len(shown):
         return ""
@@ -82,7 +79,7 @@ def _times_shown(results: Results) -> str:
 
 
 def _people_words(answers: dict[str, dict[str, int]], missing: list[str]) -> list[str]:
-    """Age, sex and vision of the participants, as they answered; what nobody was asked is added to `missing`."""
+    """Age, sex and vision of the participants, as they answered; what nobody answered is added to `missing`."""
     parts = []
     ages = {int(a): n for a, n in answers.get("age", {}).items() if a.isdigit()}
     if ages:
@@ -102,7 +99,7 @@ def _people_words(answers: dict[str, dict[str, int]], missing: list[str]) -> lis
 
 
 def _apparatus_words(results: Results, simulated: bool, missing: list[str]) -> list[str]:
-    """Screen, tracker, rate and eyes."""
+    """Screen, tracker, sampling rate and eyes; what is not known is added to `missing`."""
     s, setup, texts = results.study, results.summary.setup, []
     screens = list(setup.screens)
     if not screens and s.screen is not None:
@@ -129,7 +126,7 @@ def _apparatus_words(results: Results, simulated: bool, missing: list[str]) -> l
 
 
 def _quality_numbers(results: Results, missing: list[str]) -> list[str]:
-    """Accuracy, precision and loss that were reached, over participants."""
+    """Accuracy and precision over participants, added to `missing` where not known, and data loss over trials."""
     q = results.quality[results.quality["used"]].groupby("participant")
     texts = []
     accuracy, precision = q["accuracy_deg"].mean().dropna(), q["rms_s2s_deg"].mean().dropna()
@@ -157,7 +154,7 @@ def _fixation_words(results: Results) -> str:
         "idt": f"by dispersion (I-DT, Salvucci and Goldberg 2000; {f.dispersion_deg:g}°)",
         "i2mc": "by two-means clustering (I2MC, Hessels et al. 2017)",
     }
-    # "auto" goes by the rate: what was used is said, not what might have been.
+    # "auto" chooses by the sampling rate: only methods that were used are named.
     rates = results.quality["rate_hz"].dropna()
     used = [m for m, some in (("ivt", (rates >= 100).any()), ("i2mc", (rates < 100).any())) if some]
     both = f"{by['ivt']} from 100 Hz on, {by['i2mc']} below"

@@ -1,4 +1,4 @@
-"""What is said of participants, trials and how well gaze was measured."""
+"""Sentences on data quality: what was left out, the study's limits, and drift."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def limits_sentence(results: Results) -> str:
     """The study's limits, set before the maps are made, and what they left out; that there are none is said too."""
     settings = results.study.exclusion
     if results.summary.sources != ("samples",):
-        # Whether those were late nobody knows.
+        # Whether pictures were late is not known of imported data.
         settings = settings.model_copy(update={"late": False})
     said = rules(settings)
     if not said:
         return "The study sets no limits to loss, drift or accuracy: no trial was left out by any."
-    # What has no samples has no figure to be judged by.
+    # A trial without samples has no data loss to be judged by.
     unknown = int(results.trials["loss_percent"].isna().sum())
     text = f"By the study's limits {listed(said)} are left out before maps are made: "
     n = int(results.trials["why"].isin(LIMITS).sum())
@@ -89,7 +89,7 @@ def drift_sentences(results: Results, inference: Findings) -> list[str]:
 
 
 def counts(results: Results) -> dict[str, Any]:
-    """How much there is, with which the section on quality begins."""
+    """The numbers with which the section on data quality begins."""
     trials, fixations, quality = results.trials, results.fixations, results.quality
     included = trials[trials["included"]]
     return {

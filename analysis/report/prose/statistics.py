@@ -1,4 +1,4 @@
-"""What is said of differences: heads, models, groups, and the replication of the published analysis."""
+"""Sentences on chance, on differences between heads, models and groups, and on the published analysis."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from beholder.shared.study import Study
 
 
 def floor_sentences(results: Results, inference: Findings) -> list[str]:
-    """Chance, floors and ceiling of the layer that the first sentence speaks of, in words."""
+    """Sentences on chance for each model, and on floors and ceiling of the main layer."""
     main = inference.main()
     texts = []
     for t in inference.above_chance:
@@ -64,7 +64,7 @@ def floor_sentences(results: Results, inference: Findings) -> list[str]:
 
 
 def _follows(p: float) -> str:
-    """What the test by permuted pictures says."""
+    """What the test by permuted pictures shows, in a sentence."""
     if p < 1 - LEVEL:
         return "It says that attention follows which picture was shown, for these participants and pictures like these."
     return "It does not show that attention follows which picture was shown."
@@ -225,7 +225,7 @@ def _over_cells(of: BestSigma | None) -> str:
 
 
 def sigma_reading(study: Study, inference: Findings) -> str:
-    """Where the curves of the measure that the replication is told by are best; empty where nothing was compared."""
+    """At which sigma the replicated measure's curves are best, in words; empty where nothing was compared."""
     if len(study.maps.sigmas()) == 1:
         return f"Sigma was not swept: every score is of σ = {sigma_text(study, study.maps.sigma)}, and none is best."
     found = [r for r in inference.replications_of(inference.main()) if r.measure == inference.replicated]
