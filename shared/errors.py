@@ -28,6 +28,10 @@ class DataError(BeholderError):
     """A recording, table, picture or mask cannot be read as what it claims to be."""
 
 
+class TakenError(DataError):
+    """What is to be added is in the data set already, and not the same."""
+
+
 class DisplayError(BeholderError):
     """There is no screen to show anything on, or no window can be opened on it."""
 

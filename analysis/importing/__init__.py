@@ -1,1 +1,1 @@
-"""Other people's files in, a data set out: imports only what is shared."""
+"""Reads other people's recordings and fixations into a data set; imports only `beholder.shared`."""

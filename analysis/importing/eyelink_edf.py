@@ -1,8 +1,8 @@
-"""EyeLink's EDF, read by SR Research's library, which the package eyelinkio carries; not installed with the rest.
+"""EyeLink's EDF, read by SR Research's library, which comes with the optional package eyelinkio.
 
 The file is read in a process of its own, since that library prints, and may crash on a broken file:
-`python -m beholder.analysis.importing.eyelink_edf FILE.edf RESULT.npz`. eyelinkio's bindings are used, not its reader:
-that one numbers the samples through, and so loses the pauses between trials.
+`python -m beholder.analysis.importing.eyelink_edf FILE.edf RESULT.npz`. eyelinkio's bindings are used, not its reader,
+which numbers the samples without gaps and so loses the pauses between trials.
 """
 
 from __future__ import annotations
@@ -45,7 +45,10 @@ _FETCH = "fetch it from the host again"
 
 
 def read_edf(path: Path) -> VendorRecording:
-    """An EDF file. Raises DataError where there is no eyelinkio, or where the vendor's library cannot read the file."""
+    """The recording of an EDF file.
+
+    Raises DataError where there is no eyelinkio, or where the vendor's library cannot read the file.
+    """
     if not path.is_file():
         raise DataError(f"{path} does not exist: check the name.")
     with tempfile.TemporaryDirectory() as folder:
@@ -97,7 +100,7 @@ def read_edf(path: Path) -> VendorRecording:
 
 @dataclass
 class _Edf:
-    """What the vendor's library says of a file, in the order in which it says it."""
+    """What the vendor's library reads of a file, collected item by item."""
 
     api: Any
     file: Any
@@ -193,18 +196,19 @@ def _child(file: str, result: str) -> None:
 
 
 def _opened(api: Any, file: str) -> Any:
-    """A handle of the vendor's library for a file, None where it does not open it."""
+    """A handle of the vendor's library for a file; None where the library does not open the file."""
     status = ctypes.c_int(1)
-    # Checked and mended, as eyelinkio has it: lost samples are put in as missing ones, and gaze of an eye that was half
-    # covered is missing. Events and samples are loaded.
+    # 2: checked and mended, as eyelinkio does. Lost samples are put in as missing ones, and gaze of an eye that was
+    # half covered is missing. 1, 1: events and samples are loaded.
     handle = api.edf_open_file(os.fsencode(file), 2, 1, 1, ctypes.byref(status))
     return handle if handle and status.value == 0 else None
 
 
 def _opened_as_far_as_whole(api: Any, file: Path, copy: Path) -> Any:
-    """The same for a file that was cut short, of which the library opens nothing; None where that is not its fault.
+    """A handle for a file that was cut short; None where it was not cut short, or cannot be opened even so.
 
-    It wants a mark at the end, right after a whole record; `copy` is where the file is written as it should end.
+    The library opens no file without an end mark right after a whole record. `copy` is written without the last, broken
+    record and with the mark.
     """
     data = file.read_bytes()
     if data.endswith(_END_OF_FILE) or not data.startswith(b"SR_RESEARCH"):
@@ -217,7 +221,7 @@ def _opened_as_far_as_whole(api: Any, file: Path, copy: Path) -> Any:
 
 
 def _known(value: float) -> float:
-    """A float of the vendor's library, rounded as edf2asc writes it; its numbers for "missing" are NaN."""
+    """A float of the vendor's library, rounded as edf2asc does; NaN for its numbers that stand for a missing value."""
     return math.nan if value >= 1e7 or value <= -32768 else round(value, 2)
 
 

@@ -1,8 +1,8 @@
-"""Other people's data into a study: a table of fixations and a folder of pictures.
+"""Imports other people's fixations into a study: a table of fixations and a folder of pictures.
 
 Everything is checked before anything is written: a cell that is not what its column promises is refused in one
-sentence that names file, line, column and remedy. What is likely another unit is asked about (plausibility.py);
-what is only doubtful becomes a remark.
+sentence that names file, line, column and remedy. Values that are probably in another unit are asked about
+(plausibility.py); what is only doubtful becomes a remark.
 """
 
 from __future__ import annotations
@@ -41,13 +41,16 @@ from beholder.shared.study import (
 
 REQUIRED = ("participant", "stimulus", "x_px", "y_px", "duration_ms")
 OPTIONAL = ("order", "onset_s")
-# A table that counts fixations under another name is as good.
+# Names under which a table may number the fixations of a trial.
 ORDER_NAMES = ("order", "fixation")
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What came in."""
+    """What an import of fixations brought in.
+
+    `stimuli` counts the pictures with fixations, `outside` the fixations that lie outside their picture.
+    """
 
     study_folder: Path
     participants: tuple[str, ...]
@@ -68,7 +71,7 @@ def import_fixations(
 
     `images` is the folder of the pictures that were looked at, needed for a new study; `picture_width_deg` the visual
     angle of a picture's width, without which degrees stay unknown and sigma is in percent of the picture's width.
-    `meant` names what is unusual in the table and meant so (see `shared.study.CheckSettings`); a new study keeps it.
+    `meant` names what is unusual in the table but intended (see `shared.study.CheckSettings`); a new study keeps it.
     Raises DataError or StudyError, and writes nothing, where anything is not as it should be.
     """
     with alone(study_folder):
@@ -82,7 +85,7 @@ def _import_fixations(
     fixations, remarks = read_fixation_csv(table)
     there = (study_folder / "study.toml").exists()
     people = participant_labels(sorted(fixations["participant"].unique()), table)[0].values()
-    # Who is there already may be so by this very command, which was cut short after its last step.
+    # Participants who are there already may come from this very command, if it was cut short after its last step.
     known = there and all((study_folder / f"sub-{label}").exists() for label in people)
     new = not there or (known and images is not None)
     if new:
@@ -122,7 +125,7 @@ def _import_fixations(
         for participant, rows in fixations.groupby("participant", sort=True):
             write_fixation_table(folder, settings.study.task, labels[str(participant)], _as_recorded(rows))
 
-    # What the study keeps for the analysis to repeat names no file, and nobody but by their label.
+    # Remarks that the study keeps, for the analysis to repeat, name no file, and participants by their label alone.
     kept = [replace(remark, about="imported fixations") if remark.about == table.name else remark for remark in remarks]
     remarks += renamed
     made = (settings.model_copy(update={"checks": checks}), images or Path()) if new else None
@@ -130,7 +133,12 @@ def _import_fixations(
     if not added:
         remarks.append(ALL_THERE)
     return Imported(
-        study_folder, tuple(sorted(labels.values())), len(stimuli), len(fixations), int(outside.sum()), tuple(remarks)
+        study_folder,
+        tuple(sorted(labels.values())),
+        fixations["stim_file"].nunique(),
+        len(fixations),
+        int(outside.sum()),
+        tuple(remarks),
     )
 
 
@@ -158,7 +166,8 @@ def _refusal(study_folder: Path, table: Path, taken: Sequence[str]) -> str:
 def settings_for_import(name: str, picture_width_deg: float | None) -> Study:
     """Settings of a new study without a screen of its own: sigma in degrees only where the pictures' size is known.
 
-    In percent, the sweep and the fixed sigma are those of a picture 20 degrees wide: 0.5 to 20 %, and 5 %.
+    Otherwise sigma is in percent of the width: the sweep (0.5 to 20 %) and the fixed sigma (5 %) are those that the
+    defaults in degrees make on a picture 20 degrees wide.
     """
     percent = {"sigma_unit": "percent", "sigma_from": 0.5, "sigma_to": 20.0, "sigma_step": 0.5, "sigma": 5.0}
     return Study(
@@ -171,7 +180,11 @@ def settings_for_import(name: str, picture_width_deg: float | None) -> Study:
 
 
 def read_fixation_csv(path: Path) -> tuple[pd.DataFrame, list[Remark]]:
-    """The checked table, with `order` (from 1 within a trial), `onset_s` (NaN where unknown) and `line` of the file."""
+    """The checked table of fixations, and remarks on it. Raises DataError, naming file, line, column and remedy.
+
+    Columns: participant, stimulus, x_px, y_px, duration_s, order (from 1 within a trial), onset_s (NaN where unknown)
+    and line (of the file).
+    """
     rows: list[dict[str, object]] = []
     lines = _lines(path)
     number, header = next(lines, (0, []))
@@ -200,7 +213,7 @@ def read_fixation_csv(path: Path) -> tuple[pd.DataFrame, list[Remark]]:
         row = dict(zip(columns, (c.strip() for c in cells), strict=True))
         place = f"{path}, line {number}"
         participant, stimulus = (_text(row, name, place) for name in ("participant", "stimulus"))
-        trial = (participant, _without_ending(stimulus))  # a table may name one picture in both ways
+        trial = (participant, _without_ending(stimulus))  # a table may name a picture with and without ending
         counts[trial] = counts.get(trial, 0) + 1
         order = _whole(row, order_name, place) if order_name else counts[trial]
         earlier = seen.setdefault((*trial, order), number)
@@ -313,7 +326,7 @@ def participant_labels(names: Sequence[str], source: Path) -> tuple[dict[str, La
 
 
 def _stimulus_names(stimuli: tuple[Stimulus, ...]) -> dict[str, Stimulus]:
-    """A table may name a picture with its ending or without."""
+    """Pictures by name, each with and without its file's ending, as a table may use either."""
     return {s.name: s for s in stimuli} | {s.file.name: s for s in stimuli}
 
 

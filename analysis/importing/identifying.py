@@ -1,10 +1,10 @@
-"""What in a message could tell who was recorded, where or when, and the message without it."""
+"""Takes out of a message what could tell who was recorded, where or when: folders and dates."""
 
 from __future__ import annotations
 
 import re
 
-# A folder's name may hold blanks ("Documents and Settings"), and ends where a file's ending does.
+# A folder's name may hold blanks ("Documents and Settings"), but no file's ending with a blank after it ("a.png 3/4").
 _FOLDER = r"(?:(?!\.\w{2,4}\s)[^\\/\n\t\"'<>|])+[\\/]"
 
 
@@ -35,7 +35,7 @@ _DATES = re.compile(
 
 
 def without_folders(text: str) -> str:
-    r"""A message without folders that lead from a computer's, a person's or a share's place; file names stay.
+    r"""A message without the folders of its paths; names of files, and plain relative paths (images/b.png), stay.
 
     >>> without_folders(r"!V IMGLOAD FILL C:\Users\jane\study\a.png"), without_folders("/home/jane/a b.png onset")
     ('!V IMGLOAD FILL a.png', 'a b.png onset')
@@ -46,7 +46,7 @@ def without_folders(text: str) -> str:
 
 
 def without_dates(text: str) -> str:
-    """A message without days and stamps that count since 1970; numbers that cannot be one stay.
+    """A message with [date] for dates, their times, and stamps that count since 1970; other numbers stay.
 
     >>> without_dates("start 2014-08-20 07:17:25, block 12"), without_dates("t=1408519045.25 trial 20 of 400")
     ('start [date], block 12', 't=[date] trial 20 of 400')

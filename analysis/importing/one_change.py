@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from beholder.shared.dataset.making import create_study
 from beholder.shared.dataset.publishing import add_imported
-from beholder.shared.errors import DataError, Remark, StudyError
+from beholder.shared.errors import DataError, Remark, StudyError, TakenError
 from beholder.shared.inside import inside
 from beholder.shared.labels import Label
 from beholder.shared.recording.transaction import finish_changes, told_in_a_sentence
@@ -31,9 +31,12 @@ ALL_THERE = Remark("import", "all of it was there already, byte for byte: nothin
 
 @contextmanager
 def alone(study_folder: Path) -> Iterator[None]:
-    """No other import into the study meanwhile; a change that one left in its midst is finished. Raises StudyError."""
+    """Keep other imports out of the study meanwhile; finish first a change that an import left half done.
+
+    Raises StudyError where another import is running, or where the folder cannot be written to.
+    """
     whole = study_folder.resolve()
-    # Beside the study, which may not be there yet; one that is there may stand where nothing can be written.
+    # Beside a study that is not there yet; within one that is, as nothing beside it may be writable.
     there = (whole / "study.toml").exists()
     file = inside(whole, whole / ".beholder" / "import.lock") if there else _lock_beside(whole)
     with told_in_a_sentence(whole):
@@ -63,7 +66,7 @@ def bring_in(
     remarks: Sequence[Remark],
     refusal: str,
 ) -> bool:
-    """Make the study of `new`, settings and pictures, with what `build` makes in it; where that is None, add to it.
+    """Make a study of `new` (settings, folder of pictures) with what `build` makes; add to the study if `new` is None.
 
     Returns False where all of it was there already, byte for byte. `refusal` is the sentence for participants who are
     in the study already with something else, empty where none of them is. Raises StudyError or DataError.
@@ -72,7 +75,7 @@ def bring_in(
         return make(study_folder, *new, build, participants, remarks)
     try:
         return add(study_folder, build, participants, remarks)
-    except (DataError, StudyError):
+    except TakenError:
         if refusal:
             raise StudyError(refusal) from None
         raise
@@ -98,7 +101,7 @@ def make(
     participants: Collection[Label],
     remarks: Sequence[Remark],
 ) -> bool:
-    """Make a study with what `build` makes in it; returns False where just that study was there already.
+    """Make a study with what `build` makes in it; returns False where exactly that study was there already.
 
     Raises StudyError where the folder is not empty and holds anything else.
     """
@@ -136,7 +139,7 @@ def _remove(folder: Path) -> None:
 
 
 def _content(study_folder: Path) -> dict[str, bytes]:
-    """What is in a data set, without Beholder's own folder, results and what is not data (.DS_Store)."""
+    """A data set's files by their path, without Beholder's own folder, results and what is not data (.DS_Store)."""
     files = (path for path in sorted(study_folder.rglob("*")) if path.is_file())
     named = ((path.relative_to(study_folder), path) for path in files)
     return {

@@ -1,9 +1,9 @@
-"""Asked about before it is imported: what is plainly of another unit, off the picture, or at no time that can be.
+"""Questions before an import: values that are plainly in another unit, off the picture, or at an impossible time.
 
-Each question is one sentence that names what was expected, what was found and how to say that it is meant. What cannot
-be (text for a number, gaze a million px away) is refused where it is read, whatever is meant.
+A question is a DataError of one sentence that names what was expected, what was found and how to say that it is meant.
+What cannot be (text for a number, gaze a million px away) is refused where it is read, whatever is meant.
 
-Units are judged for the whole table and for each participant: one who was exported otherwise is as wrong as all.
+Units are judged for the whole table and for each participant, since one participant may have been exported otherwise.
 """
 
 from __future__ import annotations
@@ -27,34 +27,36 @@ from beholder.shared.study import Meant, MessageSettings
 # Left, top, width and height in px, or arrays of them.
 Place = tuple[float, float, float | FloatArray, float | FloatArray]
 
-# Between them lies the median fixation of any viewer and task; a factor of 1,000 leads far out of them.
+# The median fixation of any viewer and task lies between these; a wrong unit, a factor of 1,000, leads far outside.
 SHORTEST_MEDIAN_MS, LONGEST_MEDIAN_MS = 20.0, 5000.0
-# A shorter fixation no tracker could see, and a longer one would end in a blink, of which there are several a minute.
+# No tracker could see a shorter fixation, and a blink would end a longer one: there are several blinks a minute.
 SHORTEST_MS, LONGEST_MS = 1.0, 60_000.0
-# A participant's own fixations say something from so many on.
+# A participant with fewer fixations is not judged alone.
 FEWEST = 5
-# From one fixation's onset to the next passes its duration and a saccade; in another unit it would be 1,000 times that.
+# From one fixation's onset to the next pass its duration and a saccade; in another unit, 1,000 times as much.
 LONGEST_STEP, SHORTEST_STEP = 100.0, 0.5  # in durations
-# Onsets are told from the picture's onset: a trial whose first fixation comes a minute later has them from elsewhere.
+# Onsets count from the picture's onset: where a trial's first fixation comes a minute later, they count from elsewhere.
 LATEST_FIRST_S = 60.0
-# The longest that this program shows a picture itself.
+# The longest time for which Beholder itself shows a picture.
 LATEST_S = 3600.0
-# Shares of a picture fall into its first px, percent into its first 100; this share of them does, the rest is off it.
+# Positions given as shares of a picture lie between 0 and 1, as percent between 0 and 100: at least this share of them,
+# since some gaze is off the picture.
 IN_SHARES = 0.95
-# Half of a person's gaze lies within the screen, 0 to 1; px and percent are tens of it at least.
+# At least half of a person's gaze lies on the screen, in shares of it at 0 to 1; in px or percent, at tens or more.
 FARTHEST_MEDIAN = 10.0
 # A picture's first sample comes with its onset, or soon after where an experiment starts the tracker late.
 LATEST_SAMPLE_S = 5.0
-# Without a sample, and without the tracker being stopped; longer than a pause in a sitting.
+# A gap without samples during which the tracker was not stopped; longer than a pause within a session.
 LONGEST_GAP_S = 600.0
-# Nobody looks at pictures for so many samples without coming near the middle of any.
+# Nobody looks at pictures for so many samples without coming near the middle of any. Gaze in mm lies, at least in this
+# share, within the screen's size in mm.
 FEWEST_SAMPLES, ALL_IN_MM = 50, 0.99
-# Exchanging x and y is asked about from this share off the picture, if it would leave a tenth of them there.
+# From this share off the picture on, exchanging x and y is suggested where it would leave at most a tenth of that off.
 OFF_IF_EXCHANGED = 0.1
 
 
 def meant_of(names: Sequence[str]) -> tuple[Meant, ...]:
-    """What --meant says, checked. Raises StudyError.
+    """The names given to --meant, each once. Raises StudyError for a name that is not known.
 
     >>> meant_of(["onset unit"])
     ('onset unit',)
@@ -67,7 +69,7 @@ def meant_of(names: Sequence[str]) -> tuple[Meant, ...]:
 
 
 def ask(what: Meant, sentence: str, meant: Collection[str]) -> None:
-    """Raise DataError with the sentence, and how to say that it is meant; nothing where that is said."""
+    """Raise DataError with `sentence` and how to say that it is meant, unless `what` is among the `meant`."""
     if what not in meant:
         raise DataError(f'{sentence}; or, if it is meant, say --meant "{what}" (meant under [checks] in study.toml).')
 
@@ -75,7 +77,10 @@ def ask(what: Meant, sentence: str, meant: Collection[str]) -> None:
 def check_fixations(
     table: Path, fixations: pd.DataFrame, width_px: FloatArray, height_px: FloatArray, meant: Collection[str]
 ) -> None:
-    """Ask about a table of fixations, as fixation_table.py reads it; width_px, height_px: (n,), of the pictures."""
+    """Ask about units, times and positions of a table of fixations, as `fixation_table.read_fixation_csv` reads it.
+
+    width_px, height_px: (n,), the size of the picture that each fixation is on.
+    """
     fixations = fixations.assign(width_px=width_px, height_px=height_px)
     everybody = [(f"{table}", fixations)]
     everybody += [
@@ -114,8 +119,8 @@ def check_recording(recording: VendorRecording, messages: MessageSettings, meant
 
 
 def _check_overlap(recording: VendorRecording, settings: MessageSettings) -> None:
-    """Ask where a picture's offset comes after another one's onset: the messages have both on the screen at once."""
-    on, replaced = "", dict[str, str]()  # a picture, and by which other one it was replaced before its offset
+    """Ask where a picture's offset comes after the next one's onset: the messages say that both were shown at once."""
+    on, replaced = "", dict[str, str]()  # the picture shown; pictures replaced before their offset, and by which one
     for message in recording.messages:
         if _first_match(settings.trial, message):
             on, replaced = "", {}
@@ -146,7 +151,7 @@ def _first_match(expressions: Sequence[str], message: Message) -> re.Match[str] 
 
 
 def _names(message: Message, picture: str) -> bool:
-    """Whether a message has a picture's name in it, as a word of its own; folders before it are of no account."""
+    """Whether a message holds a picture's name, without its folders, as a whole word."""
     name = re.escape(PureWindowsPath(picture.strip("\"' ")).name)
     return re.search(rf"(?<!\w){name}(?!\w)", message.says, re.IGNORECASE) is not None
 
@@ -158,10 +163,10 @@ def check_gaze(
     meant: Collection[str],
     screen_cm: tuple[float | None, float | None] = (None, None),
 ) -> None:
-    """Ask about a recording's gaze: its unit, whether it lies on the screen, and whether it comes with the pictures.
+    """Ask about a recording's gaze: its unit, whether it lies on the screen, and whether it begins with each picture.
 
-    screen_px, screen_cm: width and height, None where unknown; shown: from when to when, in seconds of the file's
-    clock, a picture was where.
+    screen_px, screen_cm: width and height, None where unknown; shown: onset and end of each picture in seconds of the
+    file's clock, and its place on the screen.
     """
     width_px, height_px = screen_px
     file, samples = recording.file, recording.samples
@@ -224,7 +229,7 @@ def _check_millimetres(
     looks: Sequence[tuple[FloatArray, FloatArray, Place]],
     meant: Collection[str],
 ) -> None:
-    """Ask where all gaze at pictures lies within the screen's size in mm, and none of them has its middle there."""
+    """Ask where nearly all gaze at pictures lies within the screen's size in mm, and no picture's middle does."""
     width_cm, height_cm = screen_cm
     if width_cm is None or height_cm is None or not looks:
         return
@@ -305,7 +310,7 @@ def _check_onsets(where: str, rows: pd.DataFrame, meant: Collection[str]) -> Non
 
 
 def _check_single(table: Path, fixations: pd.DataFrame, meant: Collection[str]) -> None:
-    """Ask about the first cell that is no duration of a fixation, or no onset, although the others are."""
+    """Ask about the first single cell that cannot be a fixation's duration, and the first that cannot be its onset."""
     duration_ms, onset_s = fixations["duration_s"] * 1000, fixations["onset_s"].abs()
     for row in np.flatnonzero((duration_ms < SHORTEST_MS) | (duration_ms > LONGEST_MS))[:1]:
         ask(
@@ -346,7 +351,7 @@ def _check_place(
     meant: Collection[str],
     most: float = 0.5,
 ) -> None:
-    """Ask where more than `most` lies off its place, or where exchanging x and y would mend that.
+    """Ask where more than the share `most` of positions is off its place, or where exchanging x and y would mend that.
 
     looks: x and y, (n,) each in px, NaN where not seen, and the place that they should lie on.
     """
@@ -369,5 +374,5 @@ def _n_off(x: FloatArray, y: FloatArray, place: Place) -> int:
 
 
 def _share_within(x: FloatArray, y: FloatArray, whole: float) -> float:
-    """How many are shares of a whole: from 0 to it, or a little off, as gaze off the picture is."""
+    """The share of positions within 1.5 times `whole` of 0 in x and y; the margin allows for gaze off the picture."""
     return float(((np.abs(x) < 1.5 * whole) & (np.abs(y) < 1.5 * whole)).mean())

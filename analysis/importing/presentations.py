@@ -1,4 +1,4 @@
-"""Which picture was shown when and where, from the messages of a recording."""
+"""Which picture was shown when and where, from the messages of a recording, or else from its columns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from beholder.shared.study import Study
 
 @dataclass(frozen=True)
 class ShownPicture:
-    """One presentation, from and to the file's clock."""
+    """One presentation of a picture: onset and end on the file's clock, and its place on the screen in px.
+
+    `complete` is False where the recording ends before the picture does.
+    """
 
     stimulus: Stimulus
     trial: int
@@ -31,7 +34,10 @@ class ShownPicture:
 
 @dataclass
 class _Open:
-    """A picture that a message named, or that is on the screen; x and y of its upper left corner, None where unsaid."""
+    """A picture that a message named, or that is on the screen, with the onset if it is known.
+
+    `place` has what the message's groups say of its place (place, x, y, width, height), None where they say nothing.
+    """
 
     name: str
     message: Message
@@ -56,13 +62,13 @@ class Presentations:
         self.by_name = {name.casefold(): s for s in stimuli for name in (s.name, s.file.name)}
         self.times = recording.samples["time_s"]
         self.shown: list[ShownPicture] = []
-        self.unknown: dict[str, str] = {}  # names without a picture, and where they stand
+        self.unknown: dict[str, str] = {}  # names without a picture, and the first message or row that has them
         self.without_gaze = 0
         self.by_naming = 0
-        self.numbers: list[int | None] = []  # of trials, as messages give them
+        self.numbers: list[int | None] = []  # of trials, as messages give them; None where a message gives none
 
     def found(self) -> tuple[tuple[ShownPicture, ...], list[Remark]]:
-        """The presentations in order, and what is to be remarked. Raises DataError where there is none."""
+        """The presentations in order of onset, and remarks. Raises DataError where there is no presentation."""
         self._from_messages()
         if not self.shown:
             self._from_columns()
@@ -85,7 +91,7 @@ class Presentations:
                 if (match := next((m for p in many if (m := p.search(message.says))), None))
             }
             if "trial" in said:
-                # A picture without an offset ends with its trial.
+                # A picture without an offset ends where the next trial begins.
                 self._end(on, named, message.at_s, True)
                 number = said["trial"].groupdict().get("trial")
                 self.numbers.append(int(number) if number and number.isdecimal() and len(number) < 10 else None)
@@ -108,7 +114,7 @@ class Presentations:
         self._end(on, named, float(self.times[-1]) + 1 / self.recording.rate_hz, False)
 
     def _end(self, on: _Open | None, named: _Open | None, end_s: float, told: bool) -> None:
-        """A picture goes; one that was named, but has no onset of its own, was there from when it was named."""
+        """End the picture that is on the screen; else one without an onset of its own, shown from when it was named."""
         if on is not None and on.onset_s is not None:
             self._add(on.name, on.onset_s, end_s, told, on.place, on.message.place)
         elif named is not None and self._recorded(named.message.at_s):
@@ -116,7 +122,7 @@ class Presentations:
             self._add(named.name, named.message.at_s, end_s, told, named.place, named.message.place)
 
     def _recorded(self, time_s: float) -> bool:
-        """Whether the tracker recorded then: no further than two samples from one."""
+        """Whether the tracker was recording at a time: a sample lies within two sampling intervals of it."""
         near = int(np.searchsorted(self.times, time_s))
         around = self.times[max(0, near - 1) : near + 1]
         return bool(len(around) and np.abs(around - time_s).min() <= 2 / self.recording.rate_hz)
@@ -143,7 +149,7 @@ class Presentations:
             return
         later = self.recording.pauses_s[self.recording.pauses_s > onset_s]
         if len(later) and later[0] < end_s:
-            # The tracker stopped: what was on the screen after that nobody knows.
+            # The tracker stopped: what was on the screen after that is not known.
             end_s, told = float(later[0]), True
         during = (self.times >= onset_s) & (self.times < end_s)
         if not during.any():
@@ -153,7 +159,7 @@ class Presentations:
         self.shown.append(ShownPicture(stimulus, len(self.numbers), onset_s, end_s, told, rect))
 
     def _stimulus(self, name: str) -> Stimulus | None:
-        """A picture by its file's name, with folders and ending or without."""
+        """The picture of a name, given with or without folders and ending; None where there is none."""
         last = PureWindowsPath(name.strip().strip("\"'")).name.casefold()
         return self.by_name.get(last) or self.by_name.get(PureWindowsPath(last).stem)
 
@@ -191,7 +197,7 @@ class Presentations:
         return self._set_rect(stimulus, where)
 
     def _set_rect(self, stimulus: Stimulus, where: str) -> Rect:
-        """Where pictures stood by the study's settings."""
+        """Where a picture stood by the study's settings ([messages] place), as no message says it."""
         width_px, height_px = self.screen_px
         study, place = self.study, self.study.messages.place
         if place == "filled":
@@ -211,7 +217,7 @@ class Presentations:
         )
 
     def _number_trials(self) -> None:
-        """Trials as messages number them, if each has a number of its own, from 1; else as they are counted."""
+        """Number trials as the messages do, if each has its own number from 1 on; else by counting them."""
         given = [number or 0 for number in self.numbers]
         own = given if given and len(set(given)) == len(given) and min(given) >= 1 else range(1, len(given) + 1)
         outside = any(picture.trial == 0 for picture in self.shown)

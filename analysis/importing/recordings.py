@@ -1,9 +1,9 @@
-"""Vendors' recordings into a study: EyeLink ASC and EDF, Tobii Pro Lab, Titta and SDK tables.
+"""Imports vendors' recordings into a study: EyeLink ASC and EDF, Tobii Pro Lab, Titta and SDK tables.
 
-Readers give what a file holds (vendor_recording.py); here messages become trials and pictures by the expressions in
-the study's [messages], and all of it goes the way of a recorded session: into a journal, and from there, whole or not
-at all, into the data set. Every file is read and checked before the first is written; the screen's geometry comes from
-the study or from the one who imports, and where neither knows it, it stays unknown. Fixations are found later.
+Readers give what a file holds (vendor_recording.py). Here messages become trials and pictures by the expressions in
+the study's [messages], and each recording is then stored as a recorded session is: in a journal first, and from there,
+whole or not at all, in the data set. Every file is read and checked before the first is written. The screen's geometry
+comes from the study or from the user; where neither gives it, it stays unknown. Fixations are found later.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ from beholder.shared.study import (
 
 Place = Literal["centred", "filled"]
 Reader = Callable[[Path], Sequence[VendorRecording]]
-# Rows that are handed to the journal at once.
+# Samples that are handed to the journal at once.
 _CHUNK = 100_000
 
 
@@ -80,7 +80,7 @@ class NewStudy:
 
 @dataclass(frozen=True)
 class ImportedGaze:
-    """What came in: participants' labels, and how many samples and presentations of pictures."""
+    """What an import brought in: participants' labels, and how many samples and presentations of pictures."""
 
     study_folder: Path
     participants: tuple[str, ...]
@@ -91,7 +91,7 @@ class ImportedGaze:
 
 @dataclass(frozen=True)
 class _Plan:
-    """A recording that was checked, and what will be written beside its samples."""
+    """What will be written of a recording that was checked, besides its samples."""
 
     label: Label
     run: int
@@ -103,7 +103,7 @@ class _Plan:
 
     @property
     def noted(self) -> list[Remark]:
-        """The remarks without the file's name, which may be a person's."""
+        """The remarks with label and run in place of the file's name, which may be a person's."""
         about = f"sub-{self.label}_run-{self.run}"
         return [replace(r, about=about) if r.about == self.file_name else r for r in self.remarks]
 
@@ -120,7 +120,7 @@ def import_asc(
     """Bring EyeLink ASC (a file, or a folder of files, one participant each) into a study; make it where there is none.
 
     `participant` labels a single recording, else the file's name does; `run` is the number of its run; `meant` names
-    what is unusual and meant so (see `shared.study.CheckSettings`), which a new study keeps. Raises DataError or
+    what is unusual but intended (see `shared.study.CheckSettings`), which a new study keeps. Raises DataError or
     StudyError, naming file, line and remedy, and writes nothing, where anything is not as it should be.
     """
     from beholder.analysis.importing.eyelink_asc import read_asc
@@ -138,7 +138,7 @@ def import_edf(
     run: int = 1,
     meant: Sequence[str] = (),
 ) -> ImportedGaze:
-    """The same of EyeLink EDF, which needs the package eyelinkio."""
+    """Bring EyeLink EDF into a study, which needs the package eyelinkio; arguments and errors as for `import_asc`."""
     from beholder.analysis.importing.eyelink_edf import read_edf
 
     found = _Source(lambda path: [read_edf(path)], (".edf",), source, participant, run)
@@ -154,7 +154,10 @@ def import_tobii(
     run: int = 1,
     meant: Sequence[str] = (),
 ) -> ImportedGaze:
-    """The same of Tobii: a Pro Lab export (any number of participants), Titta's HDF5, or a table of SDK columns."""
+    """Bring Tobii recordings into a study; arguments and errors as for `import_asc`.
+
+    A file is a Pro Lab export (any number of participants), Titta's HDF5, or a table of SDK columns.
+    """
     from beholder.analysis.importing.tobii import read_tobii
 
     found = _Source(read_tobii, (".tsv", ".csv", ".txt", ".h5", ".hdf5"), source, participant, run)
@@ -163,7 +166,7 @@ def import_tobii(
 
 @dataclass(frozen=True)
 class _Source:
-    """Vendors' files of one kind, and whose recordings they are by the command."""
+    """Vendors' files of one kind, and the participant and run that the command names for them."""
 
     read: Reader
     endings: tuple[str, ...]
@@ -173,7 +176,7 @@ class _Source:
 
     @cached_property
     def files(self) -> list[Path]:
-        """The file, or those of the folder. Raises DataError where it holds none."""
+        """The file, or the folder's files of this kind, sorted. Raises DataError where a folder holds none."""
         if not self.place.is_dir():
             return [self.place]
         found = sorted(
@@ -192,12 +195,15 @@ class _Source:
         return tuple(self.read(self.files[0]))
 
     def recordings(self) -> Iterator[VendorRecording]:
-        """All recordings. Files are read anew each time, for many may not fit into the memory; a single one is kept."""
+        """All recordings. A single file is read once, several anew each time, as they may not fit into memory."""
         for file in self.files:
             yield from self._of_one_file if len(self.files) == 1 else self.read(file)
 
     def names(self) -> list[str]:
-        """Who was recorded, by recording: as told, as a BIDS name says, or as the file is called."""
+        """The participant's name of each recording: as given, else the label in a BIDS name, else the recording's name.
+
+        Raises DataError where one name is given for several recordings.
+        """
         of_files = [recording.name for recording in self.recordings()]
         if self.participant is not None and len(of_files) > 1:
             raise DataError(
@@ -209,7 +215,7 @@ class _Source:
 
 @dataclass(frozen=True)
 class _Target:
-    """The study that recordings come into, with its pictures; `new` is None where it is there already."""
+    """The study that recordings come into, with its pictures; `new` is None where the study exists already."""
 
     folder: Path
     new: NewStudy | None
@@ -218,7 +224,7 @@ class _Target:
     checks: CheckSettings
 
     def settings(self, first: VendorRecording) -> Study:
-        """The study's settings; those of a new one by its first recording."""
+        """The study's settings; for a new study, made for its first recording."""
         if self.new is None:
             return read_study(self.folder)
         return _new_study(self.folder, self.new, first).model_copy(update={"checks": self.checks})
@@ -233,7 +239,7 @@ def _import_alone(source: _Source, study_folder: Path, new: NewStudy, meant: Seq
     checks = CheckSettings(meant=list(meant_of(meant)))
     names = source.names()
     labels, renamed = participant_labels(list(dict.fromkeys(names)), source.place)
-    # Who is there already may be so by this very command, which was cut short after its last step.
+    # Participants who are there already may come from this very command, if it was cut short after its last step.
     all_there = all((study_folder / f"sub-{who}").exists() for who in labels.values())
     is_new = not (study_folder / "study.toml").exists() or (new.images is not None and all_there)
     images = _images(study_folder, is_new, new)
@@ -252,7 +258,7 @@ def _import_alone(source: _Source, study_folder: Path, new: NewStudy, meant: Seq
             _write(folder, recording, plan)
 
     people = sorted({plan.label for plan in plans})
-    # What the study keeps for the analysis to repeat names no file, and nobody but by their label.
+    # Remarks that the study keeps, for the analysis to repeat, name no file, and participants by their label alone.
     noted = [*found, *(remark for plan in plans for remark in plan.noted), *unseen]
     added = bring_in(study_folder, (study, images) if is_new else None, build, people, noted, refusal)
     remarks = (*found, *renamed, *(remark for plan in plans for remark in plan.remarks), *unseen)
@@ -296,7 +302,7 @@ def _checked(source: _Source, labels: Sequence[Label], target: _Target) -> tuple
     return study, plans
 
 
-# What is read, and for which study.
+# The study that recordings come into.
 
 
 def _images(study_folder: Path, is_new: bool, new: NewStudy) -> Path:
@@ -342,7 +348,10 @@ def _new_study(study_folder: Path, new: NewStudy, first: VendorRecording) -> Stu
 
 
 def _screen_px(recording: VendorRecording, screen: ScreenSettings | None, new: NewStudy | None) -> tuple[int, int]:
-    """The screen's size in px, by the study (or who imports) and by the file; a contradiction is refused."""
+    """The screen's width and height in px, as the study (or the user, for a new one) and the file say.
+
+    Raises DataError where neither says it, or where they contradict each other.
+    """
     told = (screen.width_px, screen.height_px) if screen else new.screen_px if new else None
     by = "[screen] in study.toml" if screen else "--screen-px"
     if told is None and not recording.screen_px:
@@ -407,21 +416,18 @@ def _plan(recording: VendorRecording, label: Label, run: int, study: Study, targ
 
 
 def _missing_samples(recording: VendorRecording) -> int:
-    """How many samples the tracker left out while it recorded; a pause is none."""
+    """How many samples the tracker left out while it was recording; pauses are not counted."""
     times = recording.samples["time_s"]
     steps = np.rint(np.diff(times) * recording.rate_hz).astype(int) - 1
     steps[np.searchsorted(times, recording.pauses_s[recording.pauses_s < times[-1]]) - 1] = 0
     return int(np.maximum(steps, 0).sum())
 
 
-# From messages to pictures.
-
-
 # Writing.
 
 
 def _write(folder: Path, recording: VendorRecording, plan: _Plan) -> None:
-    """Build a recording's files below `folder` by the way of a session: into a journal, and from there."""
+    """Build a recording's files below `folder` as for a recorded session: first a journal, then the run's files."""
     aside = folder.with_name("import-journal")
     shutil.rmtree(aside, ignore_errors=True)
     try:
@@ -432,17 +438,17 @@ def _write(folder: Path, recording: VendorRecording, plan: _Plan) -> None:
                 writer.append_samples(samples[first : first + _CHUNK])
                 writer.flush()
             writer.append_records(_records(recording, plan))
-            # What the file was called may be a person's name: it is kept under the participant's label alone.
+            # The file's name may be a person's: the copy is named by the participant's label alone.
             own = writer.files / f"recording{recording.file.suffix.lower()}"
             if recording.own_file is None:
                 shutil.copyfile(recording.file, own)
             else:
-                # Another participant's rows have no business here: each can be withdrawn alone.
+                # Without other participants' rows: each participant can be withdrawn alone.
                 own.write_bytes(recording.own_file)
         finally:
             writer.close()
         journal = read_journal(writer.folder)
-        # A participant may have several runs, which the writer of a run does not expect in one folder.
+        # Written to a folder of its own: a participant may have several runs, and `write_run` expects one in a folder.
         run = folder / "run"
         write_run(journal, run)
         of_participant = folder / f"sub-{plan.label}" / "beh"

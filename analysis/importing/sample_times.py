@@ -1,4 +1,4 @@
-"""When samples were taken: the rate that times speak of, times that were rounded, and those of a second clock."""
+"""When samples were taken: the sampling rate, and rounded times replaced by those of the tracker's own clock."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from beholder.analysis.importing.vendor_recording import Question, is_rising, ra
 from beholder.shared.arrays import FloatArray
 from beholder.shared.errors import DataError, Remark
 
-# A rate within two per cent of one that Tobii's trackers have is that one: timestamps are rounded, clocks drift.
+# Rates of Tobii's trackers. One within 2 % of the measured rate is taken: timestamps are rounded, and clocks drift.
 _RATES_HZ = (30, 40, 50, 60, 90, 120, 150, 240, 250, 300, 500, 600, 1000, 1200)
 
 
 _SECONDS_IN = {"seconds": 1.0, "milliseconds": 1e-3, "microseconds": 1e-6, "nanoseconds": 1e-9}
 
 
-# A step of a clock from which on its times are called rounded; a sample's own clock drifts less than this share.
+# From this step in us on, a clock counts as rounded; the tracker's own clock drifts from it by less than this share.
 _COARSE_US, _LARGEST_DRIFT = 1000, 1e-3
 
 
-# Rates that differ by less are the same; so many samples show whether a clock is even.
+# Rates that differ by less than this share are the same; fewer samples do not show whether a clock runs evenly.
 _SAME_RATE, _FEWEST_OF_CLOCK = 0.02, 50
 
 
-# What the SDK's columns were called: for a pair of numbers, x and y of the display area.
+# The SDK's columns of the computer's clock, which may be rounded, and of the tracker's own.
 ROUNDED_CLOCK, EXACT_CLOCK = "system_time_stamp", "device_time_stamp"
 
 
 def rate_of(time_s: FloatArray, path: Path, column: str, unit: str) -> tuple[float, tuple[Question, ...]]:
-    """Samples a second, from the steps that are no gaps, and what to ask of that; `column` should hold `unit`."""
+    """The sampling rate in Hz, from the steps that are no gaps, and questions about it; `column` should hold `unit`."""
     steps = np.diff(time_s)
     if not len(steps):
         raise DataError(f"{path} has a single sample: {EXPORT_AGAIN}.")
@@ -61,7 +61,7 @@ def _step(steps: FloatArray) -> float:
 
 @dataclass(frozen=True)
 class SampleTimes:
-    """When samples were taken, in us of the file's clock; what is to be remarked of that, and to be asked."""
+    """When samples were taken, (n,) in us of the file's clock; remarks on that, and questions."""
 
     us: FloatArray
     remarks: tuple[Remark, ...] = ()
@@ -73,8 +73,9 @@ def sample_times(
 ) -> SampleTimes:
     """The samples' times by `column`, or by the tracker's own clock in the column `exact` where the first is rounded.
 
-    A clock that is read to 10 ms turns 90 samples a second into 100 and a tenth of loss. Messages keep its times, so
-    the tracker's are brought onto it. Without such a column it is asked about, where rate and loss would be wrong.
+    A clock rounded to 10 ms turns 90 samples a second into 100, of which a tenth seem lost. Messages keep the times of
+    `column`, so the tracker's are brought onto its clock. Where that cannot be done, rounded times are asked about if
+    they make sampling rate and data loss wrong.
     """
     grain = grain_us(stamps_us)
     if not grain:
@@ -98,12 +99,15 @@ def sample_times(
 
 
 def _gcd_us(stamps_us: FloatArray) -> int:
-    """What all steps are whole multiples of."""
+    """The greatest number of us of which all steps are whole multiples; 0 where there is no step."""
     return int(np.gcd.reduce(np.rint(np.diff(stamps_us)).astype(np.int64))) if len(stamps_us) > 1 else 0
 
 
 def grain_us(stamps_us: FloatArray) -> int:
-    """What times are rounded to if that is a millisecond or more; 0 where they are exact, or all steps are equal."""
+    """The us to which times are rounded, if a millisecond or more.
+
+    0 where times are exact, where one is missing, or where all steps are equal.
+    """
     if np.isnan(stamps_us).any() or len(np.unique(np.rint(np.diff(stamps_us)))) < 2:
         return 0
     common_us = _gcd_us(stamps_us)
@@ -111,7 +115,7 @@ def grain_us(stamps_us: FloatArray) -> int:
 
 
 def _onto(stamps_us: FloatArray, exact_us: FloatArray, grain_us: int) -> FloatArray | None:
-    """The exact times on the clock of the rounded ones; None where the two do not run side by side."""
+    """The exact times on the clock of the rounded ones, in us; None where the two clocks do not run alike."""
     from_start: FloatArray = exact_us - exact_us[0]
     behind = stamps_us - from_start
     if np.ptp(behind) > 2 * grain_us:
@@ -124,9 +128,10 @@ def _onto(stamps_us: FloatArray, exact_us: FloatArray, grain_us: int) -> FloatAr
 
 
 def _even_step(stamps_us: FloatArray, grain_us: int) -> float | None:
-    """The step of an even clock that all times, but for rounding, are of; None where samples come unevenly.
+    """The step in us of an even clock that gives all times but for rounding; None where samples come unevenly.
 
-    Of the longest stretch without a gap, since a pause is no part of a clock's steps.
+    Fitted to the longest stretch without a gap, since a pause is no step of the clock; None also where that stretch is
+    too short to tell.
     """
     steps = np.diff(stamps_us)
     gaps = np.flatnonzero((steps > 5 * _step(steps)) | (steps < 0))

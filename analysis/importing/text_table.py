@@ -1,4 +1,4 @@
-"""Tables of text as vendors export them: their columns, and the numbers in them, each with its line."""
+"""Text tables as vendors export them: columns by name and unit, cells as texts or numbers, rows with their lines."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from beholder.shared.arrays import FloatArray
 from beholder.shared.errors import DataError
 from beholder.shared.parsing import parse_number, shortened
 
-# A comma or point that may stand between thousands; and one that does, once more or beside a decimal sign.
+# A number whose one comma or point may stand between thousands: 1,234.
 _THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}")
 
 
+# A number in which one certainly does, as there are two: 1,234,567 or 1,234.5.
 _THOUSANDS_TWICE = re.compile(r"[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?|[+-]?[0-9]{1,3}(\.[0-9]{3})+(,[0-9]*)?")
 
 
@@ -33,7 +34,7 @@ EXPORT_AGAIN = "export it again"
 
 
 class TextTable:
-    """A table of text: its columns by name and unit, its rows with their lines."""
+    """A text table: its columns by name and unit, its rows with their lines. Raises DataError where it is not whole."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -43,7 +44,7 @@ class TextTable:
         separator = max("\t,;", key=head.count)
         if text and not text.endswith("\n") and len(self.raw) > 1:
             raise DataError(f"{path}, line {len(self.raw)} has no end, the file is cut short: {EXPORT_AGAIN}.")
-        # Between tabs nothing is quoted: a quotation mark there is one.
+        # Between tabs nothing is quoted: a quotation mark belongs to the cell.
         self.rows: list[list[str]] = []
         self.lines: list[int] = []
         lines = (line + "\n" for line in self.raw)
@@ -70,7 +71,7 @@ class TextTable:
             self._columns.setdefault((match[1], match[2].strip()) if match else (name, ""), number)
 
     def find(self, names: Iterable[str], units: Sequence[str] = ("",)) -> tuple[int, str] | None:
-        """Number and unit of the first column that has one of the names and one of the units."""
+        """Number and unit of the first column with one of the names and one of the units; None where there is none."""
         for name in names:
             for unit in units:
                 if (name, unit) in self._columns:
@@ -78,15 +79,15 @@ class TextTable:
         return None
 
     def has(self, name: str) -> bool:
-        """Whether there is such a column, whatever its unit."""
+        """Whether there is a column of this name, whatever its unit."""
         return any(known == name for known, _ in self._columns)
 
     def texts(self, column: int | None, rows: Sequence[int]) -> list[str]:
-        """Cells of a column, empty where there is none."""
+        """Cells of a column; empty texts where `column` is None."""
         return [""] * len(rows) if column is None else [self.rows[row][column].strip() for row in rows]
 
     def numbers(self, column: int | None, rows: Sequence[int]) -> FloatArray:
-        """Numbers of a column, NaN where a cell is missing; a comma may be their point (see `_Points`)."""
+        """Numbers of a column, NaN where missing or `column` is None; a comma may be a decimal sign (see `_Points`)."""
         if column is None:
             return np.full(len(rows), np.nan)
         return np.array([self._number(self.rows[row][column].strip(), row, column) for row in rows], np.float64)
@@ -102,34 +103,34 @@ class TextTable:
             raise DataError(f"{self.place(row)}, column {self.names[column]}: {error}; {EXPORT_AGAIN}.") from None
 
     def place(self, row: int) -> str:
-        """A row, for an error's sentence."""
+        """File and line of a row, for an error's sentence."""
         return f"{self.path}, line {self.lines[row]}"
 
 
 class _Points:
-    """Whether points or commas begin the decimals of a table's numbers, or stand between thousands.
+    """Finds whether points or commas begin the decimals of a table's numbers, or stand between thousands.
 
-    Between thousands neither is read. "1,234" alone may be either; a table where no other number settles it is asked
-    about.
+    Numbers with a sign between thousands are refused. "1,234" may be read either way; where no other number of the
+    table settles it, it is asked about.
     """
 
     def __init__(self) -> None:
-        # A number of each kind, and where it stands; the empty text where there is none.
+        # The first number of each kind, and where it stands; empty texts where there is none.
         self.found = {(sign, thousands): ("", "") for sign in ",." for thousands in (False, True)}
 
     def take(self, cell: str, place: str) -> None:
-        """One number with a point or comma. Raises DataError where it has both, or one of them twice."""
+        """Note a number with a point or comma. Raises DataError where one certainly stands between thousands."""
         if cell.count(",") + cell.count(".") > 1:
             if _THOUSANDS_TWICE.fullmatch(cell):
                 _refuse_thousands(place, cell)
-            return  # no number at all
+            return  # not a number: refused where it is parsed
         sign = "," if "," in cell else "."
         kind = sign, bool(_THOUSANDS.fullmatch(cell))
         if not self.found[kind][0]:
             self.found[kind] = cell, place
 
     def questions(self) -> tuple[Question, ...]:
-        """What to ask. Raises DataError where one sign is decimal and the other one may stand between thousands."""
+        """A question, if any. Raises DataError where one sign is decimal and the other may stand between thousands."""
         comma, point = self.found[",", False][0], self.found[".", False][0] or self.found[".", True][0]
         maybe_comma, maybe_point = self.found[",", True], self.found[".", True]
         if comma and maybe_point[0]:

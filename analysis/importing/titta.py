@@ -1,4 +1,4 @@
-"""Titta's HDF5, with the pandas tables `gaze` and `msg`. A process of its own reads the file:
+"""Reads Titta's HDF5, with the pandas tables `gaze` and `msg`, in a process of its own:
 `python -m beholder.analysis.importing.titta FILE.h5 RESULT.npz`.
 """
 
@@ -23,7 +23,7 @@ _TABLES = ("gaze", "msg", "calibration_history")
 
 
 def read_titta(path: Path) -> VendorRecording:
-    """The recording of a file; DataError where it is none of Titta's, or is not whole."""
+    """The recording of a file. Raises DataError where the file is not Titta's, or is not whole."""
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "recording.npz"
         read_in_a_child(__name__, path, result, "take Titta's own copy of the file")
@@ -60,7 +60,7 @@ def read_titta(path: Path) -> VendorRecording:
 
 
 def _titta_system(path: Path) -> dict[str, str]:
-    """What Titta's NAME.json beside the file says of the tracker, if it is there."""
+    """Model, serial and software of the tracker from Titta's NAME.json beside the file; empty where it lacks them."""
     try:
         said = parse_json(path.with_suffix(".json").read_text("utf-8"))
         told = {"model": said["model"], "serial": said["serial_number"], "software": said["firmware_version"]}
@@ -87,14 +87,14 @@ def _child(file: str, result: str) -> None:
     except ImportError as error:
         _refuse(f': HDF5 is read by the package tables ({error}); pip install -e ".[vendors]" -c constraints.txt.')
     except Exception as error:
-        # Whatever HDF5, PyTables or pandas make of a broken file: there is no one class.
+        # HDF5, PyTables and pandas raise errors of many classes on a broken file.
         reason = " ".join(str(error).split())[:200]
         _refuse(f": it is no whole HDF5 file of Titta's, with its table gaze ({reason}); save it with Titta again.")
     np.savez(result, said=np.array(json.dumps(said)), **{f"gaze {name}": values for name, values in numbers.items()})
 
 
 def _titta_validation(history: Any) -> dict[str, dict[str, float | None]]:
-    """The figures of the calibration that Titta used, by eye; empty where it kept none."""
+    """Accuracy, precision and data loss of the calibration that Titta used, by eye; empty where it kept none."""
     if history is None or "Calibration used" not in history:
         return {}
     rows = history[history["Calibration used"].astype(str).str.lower().isin(["true", "1", "used"])]

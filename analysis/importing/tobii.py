@@ -27,15 +27,3 @@ def read_tobii(path: Path) -> tuple[VendorRecording, ...]:
     if table.has("Recording timestamp"):
         return read_pro_lab(table)
     return (read_sdk_table(table),)
-
-
-# Tables of text.
-
-
-# Tobii Pro Lab.
-
-
-# The SDK's columns.
-
-
-# Titta.

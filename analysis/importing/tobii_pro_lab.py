@@ -31,7 +31,7 @@ from beholder.shared.screen import Rect
 
 
 def read_pro_lab(table: TextTable) -> tuple[VendorRecording, ...]:
-    """The recordings of an export, in its order; DataError where a row is not whole."""
+    """The recordings of an export, in its order. Raises DataError where a row is not whole."""
     groups: dict[tuple[str, str], list[int]] = {}
     every = range(len(table.rows))
     participants, recordings = (
@@ -69,7 +69,7 @@ def _pro_lab_recording(table: TextTable, participant: str, rows: list[int], run:
     missing = np.flatnonzero(np.isnan(times))
     if len(missing):
         raise DataError(f"{table.place(sampled[missing[0]])} has no Recording timestamp: {EXPORT_AGAIN}.")
-    # Without a unit: no tracker's samples lie 200 ms apart, none 200 microseconds or less.
+    # Without a unit, steps below 200 are ms: no tracker's samples lie 200 ms apart, and none 200 microseconds or less.
     steps = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
     in_ms = unit == "ms" or (not unit and steps < 200)
     scale = 1e-3 if in_ms else 1e-6
@@ -111,7 +111,10 @@ def _pro_lab_recording(table: TextTable, participant: str, rows: list[int], run:
 
 
 def _is_sample(table: TextTable, rows: Sequence[int], events: Sequence[str]) -> list[bool]:
-    """Whether a row is the eye tracker's: by Sensor, else by the tracker's own timestamp, else it is no event's."""
+    """Whether each row is a sample of the eye tracker.
+
+    Told by the column Sensor, else by the tracker's own timestamp; without either, a row is one that has no event.
+    """
     if sensor := table.find(["Sensor"]):
         return [cell == "Eye Tracker" for cell in table.texts(sensor[0], rows)]
     if own_time := table.find(["Eyetracker timestamp"], ("", "μs", "µs", "us", "ms")):
@@ -122,7 +125,7 @@ def _is_sample(table: TextTable, rows: Sequence[int], events: Sequence[str]) -> 
 def _fill_pro_lab(
     table: TextTable, rows: Sequence[int], samples: Samples
 ) -> tuple[tuple[Eye, ...], tuple[Question, ...]]:
-    """Write gaze and pupils into the samples; returns the eyes that have columns, and what to ask of validity."""
+    """Write gaze and pupils into the samples; returns the eyes that have columns, and questions about validity."""
     eyes: list[Eye] = []
     there = left = 0
     for eye in EYES:
@@ -149,7 +152,7 @@ def _fill_pro_lab(
 def _invalid(table: TextTable, rows: Sequence[int], eye: Eye) -> NDArray[np.bool_]:
     """Which samples of an eye are invalid: by Pro Lab's English words, or by the codes 0 to 4 that Studio had.
 
-    Raises DataError for any other word, and for 0 and 1 alone: to Studio both are valid, to the SDK 1 is.
+    Raises DataError for any other word, and where codes are only 0 or 1: in Studio both are valid, in the SDK only 1.
     """
     cells = table.texts(_number_of(table.find([f"Validity {eye}"])), rows)
     known = set(cells) - {""}
@@ -198,7 +201,7 @@ def _pro_lab_messages(
 def _pro_lab_detected(
     table: TextTable, rows: list[int], time_s: FloatArray, rate_hz: float
 ) -> tuple[TrackerEvent, ...]:
-    """Fixations and saccades as Pro Lab's filter found them: each row names its own by type and index."""
+    """Fixations, saccades and blinks as Pro Lab found them; the rows of one have the same type and index."""
     kinds = table.texts(_number_of(table.find(["Eye movement type"])), rows)
     numbers = table.texts(_number_of(table.find(["Eye movement type index"])), rows)
     lasts = table.find(["Gaze event duration", "Eye movement event duration"], ("", "ms"))

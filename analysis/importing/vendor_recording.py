@@ -1,7 +1,7 @@
 """What a tracker vendor's file holds, as its reader (eyelink_asc.py, eyelink_edf.py, tobii.py) gives it.
 
 Times are seconds of the file's own clock, positions px of the screen from its upper left corner. Which message stands
-for which picture, and how all this becomes a data set, is recordings.py's business.
+for which picture is found by presentations.py; recordings.py makes a data set of it all.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from beholder.shared.study import Meant
 
 # A vendor's library that reads no file in this time hangs.
 LONGEST_READ_S = 600.0
-# A screen's px lie within; no eye tracker is slower or faster; nobody is recorded for longer in one file.
+# Limits to a side of a screen, to an eye tracker's sampling rate, and to the length of a recording in one file.
 SCREEN_PX = (100, 20_000)
 RATE_HZ = (10.0, 5_000.0)
 LONGEST_RECORDING_S = 86_400.0
@@ -36,8 +36,8 @@ REFUSED = 3  # exit code of a child that says in a sentence why it refuses a fil
 class Message:
     """A text that an experiment wrote into the recording; `place` names its line or row for an error's sentence.
 
-    `says` and `at_s` are what it tells of and when that happened: an EyeLink message may begin with the delay from then
-    to `time_s`, when it was written.
+    `time_s` is when it was written, `at_s` when what it reports happened: an EyeLink message may begin with the delay
+    between the two, which `text` has and `says` has not.
     """
 
     time_s: float
@@ -49,7 +49,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture that the file's own columns, not a message, say was shown, from and to a sample."""
+    """A presentation of a picture by the file's own columns, not by a message; from its first to its last sample."""
 
     name: str
     onset_s: float
@@ -60,7 +60,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Validation:
-    """A validation that the file reports: its time, and each eye's figures by the names of our sidecars."""
+    """A validation that the file reports: its time, and each eye's results by the names that our sidecars use."""
 
     time_s: float
     eyes: Mapping[Eye, Mapping[str, Any]]
@@ -76,7 +76,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Question:
-    """Something odd that a reader found, which is asked about unless it is `what` the user means; see `plausibility`.
+    """Something odd that a reader found; asked about unless the user says that `what` is meant (see plausibility.py).
 
     `sentence` names the file, what was expected, what was found and the remedy, and has no full stop.
     """
@@ -91,9 +91,9 @@ class VendorRecording:
 
     `samples` (n,) of `shared.gaze.SAMPLE`, times rising; `unit` says whether positions are px or shares of the screen
     (0 to 1). `screen_px` are the sizes that the file's coordinates may mean, the likeliest first, empty where it does
-    not say. `pauses_s` (k,) are times at which the tracker stopped recording. `own_file` is what to keep of the file
-    where it holds other participants too. `run` counts a participant's recordings in one file. `questions` are to be
-    asked before it is imported.
+    not say. `pauses_s` (k,) are times at which the tracker stopped recording. `own_file` is the part of the file to
+    keep where it holds other recordings too. `run` counts a participant's recordings in one file. `questions` are asked
+    before the recording is imported.
     """
 
     file: Path
@@ -118,7 +118,7 @@ class VendorRecording:
 
 
 def read_text(path: Path) -> str:
-    """A text file whole: UTF-8, or UTF-16 where it begins with that mark. Raises DataError naming the line."""
+    """The text of a file: UTF-8, or UTF-16 where it begins with that mark. Raises DataError naming the line."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -137,12 +137,12 @@ def read_text(path: Path) -> str:
 
 
 def read_in_a_child(module: str, file: Path, result: Path, remedy: str) -> None:
-    """Have `python -m module file result` read a file with a library that a broken file may crash, hang or have print.
+    """Read a file by `python -m module file result`, as its library may crash, hang or print on a broken file.
 
     The child writes `result`, or prints one sentence as its last line of errors and exits with `REFUSED`; that sentence
-    is raised as DataError, as is a crash, with the remedy.
+    is raised as DataError. A crash, or a child that does not end, is raised as DataError with the remedy.
     """
-    # Started beside our own package: with -m, Python looks for packages where it is started, before anywhere else.
+    # Started in the folder that holds our package: with -m, Python looks for packages there before anywhere else.
     ours = sys.modules[__name__.partition(".")[0]]
     folder = Path(str(ours.__file__)).resolve().parents[1]
     try:
@@ -163,7 +163,7 @@ def read_in_a_child(module: str, file: Path, result: Path, remedy: str) -> None:
 def check_samples(samples: Samples, unit: Literal["px", "share"], place: Callable[[int], str], remedy: str) -> None:
     """Raise DataError where gaze lies nowhere near the screen, or where the times span more than any recording.
 
-    `place` names a sample by its index, for the sentence.
+    `place` names a sample by its index, for the error's sentence.
     """
     farthest = FARTHEST_PX if unit == "px" else FARTHEST_SHARE
     for name in ("left_x_px", "left_y_px", "right_x_px", "right_y_px"):
@@ -181,7 +181,7 @@ def check_samples(samples: Samples, unit: Literal["px", "share"], place: Callabl
 
 
 def rate_questions(path: Path, rate_hz: float, by: str, remedy: str) -> tuple[Question, ...]:
-    """What to ask about a rate that no eye tracker has; `by` names what says so."""
+    """A question about a sampling rate that no eye tracker has, else nothing; `by` names what gives the rate."""
     low, high = RATE_HZ
     if low <= rate_hz <= high:
         return ()
@@ -190,7 +190,7 @@ def rate_questions(path: Path, rate_hz: float, by: str, remedy: str) -> tuple[Qu
 
 
 def check_screen(size_px: tuple[float, float], place: str) -> None:
-    """Raise DataError where a screen's width and height, in px, are no screen's."""
+    """Raise DataError where width or height, in px, cannot be a screen's."""
     low, high = SCREEN_PX
     if not all(low <= side <= high for side in size_px):
         raise DataError(

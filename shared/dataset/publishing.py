@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from beholder.shared.dataset.participants import answers_of, participants_with, replace_participants
-from beholder.shared.errors import DataError, Remark
+from beholder.shared.errors import DataError, Remark, TakenError
 from beholder.shared.inside import inside
 from beholder.shared.labels import Label, label
 from beholder.shared.recording.journal import RESERVE, exclusive, join_saved, journals, read_journal
@@ -110,13 +110,13 @@ def add_imported(
 
     built: files of `write_run` and `write_fixation_table` below `sub-*` and `sourcedata`. remarks: what was noted, for
     the analysis to repeat. Where all of it is there already, byte for byte, because an import was cut short after its
-    last step, nothing is done. Raises DataError where some of it is there, or is there with another content.
+    last step, nothing is done. Raises TakenError where some of it is there, or is there with another content.
     """
     files = sorted(path.relative_to(built) for path in built.rglob("*") if path.is_file())
     there = [file for file in files if (study_folder / file).exists()]
     other = [file for file in there if (study_folder / file).read_bytes() != (built / file).read_bytes()]
     if other or 0 < len(there) < len(files):
-        raise DataError(
+        raise TakenError(
             f"{study_folder / (other or there)[0]} exists already, and nothing recorded is overwritten: name another "
             "run or participant."
         )

@@ -110,6 +110,26 @@ def test_the_same_participant_is_not_imported_twice(tmp_path: Path, images: Path
     assert more.participants == ("03", "04") and len(beh_runs(tmp_path / "study")) == 4
 
 
+def test_what_hinders_an_import_of_somebody_who_is_there_is_told_as_it_is(
+    tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = table(tmp_path, GOOD)
+    import_fixations(path, tmp_path / "study", images)
+
+    def full(*_: object) -> bool:
+        raise DataError("the disk is full: make room.")
+
+    monkeypatch.setattr("beholder.analysis.importing.one_change.add_imported", full)
+    with pytest.raises(DataError, match="the disk is full"):
+        import_fixations(path, tmp_path / "study")
+
+
+def test_pictures_are_counted_that_somebody_looked_at(tmp_path: Path, images: Path) -> None:
+    of_one = GOOD.replace("02,b", "02,a")
+    result = import_fixations(table(tmp_path, of_one), tmp_path / "study", images)
+    assert result.stimuli == 1 and any("nobody's fixations" in str(r) for r in result.remarks)
+
+
 def test_fixations_off_the_picture_are_kept_and_said(tmp_path: Path, images: Path) -> None:
     result = import_fixations(table(tmp_path, GOOD.replace("6,5,150", "60,5,150")), tmp_path / "study", images)
     assert result.outside == 1 and any("1 of 3 fixations lie outside" in str(r) for r in result.remarks)
