@@ -3,16 +3,17 @@
     human    each viewer's fixations under the density of the other viewers' fixations at sigma: how finely people's
              looking can be told from other people's. It depends on how many others there are: with more of them the
              best sigma is smaller, so it describes a study of that size, not an eye.
-    model    everybody's fixations under the model's map smoothed at sigma: how coarsely its attention tells gaze
+    model    everybody's fixations under the model's map smoothed at sigma: how coarsely its attention predicts gaze
 
-Both densities have a share of the uniform one, fitted at each sigma, so that one fixation in the void does not decide.
-Likelihoods at different sigmas may be compared, as scores between two maps may not: what is predicted are the same
-points, whatever the sigma. The interval is for new viewers and new pictures: by the jackknife, which leaves out each
-viewer (as one who is predicted and as one who predicts), each picture, and each of one on the other. Resampling viewers
-with replacement would not do for human sigma: a sample of 20 holds some 13 different people, who predict like 13.
+Both densities have a share of the uniform one, fitted at each sigma, so that a single fixation far from all others does
+not decide. Likelihoods at different sigmas can be compared, unlike scores between two maps: the points that are
+predicted are the same whatever the sigma. The interval is for new viewers and new pictures: by the jackknife, which
+leaves out each viewer (as one who is predicted and as one who predicts), each picture, and each viewer on each picture.
+Resampling viewers with replacement would not do for human sigma: a sample of 20 holds some 13 different people, who
+predict like 13.
 
-Which sigmas can be told at all, the data's resolution says (`sigmas_to_try`). Where the likelihood still rises at the
-smallest or largest of them, there is no estimate: sigma is at most, or at least, that one.
+The resolution of the data decides which sigmas can be told at all (`sigmas_to_try`). Where the likelihood still rises
+at the smallest or largest of them, there is no estimate: sigma is at most, or at least, that one.
 
 Nothing here is random. Not here: the published "best sigma" (findings/replication.py), the ceiling's density
 (baselines.py).
@@ -33,7 +34,7 @@ from beholder.analysis.gaze.picture_gaze import PictureGaze
 from beholder.analysis.statistics.crossed import satterthwaite
 from beholder.shared.arrays import FloatArray
 
-SD_OF_A_SPREAD = 1 / np.sqrt(12)  # of an even spread, in its widths
+SD_OF_A_SPREAD = 1 / np.sqrt(12)  # SD of an even spread, as a share of its width
 FACTOR = 1.25  # from one sigma that is tried to the next, at most
 UNIFORM_SHARES = np.geomspace(0.001, 0.5, 16)
 CONFIDENCE = 0.95
@@ -44,8 +45,8 @@ class SigmaEstimate:
     """A sigma with its 95 % interval, in the units of `PictureGaze.unit_px`, or what it is at most or at least.
 
     sigma: None where the likelihood is highest at the smallest sigma that was tried, which is then `at_most`, or at the
-    largest, `at_least`; of the three one is known. low, high: None where there is no sigma, with fewer than two
-    pictures or too few viewers, and where without one viewer or picture there would be none. `uniform`: the share of
+    largest, `at_least`; one of the three is known. low, high: None where there is no sigma, with fewer than two
+    pictures or too few viewers, and where there would be none without one viewer or picture. `uniform`: the share of
     the uniform density at that sigma. `curve`: at each of `sigmas`, bits per fixation over the uniform density alone;
     `fixations`: how many were predicted.
     """
@@ -64,15 +65,15 @@ class SigmaEstimate:
 
     @property
     def sigma_or_bound(self) -> float:
-        """The sigma, or the one that it is at most or at least."""
+        """The sigma or, where it is not known, its upper or lower bound."""
         return next(s for s in (self.sigma, self.at_most, self.at_least) if s is not None)
 
 
 def sigmas_to_try(pictures: Sequence[PictureGaze], cells_px: Sequence[float] | None = None) -> tuple[float, ...]:
     """The sigmas that these pictures can tell, in units of `unit_px`, each at most 1.25 times the one before.
 
-    cells_px: how wide the cells are that mass is spread over, in map px, one a picture: the patches of a model; the
-    map's own pixels (1) for fixations, and at the least. An even spread over a width w has an SD of w / sqrt(12). So
+    cells_px: how wide the cells are that mass is spread over, in map px, one a picture: the patches of a model; 1, the
+    map's own pixel, for fixations, and at the least. An even spread over a width w has an SD of w / sqrt(12). So
     below 1 / sqrt(12) of a cell the cells make a map wider than sigma does, and the grid would decide, not gaze; above
     1 / sqrt(12) of a picture's longer side a Gaussian covers it like an even spread. Of pictures that differ, the one
     with the coarsest cells and the one with the longest side decide.
@@ -88,7 +89,7 @@ def human_sigma(pictures: Sequence[PictureGaze], sigmas: Sequence[float]) -> Sig
     """The sigma at which the other viewers' fixations predict each viewer's best.
 
     sigmas: to be tried, rising, in units of `unit_px`; evenly spaced in their logarithm at best, by a factor of at most
-    1.25. Viewers are the same on every picture (see `PictureGaze`); pictures with one viewer have no part.
+    1.25. Viewers are the same on every picture (see `PictureGaze`); pictures with one viewer are left out.
     Raises ValueError where no picture has two viewers, or there are fewer than three sigmas.
     """
     usable = [gaze for gaze in pictures if sum(len(p) > 0 for p in gaze.points) > 1]
@@ -101,7 +102,8 @@ def model_sigma(pictures: Sequence[PictureGaze], maps: Sequence[FloatArray], sig
     """The sigma at which a model's smoothed map predicts everybody's fixations best.
 
     maps: (height, width) on each picture's grid, of one head (or layer, or model); sigmas: as in `human_sigma`.
-    Raises ValueError where there is no fixation, a map is not on its picture's grid, or fewer than three sigmas.
+    Raises ValueError where there is no fixation, a map is not on its picture's grid, or there are fewer than three
+    sigmas.
     """
     for gaze, map_ in zip(pictures, maps, strict=True):
         if map_.shape != gaze.grid.shape:
@@ -169,12 +171,12 @@ def _estimate(
     tried = np.asarray(sigmas, dtype=np.float64)
     if len(tried) < 3 or not (np.all(np.diff(tried) > 0) and tried[0] > 0):
         raise ValueError("the sigmas must be three or more, rising and more than 0")
-    # Pictures of one size have one blur at a sigma, which is kept from one to the next.
+    # Sigmas in the outer loop: pictures of one size share the blur at a sigma, which is kept from one to the next.
     computed = [[likelihoods(i, float(s) * gaze.unit_px) for i, gaze in enumerate(pictures)] for s in tried]
     # (pictures, sigmas, shares) and (pictures, viewers, sigmas, shares)
     whole = np.array([[w for w, _ in at_sigma] for at_sigma in computed]).swapaxes(0, 1)
     without = np.array([[o for _, o in at_sigma] for at_sigma in computed]).transpose(1, 2, 0, 3)
-    # A viewer who looked at nothing is none.
+    # Who has no fixation on any picture does not count as a viewer.
     there = np.array([[len(p) > 0 for p in gaze.points] for gaze in pictures])
     without = without[:, there.any(axis=0)]
     n_pictures, n_viewers = without.shape[:2]
@@ -208,7 +210,7 @@ def _estimate(
 
 
 def _optimum(sigmas: FloatArray, likelihoods: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Where (..., sigmas, shares) are highest in log sigma, each sigma at its best share; and whether at an edge."""
+    """The log sigma where (..., sigmas, shares) are highest, each at its best share, and whether it is at an edge."""
     profile = _highest(np.log(UNIFORM_SHARES), likelihoods)
     return vertex(np.log(sigmas), profile)
 
@@ -229,7 +231,8 @@ def _highest(at: FloatArray, values: FloatArray) -> FloatArray:
 def _half_width(by_viewer: FloatArray, by_picture: FloatArray, by_cell: FloatArray) -> float:
     """Half of the interval of log sigma, from the optima without each viewer, picture and cell of both.
 
-    What viewers and pictures both contain, chance in single cells, is counted once: `satterthwaite`.
+    Chance in single cells, which the variances over viewers and over pictures both contain, is counted once: see
+    `satterthwaite`.
     """
     of_viewers, of_pictures, of_cells = (_jackknife_variance(v.ravel()) for v in (by_viewer, by_picture, by_cell))
     n_viewers, n_pictures = len(by_viewer), len(by_picture)

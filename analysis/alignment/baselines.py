@@ -26,7 +26,7 @@ from beholder.shared.arrays import FloatArray
 
 # No place is impossible: every fitted density has at least this share of the uniform one.
 LEAST_UNIFORM = 0.001
-LEAST_SD, LARGEST_SD = 0.01, 2.0  # of the centre, in shares of a side: beyond, it is a point, or flat
+LEAST_SD, LARGEST_SD = 0.01, 2.0  # of the centre bias, in shares of a side: below a point, above flat
 FEWEST_FIXATIONS = 10  # for the five numbers of a centre
 EM_STEPS, EM_TOLERANCE = 500, 1e-7  # in bits per fixation
 
@@ -60,8 +60,8 @@ class CentreBias:
 def fit_centre(places: FloatArray) -> CentreBias:
     """The centre bias by maximum likelihood: where the Gaussian is, its own SD in x and in y, and the uniform share.
 
-    places: (n, 2), fixations in shares of their picture's width and height, 0 to 1; of the other pictures where the
-    centre is to be a floor for one. Many pictures and people are pooled, each fixation counting once.
+    places: (n, 2), fixations in shares of their picture's width and height, 0 to 1. Where the centre is to be a floor
+    for one picture, they are those on the others. All pictures and people are pooled, each fixation counting once.
     Raises ValueError where there are fewer than 10 fixations, or one lies off the picture.
     """
     places = np.asarray(places, dtype=np.float64)
@@ -81,7 +81,7 @@ def fit_centre(places: FloatArray) -> CentreBias:
 
 
 def _centre_log_likelihood(parameters: FloatArray, places: FloatArray) -> float:
-    """In nats over the uniform density; parameters: x, y, log SD of x and of y, uniform share."""
+    """Log-likelihood in nats over the uniform density; parameters: x, y, log SD of x and of y, uniform share."""
     mean, sd, uniform = parameters[:2], np.exp(parameters[2:4]), parameters[4]
     z = (places - mean) / sd
     on_picture = (ndtr((1 - mean) / sd) - ndtr(-mean / sd)).prod()
@@ -111,10 +111,10 @@ class InterObserver:
 
 
 def kernel_masses(gaze: PictureGaze, sigma_px: float) -> tuple[FloatArray, FloatArray]:
-    """What each viewer's fixations, as Gaussians of `sigma_px`, put into each fixated pixel, and onto the picture.
+    """Mass of each viewer's fixations, as Gaussians of `sigma_px`, in each fixated pixel and on the whole picture.
 
-    (fixations, viewers) and (viewers,): sums over the viewer's fixations, not divided by their number. The first by
-    the second, both summed over some viewers, is the density of `maps.fixation_map` at that pixel.
+    (fixations, viewers) and (viewers,): sums over the viewer's fixations, not divided by their number. The first
+    divided by the second, both summed over the same viewers, is the density of `maps.fixation_map` at that pixel.
     """
     points = gaze.all_points()
     rows, columns = gaze.fixated_pixels()
@@ -140,12 +140,12 @@ def others_at_fixations(gaze: PictureGaze, sigma_px: float) -> FloatArray:
 def fit_others(
     pictures: Sequence[PictureGaze], widths: Sequence[float], centres: Sequence[FloatArray] | None = None
 ) -> InterObserver:
-    """The others' width and admixtures, by the likelihood of each viewer's fixations under everybody else's.
+    """The width and shares of the other viewers' density, fitted by the likelihood of each viewer's fixations in it.
 
     widths: rising, in units of `unit_px`, evenly spaced in their logarithm at best; at each the shares are fitted by
     expectation maximisation, and the best width is the vertex of a parabola through the best and its neighbours.
     centres: the density (height, width) of the centre bias on each picture, fitted to the others; without them there is
-    no share of the centre. Pictures with a single viewer have no part.
+    no share of the centre. Pictures with a single viewer are left out.
     Raises ValueError where no picture has two viewers, or there are fewer than three widths.
     """
     tried = np.asarray(widths, dtype=np.float64)
@@ -162,7 +162,7 @@ def fit_others(
 def _fit_shares(
     pictures: Sequence[PictureGaze], width: float, centres: Sequence[FloatArray] | None
 ) -> tuple[FloatArray, float, int]:
-    """Shares of kernel, uniform and centre at one width; bits per fixation over the centre; how many fixations."""
+    """Shares of kernel, uniform and centre at one width, bits as in `InterObserver`, and how many fixations."""
     columns = []
     for index, gaze in enumerate(pictures):
         kernel = others_at_fixations(gaze, width * gaze.unit_px)
@@ -199,7 +199,7 @@ def mixture_shares(densities: FloatArray, start: FloatArray) -> FloatArray:
 
 
 def vertex(at: FloatArray, values: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Where curves (..., n) over `at` (n,), rising, are highest: by a parabola through the best and its neighbours.
+    """Where curves (..., n) over rising `at` (n,) are highest, by a parabola through the highest value and neighbours.
 
     Returns the places and whether each is the first or last of `at`, where no parabola is drawn; both (...).
     """
@@ -239,22 +239,22 @@ def others_densities(
 
     centre: the centre's density on this picture, needed where `others` has a share of it. weights: of each viewer's
     fixations, (n,) each, where they count by these rather than once. A viewer without fixations is predicted as well.
-    viewers: some of them, where all maps are too large to be held at once; everybody is then `everybodys_mass`, so that
-    it is added up once.
+    viewers: some of them, where all maps are too large to be held at once; everybody: then the result of
+    `everybodys_mass`, so that it is added up once.
     Raises ValueError where there are not two viewers with fixations, or the centre is missing.
     """
     if sum(len(p) > 0 for p in gaze.points) < 2:
         raise ValueError("the others' density needs two viewers with fixations on the picture")
     total = everybodys_mass(gaze, others, weights) if everybody is None else everybody
     own = np.stack([_mass(gaze, viewer, others, weights) for viewer in range(len(gaze.points))[viewers]])
-    # What remains may be rounding below zero where nobody else has looked.
+    # Rounding can leave less than zero where nobody else has looked.
     return _with_shares(np.maximum(total - own, 0), others, centre)
 
 
 def elsewhere_density(
     places: FloatArray, grid: Grid, unit_px: float, others: InterObserver, centre: FloatArray | None = None
 ) -> FloatArray:
-    """Where fixations on other pictures fall, by the width and shares of the other viewers on one; (height, width).
+    """The density of fixations on other pictures, with the width and shares of the other viewers; (height, width).
 
     places: (n, 2), one or more, in shares of their pictures' width and height; each counts from its pixel's centre.
     unit_px and centre: as in `PictureGaze` and `others_densities`. Sums to 1.
@@ -267,7 +267,7 @@ def elsewhere_density(
 
 
 def _with_shares(kernel: FloatArray, others: InterObserver, centre: FloatArray | None) -> FloatArray:
-    """Gaussians (..., height, width) of any sum, with the uniform density's share and the centre's; sums to 1."""
+    """The density of Gaussians (..., height, width) of any sum, and shares of uniform and centre; sums to 1."""
     if centre is None and others.centre > 0:
         raise ValueError("these others have a share of the centre: give its density")
     height, width = kernel.shape[-2:]

@@ -1,4 +1,4 @@
-"""The map that is best for each measure where people look by a known density: what makes a ceiling of other viewers.
+"""The best map for each measure where people look by a known density: what makes other viewers a noise ceiling.
 
 No map is best for every measure (Kümmerer, Wallis and Bethge 2018, doi:10.1007/978-3-030-01270-0_47). Here p is the
 density (height, width) that a viewer's fixations are drawn from, each by itself, and h their human map: the sum of the
@@ -12,7 +12,7 @@ best mean score over such viewers:
     sim                       at every pixel the same quantile of the human map's values
     ssim, emd                 no rule is known (`measures.Measure.no_best_map`)
 
-Which density, and who is scored, is comparison.py's; fitting it is baselines.py's.
+compare.py decides which density and who is scored; baselines.py fits the density.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ SHAPES = np.geomspace(1e-6, 1e6, 600)
 class Prediction:
     """What is known of a viewer's fixations on one picture before they are seen.
 
-    density: where they fall, each counting once, (height, width), summing to 1, nowhere 0. weighted: the same where
-    each counts by its weight in the human map. elsewhere: where fixations on other pictures fall; None where unknown.
-    sigma_px: of the Gaussians of the human map, 0 for points. fixations: how many there are, see
+    density: where they fall, each counting once, (height, width), summing to 1, nowhere 0. weighted: the same density
+    where each fixation counts by its weight in the human map. elsewhere: the density of fixations on other pictures;
+    None where unknown. sigma_px: of the Gaussians of the human map, 0 for points. fixations: how many there are, see
     `effective_fixations`.
     """
 
@@ -51,11 +51,11 @@ def best_map(measure: str, known: Prediction) -> FloatArray | None:
     """The map with the best mean score by a measure; (height, width), not negative, of any sum.
 
     For nss, the mean over fixations of the z-scored map s is the mean under p of s less its mean, over its SD: by
-    Cauchy and Schwarz largest where s is p, moved and stretched. For ig it is the mean under p of log s, largest for p
+    Cauchy and Schwarz largest where s is p, shifted and scaled. For ig it is the mean under p of log s, largest for p
     (Gibbs). For auc and auc_judd it is how often s is larger at a fixation than at a pixel at random, by Neyman and
     Pearson largest for whatever rises with p.
-    For ssim and emd, whose best maps are not known, the density all the same: a score, and no ceiling. None where a
-    rule does not reach: for sauc where `elsewhere` is not known, and for sim where the human map has points.
+    For ssim and emd, whose best maps are not known, it is the density, whose score is not a ceiling. None where a rule
+    does not apply: for sauc where `elsewhere` is not known, and for sim where the human map has points.
     """
     if measure == "sauc":
         return None if known.elsewhere is None else best_for_shuffled_auc(known.density, known.elsewhere)
@@ -69,7 +69,7 @@ def best_map(measure: str, known: Prediction) -> FloatArray | None:
 
 
 def effective_fixations(weights: FloatArray) -> float:
-    """How many fixations of equal weight make a map that varies as much as one of these weights (n,).
+    """The number of fixations of equal weight whose map varies as much as one from these weights (n,).
 
     Source: Kish 1965, Survey Sampling, ISBN 978-0-471-10949-5.
 
@@ -91,7 +91,7 @@ def best_for_shuffled_auc(density: FloatArray, elsewhere: FloatArray) -> FloatAr
 
 
 def mean_human_map(density: FloatArray, sigma_px: float) -> FloatArray:
-    """The mean human map: p blurred as fixations are, nothing coming back from beyond the border; sums to 1.
+    """The mean human map: p blurred as fixations are, without what falls beyond the border; sums to 1.
 
     KL(h || s) is sum h ln h, which s cannot change, less sum h ln s: its mean is least where s is the mean of h. (The
     measure's epsilon is too small to matter.) Fixations at the border lose mass in h, and so here; that h is divided
@@ -151,7 +151,7 @@ def best_for_similarity(density: FloatArray, sigma_px: float, fixations: float) 
 
 
 def _blurs(density: FloatArray, sigma_px: float) -> tuple[FloatArray, FloatArray]:
-    """What a fixation at the centre of each pixel gives to each row, and to each column."""
+    """The mass that a fixation at the centre of each pixel gives to each row, and to each column."""
     height, width = density.shape
     return blur_matrix(pixel_centres(height), height, sigma_px), blur_matrix(pixel_centres(width), width, sigma_px)
 

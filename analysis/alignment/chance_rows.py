@@ -1,4 +1,4 @@
-"""The rows of chance: gaze on one picture against a layer's attention on every other."""
+"""The rows of chance: gaze on one picture against a layer's attention on the other pictures that make up chance."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from beholder.shared.study import Measure
 PICTURES_AT_ONCE = 8  # whose maps are held, resampled, while chance is computed
 
 
-# Not against every other picture: a programme for each pair, or curves of their own for each participant.
+# Too slow against so many pictures: emd solves a programme for each pair, auc_judd needs curves for each participant.
 NOT_BY_CHANCE = ("emd", "auc_judd")
 
 
@@ -42,7 +42,7 @@ def rows_of_chance(job: Comparison) -> pd.DataFrame:
 def _over_other_pictures(
     job: Comparison, gaze: PictureGaze, measures: Sequence[Measure], corrected: bool, counted: str = "all"
 ) -> list[pd.DataFrame]:
-    """Each participant's means over other pictures, and for each of these the mean over participants.
+    """Each participant's means over other pictures, and for each other picture the mean over participants.
 
     With equal counts the second mean is over the participants of each group, which have a gain of their own. Single
     scores are not kept: there are as many as a sweep over sigma has, and nothing asks for them.
@@ -95,9 +95,10 @@ def _over_other_pictures(
 
 
 def _mean_weights(job: Comparison, gaze: PictureGaze, counted: str) -> tuple[list[str], FloatArray]:
-    """What each run counts in a mean over participants, (groups, people): everybody the same, however many runs.
+    """The weight of each run in a mean over participants, (groups, people).
 
-    With all fixations there is one group, everybody, without a name.
+    Every participant weighs the same, however many runs there are. With all fixations there is one group, of everybody
+    and without a name.
     """
     people = pd.Series([participant for participant, _ in gaze.people])
     of = people.map(dict(job.at_fixed.groups)) if counted == "equal" else pd.Series("", index=people.index)

@@ -2,9 +2,11 @@
 
     alignment   at every sigma, each participant's map and everybody's together against heads, their mean, references
                 and attention on a few other pictures
-    fixed       at the sigma fixed beforehand, by every measure of the study: the same, the ceiling of the other
-                viewers, fitted centre and random weights; within the object; by windows of time; with equal counts
-    chance      at that sigma, gaze against attention on every other picture: means by participant, and by picture
+    fixed       at the sigma fixed beforehand, by every measure of the study: heads, their mean, references, the noise
+                ceiling of the other viewers, fitted centre and random weights; also within the object, by windows of
+                time and with equal counts
+    chance      at that sigma, gaze against attention on the other pictures that make up chance: means by participant,
+                and by picture
 
 The formulas are those of sweep.py, measures.py and baselines.py.
 """
@@ -40,12 +42,12 @@ from beholder.analysis.results.tables import ALIGNMENT_COLUMNS, CHANCE_COLUMNS, 
 from beholder.shared.arrays import FloatArray
 from beholder.shared.study import SWEPT, Measure
 
-# Densities that know their width already.
+# Densities that have a width of their own, which sigma would widen.
 NEVER_BLURRED = ("centre-fitted", "uniform", "others")
 
 
 def compare(job: Comparison) -> None:
-    """Do the job and write those of its partitions that are not up to date."""
+    """Compute and write those partitions of a comparison that are not up to date."""
     if key_of(job.files.chance) != job.files.fixed_key:
         write_table(rows_of_chance(job), job.files.chance, CHANCE_COLUMNS, key=job.files.fixed_key)
     if key_of(job.files.fixed) != job.files.fixed_key:
@@ -140,7 +142,7 @@ def _whole_picture(
 
 
 def _ceiling(job: Comparison, gaze: PictureGaze, measures: Sequence[Measure], corrected: bool) -> list[pd.DataFrame]:
-    """Each participant against what the density of all the others makes best, by each measure a map of its own."""
+    """The noise ceiling: each participant's score, by each measure, of the best map for the density of the others."""
     seen = gaze.viewers()
     others = job.at_fixed.baselines.inter_observer
     if others is None or len(seen) < 2:
@@ -149,12 +151,12 @@ def _ceiling(job: Comparison, gaze: PictureGaze, measures: Sequence[Measure], co
     if len(job.other_fixations):
         elsewhere = elsewhere_density(job.other_fixations, job.grid, gaze.unit_px, others, centre)
     human_px, _, _ = sigmas_of(job, blurred=False)
-    # Measures at fixations count each once, human maps by its weight: so do their densities.
+    # Measures at fixations count every fixation once, human maps count its weight: each has its own density.
     ways = (None, tuple(own.weight for own in seen.fixations))
     everybody = [everybodys_mass(seen, others, weights) for weights in ways]
     names = [name for name, _ in seen.people]
     values: dict[str, FloatArray] = {m: np.empty((len(gaze), 1)) for m in measures}
-    # Everybody has a density of their own: pair by pair, of as many viewers at once as suit the memory.
+    # Each viewer is compared with a density of their own; as many are held at once as suit the memory.
     step = max(1, NUMBERS_AT_ONCE // (job.grid.height * job.grid.width))
     for first in range(0, len(names), step):
         some = slice(first, first + step)
@@ -181,7 +183,7 @@ def _ceiling(job: Comparison, gaze: PictureGaze, measures: Sequence[Measure], co
 
 
 def _random(job: Comparison, measures: Sequence[Measure]) -> list[pd.DataFrame]:
-    """What the same network's heads score with random weights: the mean over seeds and heads."""
+    """The scores of the same network's heads with random weights: the mean over seeds and heads."""
     if job.at_fixed.random is None:
         return []
     gaze = job.gaze.without_pooled()
@@ -192,10 +194,10 @@ def _random(job: Comparison, measures: Sequence[Measure]) -> list[pd.DataFrame]:
 
 
 def _inside(job: Comparison, heads: FloatArray, measures: Sequence[Measure]) -> list[pd.DataFrame]:
-    """Both maps cut to the object: does attention tell parts of the object, beyond figure and ground?
+    """The scores of both maps cut to the object: does attention tell its parts, beyond figure and ground?
 
-    Neighbours are lost when the object's px stand in a row, so ssim and emd have no score; of the measures at fixations
-    the two that need nothing but the map have one, over fixations on the object.
+    The object's px stand in a row and lose their neighbours, so ssim and emd have no score. Of the measures at
+    fixations nss and auc, which need nothing but the map, have one, over fixations on the object.
     """
     if job.over_sigma.object_share is None:
         return []
@@ -231,7 +233,7 @@ def _inside(job: Comparison, heads: FloatArray, measures: Sequence[Measure]) -> 
 
 
 def _half(job: Comparison) -> list[pd.DataFrame]:
-    """By NSS, the map of the first half of the viewers (in the order of their labels) for the others' fixations."""
+    """NSS of the map of the first half of the viewers (in the order of their labels) at the others' fixations."""
     if "nss" not in job.study.alignment.measures:
         return []
     gaze = job.gaze.without_pooled()
@@ -251,7 +253,10 @@ def _half(job: Comparison) -> list[pd.DataFrame]:
 
 @dataclass(frozen=True)
 class Part:
-    """What rows hold, by FIXED_COLUMNS; None for a window is all of viewing time, for a correction the study's."""
+    """Which part of the gaze rows hold, see FIXED_COLUMNS.
+
+    `window` None is the whole viewing time, `corrected` None the study's own choice of drift correction.
+    """
 
     within: Literal["picture", "object"] = "picture"
     window: tuple[float, float] | None = None

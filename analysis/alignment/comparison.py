@@ -1,7 +1,7 @@
 """A comparison: one picture with one layer of one model, and all that its scores are computed from.
 
-It is grouped as the tables depend on it, so that a table's key, which says whether it is up to date, is made of the
-digests of its groups. Computing the scores is compare.py's; which comparisons there are is pipeline/'s.
+The inputs are grouped by the tables that depend on them: a table's key, which says whether it is up to date, is made of
+its groups' digests. compare.py computes the scores; pipeline/ decides which comparisons there are.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from beholder.shared.study import SWEPT, Study
 
 
 class Maps(dict[str, FloatArray]):
-    """A layer's maps on one picture by their `map`, (rows, columns) of patches each; not changed once it is made."""
+    """A layer's maps on one picture by name, (rows, columns) of patches each; never changed once made."""
 
     @cached_property
     def digest(self) -> str:
-        """Of names and maps; the same maps are part of many jobs."""
+        """Digest of names and maps, computed once: the same maps are part of many comparisons."""
         return digest(dict(self))
 
 
@@ -49,7 +49,10 @@ class Where:
 
 @dataclass(frozen=True)
 class Partitions:
-    """The files of the three tables, and the keys under which they are up to date: over sigma, and at the fixed one."""
+    """The files of the three tables, and the keys under which they are up to date.
+
+    `key` is that of `alignment` (over sigma), `fixed_key` that of `fixed` and `chance` (at the fixed sigma).
+    """
 
     alignment: Path
     fixed: Path
@@ -63,8 +66,9 @@ class OverSigma:
     """What the scores over sigma are computed from.
 
     gaze: participants' fixations, and everybody's as "pooled". attention: the layer's maps on this picture, (rows,
-    columns) of patches each. curve_controls: its maps on the pictures beside the curves. object_share: of each px of
-    the map, None without a mask. sigmas: as the study has them, and in map px. shown_s: how long the picture stood.
+    columns) of patches each. curve_controls: its maps on a few other pictures, for the curve of chance. object_share:
+    the share of each map px that the object covers, (height, width); None without a mask. sigmas: in the study's unit;
+    sigmas_px: the same in map px. shown_s: how long the picture was shown.
     """
 
     gaze: PictureGaze
@@ -77,7 +81,7 @@ class OverSigma:
 
     @property
     def digest(self) -> str:
-        """Of all of it."""
+        """Digest of all these inputs."""
         maps = [self.attention.digest, *(maps.digest for maps in self.curve_controls)]
         sigmas = [self.sigmas, self.sigmas_px, self.shown_s]
         return digest([self.gaze.digest, self.gaze.grid.shape, maps, self.object_share, sigmas])
@@ -85,7 +89,7 @@ class OverSigma:
 
 @dataclass(frozen=True)
 class PictureBaselines:
-    """Of a picture the centre bias and the other viewers' density, as fitted, each None where it cannot be.
+    """The centre bias and the other viewers' density fitted for a picture, each None where it cannot be fitted.
 
     other_fixations: those on other pictures, (n, 2), in shares of their pictures' width and height.
     """
@@ -97,12 +101,12 @@ class PictureBaselines:
 
 @dataclass(frozen=True)
 class AtFixedSigma:
-    """What the scores at the sigma fixed beforehand are computed from, beside what those over sigma are.
+    """What the scores at the sigma fixed beforehand are computed from, in addition to `OverSigma`.
 
-    drift_alternative: gaze with the correction of drift that the study did not choose; windows: within (start_s, end_s)
-    of viewing time; equal_counts: as many fixations of everybody. groups: which group each participant belongs to,
-    where groups are compared. chance_controls: attention on all pictures that make up chance. random: with random
-    weights, (seeds x heads, rows, columns).
+    drift_alternative: gaze with drift correction off where the study has it on, and on where it has it off. windows:
+    (start_s, end_s, gaze within that viewing time) each. equal_counts: equally many fixations of everybody. groups:
+    which group each participant belongs to, where groups are compared. chance_controls: attention on all pictures that
+    make up chance. random: attention of the network with random weights, (seeds x heads, rows, columns).
     """
 
     drift_alternative: PictureGaze
@@ -115,7 +119,7 @@ class AtFixedSigma:
 
     @property
     def digest(self) -> str:
-        """Of all of it."""
+        """Digest of all these inputs."""
         gaze = [self.drift_alternative.digest, self.equal_counts.digest, dict(self.groups)]
         windows = [(*window, gaze.digest) for *window, gaze in self.windows]
         chance = [(c.picture, c.same_kind, c.same_half, c.maps.digest) for c in self.chance_controls]
@@ -164,14 +168,14 @@ class Comparison:
         return None if centre is None else centre.density(self.grid)
 
     def with_keys(self, version: int, packages: Mapping[str, str]) -> Comparison:
-        """The same, with the keys of its partitions: what their numbers depend on, in short."""
+        """A copy with the keys of its partitions: digests of all that their numbers depend on."""
         alignment = self.study.alignment
         common = {
             "where": self.where, "over sigma": self.over_sigma.digest, "centre": alignment.centre_share,
             "maps": self.study.maps.model_dump(exclude={"estimate_sigma"}),
             "drift": self.study.fixations.correct_drift, "version": version, "packages": packages,
         }  # fmt: skip
-        # Windows, the other correction of drift and equal counts have the primary measure alone.
+        # Windows, the other choice of drift correction and equal counts have the primary measure alone.
         fixed = {"at fixed": self.at_fixed.digest, "measures": alignment.measures, "primary": alignment.primary}
         swept = {"measures": [m for m in alignment.measures if m in SWEPT]}
         files = replace(self.files, key=digest(common | swept), fixed_key=digest(common | fixed))

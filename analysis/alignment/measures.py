@@ -32,7 +32,7 @@ SSIM_RADIUS_PX = 5
 SSIM_C1 = 0.01**2
 SSIM_C2 = 0.03**2
 
-# Below this spread, as a share of its mean, a map's differences are the rounding of a constant.
+# A map whose spread is below this share of its mean is constant: the differences are rounding.
 CONSTANT_SPREAD = 1e-12
 
 EMD_CELLS = 16  # on the longer side
@@ -68,8 +68,8 @@ def is_constant(map_: FloatArray) -> NDArray[np.bool_]:
 def kl_divergence(human: FloatArray, model: FloatArray) -> FloatArray:
     """KL(human || model) in nats, by the MIT saliency benchmark's convention.
 
-    human: (..., height, width) and model: the same or what broadcasts with it. Returns (...).
-    Zero for equal maps; where the model has nothing, epsilon bounds what the human mass there costs: 36 nats.
+    human: (..., height, width) and model: the same shape, or one that broadcasts with it. Returns (...).
+    Zero for equal maps; where the model is 0, epsilon bounds what the human mass there costs: 36 nats.
     Raises ValueError where a map is negative, NaN or sums to zero.
     Source: Bylinskii et al. 2019, doi:10.1109/TPAMI.2018.2815601.
 
@@ -104,7 +104,7 @@ def correlation(human: FloatArray, model: FloatArray) -> FloatArray:
 def similarity(human: FloatArray, model: FloatArray) -> FloatArray:
     """SIM: the mass that two densities share, 0 to 1; (..., height, width) twice to (...).
 
-    Each map is divided by its sum, and not stretched to [0, 1] before, as MIT's MATLAB code does: values differ.
+    Each map is divided by its sum. MIT's MATLAB code stretches maps to [0, 1] first, so its values differ.
     Raises ValueError where a map is negative, NaN or sums to zero.
     Source: Bylinskii et al. 2019, doi:10.1109/TPAMI.2018.2815601; normalised as pysaliency does.
 
@@ -120,8 +120,8 @@ def structural_similarity(human: FloatArray, model: FloatArray) -> FloatArray:
     """SSIM: structural similarity of two maps, each scaled to a maximum of 1; (..., height, width) twice to (...).
 
     Gaussian window of sigma 1.5 px and 11 x 11 px, population covariance, K1 0.01, K2 0.03, data range 1; the mean over
-    the windows that lie wholly inside. It is scaled because the constants K1 and K2 drown maps that sum to 1, all of
-    which then score near 1. It depends on the resolution of the map, unlike the other measures.
+    the windows that lie wholly inside. Maps are scaled because the constants K1 and K2 drown maps that sum to 1, which
+    would all score near 1. Unlike the other measures, SSIM depends on the resolution of the map.
     Raises ValueError where a map is negative, NaN, zero everywhere, or smaller than the window in a direction.
     Source: Wang et al. 2004, doi:10.1109/TIP.2003.819861; as scikit-image's structural_similarity.
     """
@@ -140,7 +140,7 @@ def structural_similarity(human: FloatArray, model: FloatArray) -> FloatArray:
 
 
 def require_ssim_size(height: int, width: int) -> None:
-    """Raise ValueError where a map has no place for one window of structural similarity, 11 x 11 px."""
+    """Raise ValueError where a map is smaller than one window of structural similarity, 11 x 11 px."""
     window = 2 * SSIM_RADIUS_PX + 1
     if min(height, width) < window:
         raise ValueError(
@@ -199,23 +199,23 @@ def nss(model: FloatArray, rows: NDArray[np.integer], cols: NDArray[np.integer])
 
 
 def auc_map(model: FloatArray) -> FloatArray:
-    """For each pixel of maps (..., height, width) the share of pixels with less in them, ties counting one half.
+    """For each pixel of maps (..., height, width) the share of pixels with a lower value, ties counting one half.
 
     Raises ValueError where a map is negative, NaN or sums to zero.
     """
     q = as_density(model, "model map")
     pixels = q.shape[-2] * q.shape[-1]
-    # The mean rank of tied pixels is one half more than those below and half of those equal.
+    # The mean rank of tied pixels is the number of pixels below, plus half of the tied ones, plus one half.
     ranks = stats.rankdata(q.reshape(*q.shape[:-2], pixels), method="average", axis=-1)
     below: FloatArray = ((ranks - 0.5) / pixels).reshape(q.shape)
     return below
 
 
 def auc(model: FloatArray, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> FloatArray:
-    """AUC, uniform negatives: how often a fixated pixel has more of the map than any pixel of the picture, 0 to 1.
+    """AUC, uniform negatives: how often a fixated pixel has more of the map than a random pixel has, 0 to 1.
 
     (..., height, width) with (n,) twice to (...). The negatives are all pixels, fixated ones too; ties count one half;
-    0.5 is chance, and what a constant map has. A centre bias in the map is rewarded (see `shuffled_auc`).
+    0.5 is chance, and the score of a constant map. A centre bias in the map is rewarded (see `shuffled_auc`).
     Raises ValueError where there is no fixation, one lies outside, or the map is negative, NaN or sums to zero.
     Source: Bylinskii et al. 2019, doi:10.1109/TPAMI.2018.2815601; negatives and ties as in pysaliency's AUC.
 
@@ -229,8 +229,8 @@ def auc_judd(model: FloatArray, rows: NDArray[np.integer], cols: NDArray[np.inte
     """AUC-Judd: the area under the ROC curve whose thresholds are the map's values at fixated pixels, 0 to 1.
 
     (..., height, width) with (n,) twice to (...). The negatives are the pixels that nobody fixated; between thresholds
-    the curve is straight, so that with few fixations the area falls short of `auc`. Ties are not broken by noise, as
-    the MIT benchmark does, since that makes a score depend on chance. NaN where every pixel is fixated.
+    the curve is straight, so that with few fixations the area falls short of `auc`. Unlike in the MIT benchmark, ties
+    are not broken by noise, which would make a score depend on chance. NaN where every pixel is fixated.
     Raises ValueError where there is no fixation, one lies outside, or the map is negative, NaN or sums to zero.
     Source: Judd et al. 2009, doi:10.1109/ICCV.2009.5459462; as pysaliency's AUC_Judd with jitter=False.
     """
@@ -246,7 +246,7 @@ def auc_judd(model: FloatArray, rows: NDArray[np.integer], cols: NDArray[np.inte
 
 
 def _area_by_thresholds(positives: FloatArray, negatives: FloatArray) -> float:
-    """The area under the curve through the positives' values as thresholds; both (n,) and (m,), rising."""
+    """The area under the ROC curve whose thresholds are the positives; positives (n,), negatives (m,), both rising."""
     thresholds = positives[::-1]
     hits = 1 - np.searchsorted(positives, thresholds, side="left") / len(positives)
     false_alarms = 1 - np.searchsorted(negatives, thresholds, side="left") / len(negatives)
@@ -255,7 +255,7 @@ def _area_by_thresholds(positives: FloatArray, negatives: FloatArray) -> float:
 
 
 def shuffled_auc_map(model: FloatArray, other_rows: NDArray[np.integer], other_cols: NDArray[np.integer]) -> FloatArray:
-    """For each pixel of maps (..., height, width) the share of negatives with less in them, ties counting one half.
+    """For each pixel of maps (..., height, width) the share of negatives with a lower value, ties counting one half.
 
     other_rows, other_cols: (m,) pixels of this map at which other pictures were fixated: positions in shares of their
     own picture's width and height, brought to this one's.
@@ -281,7 +281,7 @@ def shuffled_auc(
     """Shuffled AUC: how often a fixated pixel has more of the map than one fixated on other pictures, 0 to 1.
 
     (..., height, width), (n,) twice and (m,) twice to (...); negatives as in `shuffled_auc_map`. Ties count one half;
-    0.5 is chance, and what any map has whose only merit is the centre bias that people have on every picture.
+    0.5 is chance, and the score of a map that has only the centre bias that people have on every picture.
     Raises ValueError as `auc`, and where there is no negative or one lies outside.
     Source: Zhang et al. 2008, doi:10.1167/8.7.32; as pysaliency's AUC with nonfixations="shuffled", which takes every
     fixation on every other picture.
@@ -290,9 +290,9 @@ def shuffled_auc(
 
 
 def information_map(model: FloatArray, baseline: FloatArray) -> FloatArray:
-    """What each pixel tells, in bits: log2 of the model's density over the baseline's, (..., height, width) both.
+    """Information at each pixel, in bits: log2 of the model's density over the baseline's, (..., height, width) both.
 
-    Minus infinity where the model has nothing, and NaN where the baseline has nothing either.
+    Minus infinity where the model is 0, and NaN where the baseline is 0 as well.
     Raises ValueError where a map is negative, NaN or sums to zero.
     """
     q, b = as_density(model, "model map"), as_density(baseline, "baseline density")
@@ -307,9 +307,9 @@ def information_gain(
     """IG: bits per fixation that the model's density tells beyond the baseline's, commonly a fitted centre bias.
 
     (..., height, width), (n,) twice and a baseline that broadcasts with the model to (...). 0 is the baseline; negative
-    where the map, taken as a density, predicts worse than it, as sharp maps that were never fitted to fixations do.
-    There is no epsilon: minus infinity where the model has nothing at a fixated pixel, so give such a map a share of
-    the uniform density first, and say how much.
+    where the map, taken as a density, predicts worse than the baseline, as sharp maps that were never fitted to
+    fixations do. There is no epsilon: minus infinity where the model is 0 at a fixated pixel, so give such a map a
+    share of the uniform density first, and say how much.
     Raises ValueError where there is no fixation, one lies outside, or a map is negative, NaN or sums to zero.
     Source: Kuemmerer, Wallis and Bethge 2015, doi:10.1073/pnas.1510393112.
 
@@ -330,10 +330,10 @@ def values_at(
 ) -> FloatArray:
     """What each fixated pixel contributes to `nss`, `auc`, `sauc` or `ig`, whose mean over fixations is the measure.
 
-    maps: (M, height, width); rows and cols: (n,), of everybody's fixations at once; (M, n). negatives and baseline are
-    those of `shuffled_auc` and `information_gain`. Values are ranked at the fixated pixels alone, which is what makes
-    it faster than `auc_map` and `shuffled_auc_map` where maps are many. NaN where the measure is undefined.
-    Raises ValueError for other measures, where one of these is missing, and as the measures do.
+    maps: (M, height, width); rows and cols: (n,), of everybody's fixations at once. Returns (M, n). negatives and
+    baseline are those of `shuffled_auc` and `information_gain`. Values are ranked at the fixated pixels alone, which is
+    faster than `auc_map` and `shuffled_auc_map` where there are many maps. NaN where the measure is undefined.
+    Raises ValueError for other measures, where negatives or baseline are needed and missing, and as the measures do.
     """
     q = as_density(maps, "model map")
     rows, cols = _checked(q, rows, cols)
@@ -388,7 +388,9 @@ def earth_movers_distance(human: FloatArray, model: FloatArray, longer_side: int
 
 
 def _transport_cost(surplus: FloatArray, places: FloatArray) -> float:
-    """The least cost of carrying surplus (n,), which sums to 0, to where it lacks, over distances of places (n, 2).
+    """The least cost of carrying mass from where surplus (n,) is positive to where it is negative; places: (n, 2).
+
+    The surplus sums to 0; the cost of a unit of mass is the distance between its two places.
 
     What two densities share stays where it is: by the triangle inequality moving it never pays.
     """
@@ -452,8 +454,8 @@ class Measure:
     `against` says what the model's map is compared with: a human map of the same shape, or fixated pixels; the first is
     called as function(human, model), the second as function(model, rows, cols). `beside` says what a measure at
     fixations needs after these: the pixels fixated on other pictures (rows, cols), or a baseline density.
-    `meaning` is one line for a reader who has not met it. `no_best_map`: why no map is known to be best by it where
-    people look by a known density, so that other viewers are no ceiling; empty where one is known (ceilings.py).
+    `meaning` is one line for a reader who has not met it. `no_best_map`: why, even for a known density of fixations, no
+    map is known to score best by this measure, so that there is no noise ceiling; empty where one is (ceilings.py).
     """
 
     name: str

@@ -24,10 +24,9 @@ UNIFORM_SHARE = 0.01
 def scores_of(
     job: Comparison, gaze: PictureGaze, stack: FloatArray, measures: Sequence[Measure], *, blurred: bool = True
 ) -> dict[str, FloatArray]:
-    """Each of the people against maps (M, height, width) at the fixed sigma, (people, M) by measure.
+    """Scores of each of the people against maps (M, height, width) at the fixed sigma, (people, M) by measure.
 
-    blurred: whether sigma blurs the model's maps too where the study says so; densities that have a width of their own
-    stay as they are.
+    blurred: whether sigma blurs these maps where the study says so; False for densities that have a width of their own.
     """
     from beholder.analysis.alignment.sweep import align
 
@@ -52,7 +51,7 @@ def scores_of(
 
 
 def sigmas_of(job: Comparison, *, blurred: bool) -> tuple[float, float, Smooth]:
-    """What the fixed sigma blurs: px of the human map, px of the model's maps, and what the two are called."""
+    """The fixed sigma in map px for the human map and for the model's maps, and which of them it blurs."""
     how, sigma_px = job.study.maps.smooth, job.fixed_px
     human_px, model_px = (0.0 if how == "model" else sigma_px), (0.0 if how == "human" else sigma_px)
     return (human_px, model_px, how) if blurred else (human_px, 0.0, "human")
@@ -65,7 +64,10 @@ def at_fixations(
     measures: Sequence[Measure],
     uniform_share: float = UNIFORM_SHARE,
 ) -> dict[str, FloatArray]:
-    """The measures at fixations, (people, M); every fixation counts once. uniform_share: of maps, where ig is taken."""
+    """The measures at fixations, (people, M) by measure; every fixation counts once.
+
+    uniform_share: the share of the uniform density that maps get before ig is taken.
+    """
     wanted = [m for m in measures if MEASURES[m].against == "fixations"]
     if not wanted or not len(gaze):
         return {m: np.empty((len(gaze), len(maps))) for m in wanted}

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 RADIUS_PX = 5  # of the window, as in measures.py: 11 weights, of which 6 differ
-# Of windows: what a tile needs of 16 models' maps fits a core's second cache.
+# Tiles of windows: what a tile needs of 16 models' maps fits a core's second cache.
 ROWS_PER_TILE = 8
 COLUMNS_PER_TILE = 256
 
 
-# Sums may be taken in any order and multiply-adds fused, or nothing could be done several pixels at a time.
+# Sums may be taken in any order and multiply-adds fused: without that, pixels cannot be processed several at a time.
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz", "arcp"}, error_model="numpy")  # type: ignore[misc, unused-ignore]
 def ssim_sums(
     human: NDArray[np.floating],

@@ -18,8 +18,8 @@ the picture's longer side; in float64, within 1e-9. Measured: at most 1.5e-5, 4e
 random, flat, of a single pixel or without support in a half; on maps as attention is, a tenth of that and less.
 
 Block = (picture, participant): a participant's numbers depend on nobody else's, and memory not on how many there are.
-On one machine type and one thread the same input gives the same bytes in any process. Threads are the caller's matter:
-one a process, pictures in parallel (`torch.set_num_threads(1)` in each worker), is what these tiles are sized for.
+On one machine type and one thread the same input gives the same bytes in any process. The caller sets the threads: the
+tiles are sized for one thread a process and pictures in parallel (`torch.set_num_threads(1)` in each worker).
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def align(
     fixations: one entry a participant; models: (M, height, width), none negative, of any sum; sigmas_px: map px.
     smooth: what sigma blurs, "human" (the model's maps stay as they are), "model" (the human map is the histogram of
     fixations) or "both". Returns for each measure an array (participants, sigmas, M) of float64, in the unit of
-    `measures.MEASURES`; NaN where a map is constant and so has no correlation.
+    `measures.MEASURES`; cc is NaN where a map is constant and so has no correlation.
     Raises ValueError where a participant has no fixation on the picture, where a model's map is negative, NaN or zero
     everywhere, where a measure is unknown, and where maps are too small for ssim.
     """
@@ -97,7 +97,7 @@ def align(
     if "ssim" in measures:
         require_ssim_size(grid.height, grid.width)
     for i, map_ in enumerate(models):
-        as_density(map_, f"model's map {i}")  # to refuse what is none before any work is done
+        as_density(map_, f"model's map {i}")  # refuses what is no density before any work is done
     people = [_on_picture(person, i, grid) for i, person in enumerate(fixations)]
     place = (torch.device(device), dtype)
 
@@ -120,7 +120,7 @@ def align(
 
 
 def _on_picture(fixations: Fixations, person: int, grid: Grid) -> Fixations:
-    """The fixations with weight on the picture, their weights as shares."""
+    """The fixations with weight on the picture, their weights as shares of the sum."""
     try:
         kept = fixation_weights(fixations.x, fixations.y, fixations.weight, grid)
     except ValueError as error:
@@ -144,7 +144,7 @@ def _human_maps(
 
 
 def _tensor(values: FloatArray, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Not negative float64 numbers as a tensor, negligible ones as 0."""
+    """Non-negative float64 numbers as a tensor, with negligible ones set to 0."""
     # Cast into memory of torch's own: numpy's may be aligned otherwise, and the last bit of a product depends on it.
     return torch.threshold_(torch.tensor(values, device=device, dtype=dtype), NEGLIGIBLE, 0.0)
 
@@ -157,12 +157,10 @@ class _Prepared:
     log_density: Tensor  # (models, pixels), ln(N (q + eps)): of the density of mean 1
     unit: Tensor  # (models, pixels), centred and of length 1
     constant: Tensor  # (models,), whether there is nothing to correlate
-    centred: (
-        Tensor  # (height, models, width), of maximum 1 before its mean was subtracted; a band of rows is one matrix
-    )
-    window_mean: Tensor  # (height - 10, models, width - 10), before
-    window_mean_centred: Tensor  # the same, after
-    window_variance: Tensor  # the same
+    centred: Tensor  # (height, models, width), maps of maximum 1 less their mean; a band of rows is one matrix
+    window_mean: Tensor  # (height - 10, models, width - 10), of the maps of maximum 1
+    window_mean_centred: Tensor  # same shape, of `centred`
+    window_variance: Tensor  # same shape
     middle: Tensor  # (models,), the means that were subtracted
 
 
@@ -171,7 +169,7 @@ def _prepare(
 ) -> _Prepared:
     """The block of models' maps (models, height, width), blurred where sigma is not 0.
 
-    One map after the other goes through float64, so that large maps do not need their memory at once.
+    Maps go through float64 one after the other, so that a block of large maps does not fill the memory.
     """
     count, height, width = models.shape
     n, border = height * width, 2 * SSIM_RADIUS_PX
@@ -221,7 +219,7 @@ def _compare(humans: Tensor, models: _Prepared, measures: Sequence[str]) -> dict
 
 
 def _pixelwise(humans: Tensor, models: _Prepared, measures: Sequence[str]) -> dict[str, Tensor]:
-    """kl, cc and sim, whose sums run over single pixels: in tiles of these, added up in float64."""
+    """kl, cc and sim, whose sums run over single pixels: in tiles of pixels, added up in float64."""
     p = humans.flatten(1)
     pairs, n = (len(p), len(models.density)), p.shape[1]
     tile = max(1, min(LONGEST_SUM, _tile(p.device) // (pairs[0] * pairs[1])))
@@ -285,7 +283,7 @@ def _ssim_by_kernel(humans: Tensor, models: _Prepared) -> Tensor:
 
 
 def _ssim_in_steps(humans: Tensor, models: _Prepared) -> Tensor:
-    """The same as steps over whole arrays, in tiles."""
+    """Structural similarity in steps over whole arrays, in tiles: the way for a GPU."""
     scale = 1 / humans.amax(dim=(1, 2))[:, None, None]
     centred = (humans - 1) * scale
     n_humans, height, width = centred.shape

@@ -1,4 +1,4 @@
-"""Are heads closer to people on the pictures they saw than on others? By permuted pictures, all heads at once."""
+"""The test of whether heads are closer to people on pictures they saw than on others, by permuted pictures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PERMUTATIONS = 2000
 
 @dataclass(frozen=True)
 class Match:
-    """Of one layer the mean over participants of each head's scores, a row a pair (picture of gaze, of attention)."""
+    """Each head's mean scores over participants in one layer; a row a (picture of gaze, picture of attention)."""
 
     scores: pd.DataFrame
     participants: int
@@ -72,7 +72,7 @@ def chance_tests(
 
 
 def match_of(results: Results, cells: ScoreArray, model: str, layer: int) -> Match:
-    """What permuted pictures are drawn from; cells: by the primary measure, at the fixed sigma."""
+    """The scores of one layer that pictures are permuted in; cells: by the primary measure, at the fixed sigma."""
     primary = results.study.alignment.primary
     heads = [m for m in cells.maps if is_head(m)]
     elsewhere = against_other_pictures(results, model, layer, primary)
@@ -86,7 +86,7 @@ def match_of(results: Results, cells: ScoreArray, model: str, layer: int) -> Mat
 
 
 def compared_with_each_other(known: NDArray[np.bool_]) -> list[list[int]]:
-    """The pictures (by number) that have scores with each other; known: (pictures, pictures)."""
+    """The blocks of pictures (by index) that have scores with each other; known: (pictures, pictures)."""
     blocks: dict[tuple[int, ...], list[int]] = {}
     for picture, row in enumerate(known):
         blocks.setdefault(tuple(np.flatnonzero(row)), []).append(picture)

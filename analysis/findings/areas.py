@@ -3,8 +3,8 @@
 `dwell` gives people's shares by participant, picture and part, `attention` a model's by picture and part, and
 `areas_table` sets both beside the part's share of the picture's area, each with an interval. A part that a picture does
 not have is left out there, and is not a share of 0. The parts are those of the label map (`shared.stimuli`), and
-"object" is all of them together. Nothing is smoothed: a fixation belongs to the part whose px it lies on, so a part
-narrower than the gaze is accurate, or than a patch, is flagged. Not here: drawing; alignment of maps.
+"object" is all of them together. Nothing is smoothed: a fixation belongs to the part whose px it lies on, so a part is
+flagged where it is narrower than twice the accuracy of gaze, or than a patch. Not here: drawing; alignment of maps.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ PEOPLE = "people"
 
 # By participant, picture and part that the picture has, over the fixations used (of all runs together). `share`: of the
 # time fixated on the picture; `share_of_object`: of the time on the object, NaN where they never looked at it;
-# `fixation_share`: of the fixations; `first_s`: from picture onset to the first fixation there, NaN without one or
-# where onsets are not known, the mean over runs.
+# `fixation_share`: of the fixations; `looked`: whether any is on the part; `first_s`: from picture onset to the first
+# fixation there, NaN without one or where onsets are not known, the mean over runs.
 DWELL_COLUMNS = ("participant", "stimulus", "part", "dwell_s", "share", "share_of_object", "fixation_share", "looked",
                  "first_s")  # fmt: skip
 
@@ -49,7 +49,7 @@ ATTENTION_AREA_COLUMNS = ("model", "layer", "map", "stimulus", "part", "share")
 # difference in percentage points, likewise. NaN where there is no interval (one picture).
 # People alone: share_of_object, fixation_share; looked: the share of participants' viewings in which they looked there;
 # people: the share of participants who did so on any picture; first_s: the mean over viewings that had one.
-# participants, pictures: how many the shares rest on. narrow_pictures: those on which the part is too narrow for its
+# participants, pictures: how many the shares rest on. narrow_pictures: on how many the part is too narrow for its
 # source; `flags` says so in words.
 AREA_COLUMNS = {
     "part": "str", "kind": "str", "source": "str", "model": "str", "layer": "int64", "share": "float64",
@@ -75,7 +75,7 @@ class AreaPicture:
     accuracy_px: float = np.nan
 
     def masks(self) -> dict[str, NDArray[np.bool_]]:
-        """Where each part is, and the object; (height, width) each. Empty where the picture has no object."""
+        """The mask of each part and of the object, (height, width) each. Empty where the picture has no object."""
         present = [int(number) for number in np.unique(self.labels) if number]
         if not present:
             return {}
@@ -93,22 +93,22 @@ class AreaPicture:
 def widest_px(mask: NDArray[np.bool_]) -> float:
     """How wide a region is where it is widest: the diameter of the largest circle in it; 0 if it is empty.
 
-    mask: (height, width). Up to 2 px less than it is, never more. The region ends at the picture's border.
+    mask: (height, width). The value may be up to 2 px too small, never too large. Regions end at the picture's border.
 
     >>> widest_px(np.ones((3, 40), dtype=bool))
     3.0
     """
     if not mask.any():
         return 0.0
-    # To the centre of the nearest px outside: half a px too far on either side of the middle px.
+    # Distances are to the centre of the nearest px outside: half a px too far on either side of the middle px.
     to_outside = distance_transform_edt(np.pad(mask, 1))
     return float(2 * to_outside.max() - 1)
 
 
 def dwell(fixations: pd.DataFrame, pictures: Sequence[AreaPicture]) -> pd.DataFrame:
-    """How people's looking is shared out over the parts; DWELL_COLUMNS, sorted by participant, picture and part.
+    """How each participant's looking is shared out over the parts; DWELL_COLUMNS, by participant, picture and part.
 
-    fixations: `FIXATION_COLUMNS`; those not `used` have no part. Participants without a fixation on a picture
+    fixations: `FIXATION_COLUMNS`; those not `used` are left out. Participants without a fixation on a picture
     have no rows for it. Raises ValueError where a fixation used lies off the picture.
     """
     found = []
@@ -134,7 +134,7 @@ def dwell(fixations: pd.DataFrame, pictures: Sequence[AreaPicture]) -> pd.DataFr
 
 
 def _dwell_on(on_picture: pd.DataFrame, there: NDArray[np.bool_], on_object: NDArray[np.bool_]) -> pd.DataFrame:
-    """One row a participant, of one picture's fixations and whether each is on the part, and on the object."""
+    """One row a participant, from one picture's fixations; there, on_object: which are on the part, on the object."""
     duration_s = on_picture["duration_s"].to_numpy(dtype=np.float64)
     whose = on_picture["participant"].to_numpy()
     of_each = pd.DataFrame(
@@ -152,7 +152,7 @@ def _dwell_on(on_picture: pd.DataFrame, there: NDArray[np.bool_], on_object: NDA
 
 
 def _by(part_s: pd.Series[float], whole_s: pd.Series[float]) -> FloatArray:
-    """Shares, NaN of nothing."""
+    """Each part's share of its whole; NaN where the whole is 0."""
     part, whole = part_s.to_numpy(dtype=np.float64), whole_s.to_numpy(dtype=np.float64)
     shares: FloatArray = np.where(whole > 0, part / np.where(whole > 0, whole, 1), np.nan)
     return shares
@@ -181,7 +181,7 @@ def areas_table(
     models: pd.DataFrame,
     patches: Mapping[tuple[str, str], tuple[int, int]],
 ) -> pd.DataFrame:
-    """People and models beside each other, part by part; AREA_COLUMNS, by part, kind, people first.
+    """People and models beside each other; AREA_COLUMNS, ordered by part and kind, people first.
 
     people: of `dwell`; models: of `attention`, joined; patches: (rows, columns) of a model's patches by (model,
     stimulus). Kinds have rows of their own where a part occurs on pictures of several.
@@ -268,7 +268,7 @@ def _model_row(
 
 
 def _lifted(share: FloatArray, area: FloatArray) -> dict[str, object]:
-    """Share, area and lift of (participants, pictures) or (pictures,) shares, area (pictures,)."""
+    """Share, area and lift, with intervals; share: (participants, pictures) or (pictures,), area: (pictures,)."""
     areas = np.broadcast_to(area, share.shape)
     if not share.size:
         return {}
@@ -282,7 +282,7 @@ def _lifted(share: FloatArray, area: FloatArray) -> dict[str, object]:
 
 
 def _flags(narrow: int, unknown: int, pictures: int, limit: str) -> str:
-    """In words, on how many pictures a part is narrower than it can be told.
+    """In words, on how many pictures a part is too narrow to be told, and on how many the accuracy is not known.
 
     >>> _flags(2, 0, 10, "one patch"), _flags(0, 0, 10, "one patch"), _flags(10, 0, 10, "one patch")
     ('narrower than one patch on 2 of 10 pictures', '', 'narrower than one patch on all pictures')

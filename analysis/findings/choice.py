@@ -1,4 +1,4 @@
-"""The head of a model that is named, and what may be said of it."""
+"""The head that is named for a model, and what may be said of it."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ def by_model(readings: Sequence[LayerReading]) -> list[list[LayerReading]]:
 def name_head(
     of_model: Sequence[LayerReading], first_halves: dict[tuple[str, int], dict[str, float]]
 ) -> tuple[LayerReading, str]:
-    """The closest head of all layers of a model, and its layer's reading; on the half that chooses, where one does.
+    """The reading of the layer that has a model's closest head, and the name of that head.
 
-    first_halves: the heads' mean scores on that half by model and layer; empty where all pictures choose.
+    first_halves: by model and layer, the heads' mean scores on the half of the pictures that chooses; empty where all
+    pictures do.
     """
     scores = {
         (i, head.map): first_halves[s.model, s.layer][head.map] if first_halves else head.value.mean
@@ -44,9 +45,9 @@ def name_head(
 
 
 def means_on(cells: ScoreArray, reading: LayerReading, pictures: Collection[str]) -> dict[str, float]:
-    """The heads' mean scores on some pictures, over the participants who have all of them there.
+    """The heads' mean scores on some pictures, over the participants and pictures that have one for every head.
 
-    Raises DataError where nobody has.
+    Raises DataError where there are none.
     """
     columns = [i for i, name in enumerate(cells.pictures) if name in pictures]
     scores = np.stack([cells.at(h.map, reading.sigma)[:, columns] for h in reading.heads], axis=2)
@@ -67,7 +68,7 @@ def _nobody_on(reading: LayerReading, what: str) -> str:
 def choice_of(
     results: Results, reading: LayerReading, head: str, of_model: Sequence[LayerReading], at: FixedSigma, match: Match
 ) -> Choice:
-    """What is said of the head that is named: on the pictures that did not choose it, where there are such.
+    """What is said of the head that is named, on the pictures that did not choose it where there are such.
 
     reading, at and match: of its layer; of_model: the readings of all layers among which it was chosen.
     """
@@ -75,7 +76,7 @@ def choice_of(
     first, second = (tuple(sorted(name for name, half in halves.items() if half == which)) for which in (0, 1))
     own, p = reading.head(head), reading.head(head).p_above_chance
     candidates = sum(len(s.heads) for s in of_model)
-    # All pairs could have been the first and the second; a head that other pictures chose has only its own pairs.
+    # Any pair of heads could have come first and second; a head that other pictures chose has only its own pairs.
     comparisons = candidates - 1 if second else candidates * (candidates - 1) // 2
     if second:
         own, p = (
@@ -105,7 +106,7 @@ def _ties(
     pictures: Collection[str],
     comparisons: int,
 ) -> tuple[tuple[int, str], ...] | None:
-    """The heads of all layers that cannot be told from one of them, on some pictures; None where none can be tested.
+    """The heads of all layers that cannot be told from `head` on some pictures; None where none can be tested.
 
     Each pair is compared over the participants and pictures that both have.
     """
@@ -129,7 +130,7 @@ def _ties(
 
 
 def _on_second_half(at: FixedSigma, reading: LayerReading, head: str, pictures: Collection[str]) -> MapReading:
-    """A head's score and gain on the half of the pictures that did not choose it; chance is their attention alone."""
+    """A head's score and gain on the half of the pictures that did not choose it; chance is from that half alone."""
     sigma, sign = reading.sigma, sign_of(reading.measure)
     columns = np.array([i for i, name in enumerate(at.cells.pictures) if name in pictures], dtype=np.intp)
     scores, chance = (at.cells.at(of + head, sigma)[:, columns] for of in ("", SAME_HALF))
@@ -151,7 +152,7 @@ def _on_second_half(at: FixedSigma, reading: LayerReading, head: str, pictures: 
 
 
 def _p_on(match: Match, head: str, pictures: Collection[str], reading: LayerReading, seed: int) -> float | None:
-    """How likely such a gain of one head is for permuted pictures, on some pictures; None where it is not tested."""
+    """The p of one head's gain on some pictures, by permuted pictures; None where it cannot be tested."""
     names = sorted(pictures)
     where = pd.MultiIndex.from_product([names, names])
     scores = match.scores[head].reindex(where).to_numpy(dtype=np.float64).reshape(1, len(names), len(names), 1)

@@ -1,4 +1,4 @@
-"""What a paper claims, as a file says it: `claims` in study.toml names such files; docs/claims.md: how to write one.
+"""What a paper claims, read from a file that `claims` in study.toml names; docs/claims.md says how to write one.
 
     [paper]       who, what, when; its model, so that heads with the same number are only compared where they are the
                   same head; what could not be learnt about it
@@ -42,9 +42,9 @@ class _Part(BaseModel):
 class Paper(_Part):
     """The paper. `authors` are family names; `not_known` are sentences for the reader.
 
-    `models` are its model's names in timm: in other weights a head's number means another head. Empty: heads are
-    compared by their numbers whatever the model. `layer` counts from 1; left out, it is not known, and the layer that
-    the report shows is taken.
+    `models` are names in timm that the paper's model may have: in other weights a head's number means another head.
+    Empty: heads are compared by their numbers whatever the model. `layer` counts from 1; left out, it is not known, and
+    the layer that the report shows is taken.
     """
 
     authors: list[str] = Field(min_length=1)
@@ -71,7 +71,7 @@ class Paper(_Part):
 
 
 class _Claim(_Part):
-    """What every claim has: a name of its own in the file, and what it says in words."""
+    """What every claim has: an id that is unique in the file, and what it says in words."""
 
     id: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
     statement: str = Field(min_length=1)
@@ -101,14 +101,14 @@ HeadNumbers = Annotated[list[HeadNumber], Field(min_length=1), AfterValidator(_e
 
 
 class Count(_Claim):
-    """How many there were: participants, pictures, or evaluations (x heads x sigmas x measures)."""
+    """How many participants, pictures or evaluations (scores over heads, sigmas and measures) there were."""
 
     how: Literal["participants", "pictures", "evaluations"]
     number: int = Field(ge=1)
 
 
 class Model(_Claim):
-    """The model of [paper]: `models` and `heads`."""
+    """That the model is the one of [paper], by its `models` and `heads`."""
 
     how: Literal["model"]
 
@@ -130,7 +130,7 @@ class MeasuresUsed(_ByMeasure):
 
 
 class Setting(_Claim):
-    """What study.toml calls `key`, such as "protocol.picture_s"."""
+    """The value of the setting that study.toml calls `key`, such as "protocol.picture_s"."""
 
     how: Literal["setting"]
     key: str
@@ -148,7 +148,7 @@ class Setting(_Claim):
 
 
 class BestSigma(_ByMeasure):
-    """Where the measure is best over sigma, with its standard error where the paper has one."""
+    """The sigma at which the measure is best, with its standard error where the paper has one."""
 
     how: Literal["best_sigma"]
     sigma: float = Field(gt=0)
@@ -167,7 +167,7 @@ class HeadsDiffer(_ByMeasure):
 
 
 class Extreme(_ByMeasure):
-    """Which heads are the closest to people, or the farthest; `p`: by a test of every pair with the others."""
+    """Which heads are the closest to people, or the farthest; `p` of each pair with the others, if tested."""
 
     how: Literal["closest_heads", "farthest_heads"]
     heads: HeadNumbers
@@ -175,7 +175,7 @@ class Extreme(_ByMeasure):
 
 
 class HeadMean(_ByMeasure):
-    """The mean score of a head, with its standard error where the paper has one, and the sigma where it stands."""
+    """The mean score of a head, with its standard error and the sigma it was taken at where the paper has them."""
 
     how: Literal["head_mean"]
     head: HeadNumber
@@ -276,7 +276,7 @@ def shipped() -> tuple[str, ...]:
 def claims_files(study_folder: Path, names: Sequence[str]) -> tuple[ClaimsFile, ...]:
     """The files of claims that a study names: those that come with Beholder, or .toml files in its folder.
 
-    Raises StudyError where there is no such file, where two have one name, or where one breaks a rule; the sentence
+    Raises StudyError where there is no such file, where two have the same name, or where one breaks a rule; the message
     names file, claim, key, rule and value.
     """
     found: dict[str, ClaimsFile] = {}

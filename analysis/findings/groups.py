@@ -1,4 +1,4 @@
-"""Groups of participants beside each other."""
+"""Comparison of groups of participants."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from beholder.shared.dataset.participants import read_participants
 
 
 def compare_groups(results: Results, shown: Sequence[tuple[str, int]], primary: str) -> tuple[Groups | None, str]:
-    """Groups of participants compared, or None and why in words (empty where they were not asked for)."""
+    """The comparison of groups of participants, or None and the reason in words (empty where it was not asked for)."""
     column = results.study.alignment.groups
     if not column:
         return None, ""
@@ -73,7 +73,7 @@ class _Pair:
 def _between_groups(
     equal: EqualCounts, of: _Pair, maps: Sequence[str], by: Literal["score", "gain"], sign: int
 ) -> list[GroupContrast]:
-    """Two groups by each map's score or gain; empty where chance is not known."""
+    """The contrasts of two groups by each map's score or gain, without maps that lack one (gain without chance)."""
     cells, some = equal.cells, []
     for name in maps:
         if by == "score":

@@ -1,4 +1,4 @@
-"""What the comparisons say about heads: the sound reading at the sigma fixed beforehand, and the published replication.
+"""What the comparisons say about heads: a sound reading at the sigma fixed beforehand, and the published analysis.
 
     sound         every measure at the fixed sigma: each head with an interval, its gain over its own attention on other
                   pictures, the head effect as a quasi-F, every pair of heads; participants and pictures both random.
@@ -7,13 +7,13 @@
     replication   the best sigma of each head, one-way ANOVA over heads and Tukey's HSD, as published; its p values
                   treat every participant and picture as a replicate, see REPLICATION_WARNING
     lift          the model's attention on the object; the same for everybody, so its intervals are over pictures alone
-    other_drift   the sound reading of the primary measure with the correction of drift that the study did not choose
+    other_drift   the sound reading of the primary measure with the other choice of drift correction than the study's
 
     above_chance  by permuted pictures, all heads and layers of a model at once; by the primary measure, as are
     model_contrasts, windows, groups    between models, over viewing time, between groups of participants
 
-Nothing here draws or writes. How partitions become arrays stands in score_arrays.py, what is computed of arrays in
-statistics/, densities in alignment/baselines.py, estimates of sigma in alignment/bandwidth.py.
+Nothing here draws or writes. Partitions become arrays in score_arrays.py, statistics/ computes with arrays,
+alignment/baselines.py has densities, alignment/bandwidth.py estimates of sigma.
 """
 
 from __future__ import annotations
@@ -42,10 +42,11 @@ Layers = Sequence[tuple[ModelSummary, int]]
 
 @dataclass
 class _Gathered:
-    """What the layers gave, one after the other: their readings, and what of their scores later steps need.
+    """What is kept of each layer as layers are read: its readings, and the scores that later steps need.
 
-    By model and layer: `matches` is what permuted pictures are drawn from, `first_halves` the heads' scores where they
-    are chosen on a half of the pictures. `means` is of each model's last layer, by the primary measure.
+    By model and layer: `matches` are the scores that pictures are permuted in, `first_halves` the heads' mean scores on
+    the half of the pictures that chooses, where one does. `means` is of each model's last layer, by the primary
+    measure.
     """
 
     readings: list[LayerReading] = field(default_factory=list)
@@ -58,7 +59,7 @@ class _Gathered:
 def infer(results: Results, progress: Callable[[int, int], None] = lambda done, total: None) -> Findings:
     """The sound reading, the replication and the lifts of every model and layer that was analysed.
 
-    progress(steps done, of all). A layer's scores are read when its turn comes, and none stays but what is said of it.
+    progress(steps done, of all). Scores are read one layer at a time, and only what later steps need of them is kept.
     Raises DataError where there is nothing to compare. Deterministic: the bootstrap draws by the study's seed.
     """
     study, primary = results.study, results.study.alignment.primary
@@ -149,7 +150,7 @@ def _read_measures(
 def _choose(
     results: Results, sound: Sequence[LayerReading], gathered: _Gathered
 ) -> tuple[list[LayerReading], list[Choice], list[Remark]]:
-    """The head that is named of each model, its layer read in depth, and what could not be."""
+    """All readings, those of the named heads' layers in depth; the choice of each model; what could not be computed."""
     seed, primary = results.study.study.seed, results.study.alignment.primary
     labels = {model.name: model.label for model in results.summary.models}
     readings, choices, troubles = list(sound), [], []
@@ -176,7 +177,7 @@ def _replicate(
     shown: Sequence[LayerReading],
     progress: Callable[[int], None],
 ) -> list[Replication]:
-    """The published analysis of every layer, by the measures that it has a reading by; every pair where it is shown."""
+    """The published analysis of every layer by every measure that it has a reading by; Tukey's pairs if it is shown."""
     found, unit = [], results.study.maps.sigma_unit
     in_pairs = {(s.model, s.layer) for s in shown}
     for done, (model, layer) in enumerate(layers):

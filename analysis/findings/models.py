@@ -1,4 +1,4 @@
-"""Models beside each other, by the mean of their heads."""
+"""Comparison of models, by the mean of their heads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from beholder.analysis.statistics.multiplicity import simultaneous
 
 @dataclass(frozen=True)
 class MeanOfHeads:
-    """Of one layer the mean of the heads by the primary measure, participants x pictures: its score and its gain."""
+    """Score and gain of the mean of one layer's heads, by the primary measure; participants x pictures."""
 
     layer: int
     score: pd.DataFrame
@@ -27,7 +27,7 @@ class MeanOfHeads:
 
 
 def model_contrasts(means: dict[str, MeanOfHeads], primary: str) -> tuple[ModelContrast, ...]:
-    """Every two models, by the mean of the heads: by its score and, where chance is known, by its gain."""
+    """The contrasts of every two models by the mean of the heads: its score and, where chance is known, its gain."""
     pairs = list(combinations(means, 2))
     found: list[ModelContrast] = []
     compared: tuple[tuple[Literal["score", "gain"], int], ...] = (("score", sign_of(primary)), ("gain", 1))

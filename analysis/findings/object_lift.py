@@ -15,7 +15,7 @@ from beholder.analysis.statistics.multiplicity import holm
 
 
 def lifts(table: pd.DataFrame) -> tuple[ObjectLift, ...]:
-    """Attention on the object by map; pictures without a mask have no part."""
+    """Attention on the object by map; pictures without a mask are left out."""
     masked = table.dropna(subset=["lift_pp"])
     found = []
     for model, layer, name in sorted(

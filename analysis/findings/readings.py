@@ -1,4 +1,4 @@
-"""What is said of a study, as dataclasses: what `infer` finds, inference.json holds, and the report tells."""
+"""The findings of a study as dataclasses: `infer` makes them, inference.json holds them, the report tells them."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ class MapReading:
 
     `gain` is positive where the map is closer to people than its own attention on other pictures is, whichever the
     measure's direction; `gain_p_holm` is corrected over the heads. Both are None where no pictures were shuffled.
-    `same_kind` and `gain_same_kind` are the same with other pictures of the same kind alone. `p_above_chance` is by
-    permuted pictures, adjusted for all heads and layers of the model (see `ChanceTest`); by the primary measure alone.
-    `share` is how far the map gets from its own attention on other pictures (0) to the other viewers (1). Heads have
-    different floors, so that these do not compare; `share_over_centre` has the fitted centre bias for everybody's floor
-    and is negative where the map is farther from people than that. Both say why they are blank (`crossed.Share`).
-    `inside` is the score within the object alone, `pooled` that of the map of all people together, over pictures alone.
-    `bootstrap` and `gain_bootstrap` are 95 % percentile intervals of the score and the gain, participants and pictures
-    drawn anew, beside the intervals proper; None except for heads by the primary measure in the layers shown.
+    `same_kind` and `gain_same_kind` are chance and gain from other pictures of the same kind alone. `p_above_chance` is
+    by permuted pictures, adjusted for all heads and layers of the model (see `ChanceTest`); by the primary measure
+    alone. `share` is how far the map gets from its own attention on other pictures (0) to the other viewers (1). Each
+    map has a floor of its own, so shares of different maps cannot be compared; `share_over_centre` has one floor for
+    all maps, the fitted centre bias, and is negative where the map is farther from people than that. Both say why they
+    are blank (`crossed.Share`). `inside` is the score within the object alone, `pooled` the score against the map of
+    all people together, over pictures alone. `bootstrap` and `gain_bootstrap` are 95 % percentile intervals of the
+    score and the gain, participants and pictures drawn anew, in addition to the intervals of `value` and `gain`; None
+    except for heads by the primary measure in the layers shown.
     """
 
     map: str
@@ -65,11 +66,11 @@ class Reference:
 class MixedReading:
     """The mixed model over every cell (participant x picture) that has a score for all heads, where others are missing.
 
-    `rows` are its scores, `cells` x heads; `cells_missing` is how many more cells the participants and pictures that it
-    has would make. `head_effect` is Wald's F, both degrees of freedom multiplied by epsilon. `heads` stand in the order
-    of their numbers and have no `shuffled`; `contrasts` are those with the closest head, corrected for all pairs, since
-    the scores chose the closest; `ranked` and `ties` as in `LayerReading`. `trouble` says in words which fits did not
-    converge; empty where all did.
+    `rows` is the number of scores, `cells` x heads; `cells_missing` is how many cells of these participants and
+    pictures are missing. `head_effect` is Wald's F, both degrees of freedom multiplied by epsilon. `heads` stand in the
+    order of their numbers and have no `shuffled`; `contrasts` are those with the closest head, corrected for all pairs,
+    since the same scores chose the closest; `ranked` and `ties` as in `LayerReading`. `trouble` says in words which
+    fits did not converge; empty where all did.
     """
 
     participants: int
@@ -88,10 +89,10 @@ class MixedReading:
 
 @dataclass(frozen=True)
 class OnLogs:
-    """The heads' order and differences by the logarithm of a score that is skewed, beside those by the score itself.
+    """The heads' order and differences by the logarithm of a skewed score, beside those by the score itself.
 
-    Divergences have a long tail, longer for sharp heads: of log-normal scores with unequal skew some pair was declared
-    different in 11 % of simulated studies, and the interval of a mean held it in 90 %.
+    Divergences have a long tail, longer for sharp heads. In simulated studies with log-normal scores of unequal skew,
+    some pair was declared different in 11 %, and the interval of a mean held the mean in 90 %.
     """
 
     ranked: tuple[str, ...]
@@ -106,14 +107,15 @@ class LayerReading:
     `heads` stand in the order of their numbers, `ranked` from the closest to people to the farthest. `ties` are the
     heads that cannot be told from the closest. `summaries` are maps over heads, such as their mean;
     `leads_over_summaries` by how much the closest head is closer to people (positive) than each, over the same cells.
-    `share_of_centre` is how far the fitted centre bias gets on the closest head's way from its attention on other
-    pictures to the other viewers. `other_viewers` is how many others predict a viewer, on the picture with the fewest
-    and on that with the most; None where there is no ceiling.
+    `share_of_centre` is how far the fitted centre bias gets from the closest head's attention on other pictures (0) to
+    the other viewers (1). `other_viewers` is how many others predict a viewer, on the picture with the fewest and on
+    that with the most; None where there is no ceiling.
     `head_effect` and `contrasts` are None and empty with one head, one participant or one picture.
     `head_effect_p_holm` is the head effect's p corrected by Holm: for the primary measure over the model's layers (None
-    with one), for the others over layers and measures together. `mixed` is None where no cell is missing, and for other
-    than the primary measure in the layers shown. `inside_uniform` is an even spread over the object, scored within it:
-    the floor of the maps' `inside`. `on_logs` is the same of the logarithms of a divergence; None for other measures.
+    with one), for the others over layers and measures together. `mixed` is None where no cell is missing, and for all
+    but the primary measure in the layers shown. `inside_uniform` is the score within the object of attention spread
+    evenly over it: the floor of the maps' `inside`. `on_logs` is the heads' order and differences by the logarithms of
+    a divergence; None for other measures.
     """
 
     model: str
@@ -155,10 +157,10 @@ class LayerReading:
 
 @dataclass(frozen=True)
 class Curve:
-    """A mean score over sigma, its SD over participants x pictures, and where it is best; None where undefined, as is
-    the best of one sigma.
+    """A mean score over sigma, its SD over participants x pictures, and the sigma where it is best.
 
-    `at_edge`: the best is the first or last sigma of the sweep, which is then no optimum but where the sweep ended.
+    None where undefined; with a single sigma there is no best one. `at_edge`: the best is the first or last sigma of
+    the sweep, which is then where the sweep ended and not an optimum.
     """
 
     map: str
@@ -173,8 +175,8 @@ class BestSigma:
     """The best sigmas of single participants and pictures: each has its own curve, the mean over heads.
 
     Mean, SD and SE (SD / sqrt(cells)) are over the `cells`, participants x pictures that have a curve; SD and SE are
-    None with one. `at_edge` is how many of them are best at the first or last sigma of the sweep, so that theirs is no
-    optimum. As all of the replication, the SE takes every participant and picture as a replicate.
+    None with one. `at_edge` is how many cells are best at the first or last sigma of the sweep, which is then not an
+    optimum. Like all of the replication, the SE takes every participant and picture as a replicate.
     """
 
     mean: float
@@ -189,10 +191,10 @@ class Replication:
     """The published analysis of one model, layer and measure.
 
     `best_sigma_mean`, `_sd` and `_se` are over heads; `sigma` is the swept value nearest to that mean, at which ANOVA
-    and Tukey's HSD are done, the latter only in the layer shown of each model. `ranked` goes from the closest head to
-    the farthest there. `over_cells` is the best sigma over participants x pictures; None where there is no sweep, or
-    no participant and picture with a score of every head. Where there is but one sigma, that is `sigma`, and none of
-    them is best.
+    and Tukey's HSD are done, the latter only in the layer shown of each model. `ranked` goes from the closest head at
+    that sigma to the farthest. `over_cells` is the best sigma over participants x pictures; None where there is no
+    sweep, or no participant and picture with a score of every head. With a single sigma, `sigma` is that one,
+    and there is no best sigma.
     """
 
     model: str
@@ -220,10 +222,10 @@ class Replication:
 
 @dataclass(frozen=True)
 class ObjectLift:
-    """Attention on the object, of one map of one layer: shares of attention and of area, and the lift in pp.
+    """Attention on the object, of one map of one layer: shares of attention and of area, and the lift.
 
-    `lift_p_holm` is the p of `lift_pp` against 0, corrected by Holm over the heads of the layer; None for other maps
-    than heads, and where a head of the layer has no p.
+    `lift_pp` is inside minus area, in percentage points; `lift_p_holm` is its p against 0, corrected by Holm over the
+    heads of the layer: None for maps other than heads, and where a head of the layer has no p.
     """
 
     model: str
@@ -238,11 +240,11 @@ class ObjectLift:
 
 @dataclass(frozen=True)
 class ChanceTest:
-    """Is any head of any layer of a model closer to people on the picture they saw than on others? (`permutation`)
+    """The test of whether any head of a model is closer to people on the picture they saw than on other pictures.
 
-    By the primary measure, all heads and layers tested at once: `p` is that of the largest standardised gain, which is
-    that of head `map` of `layer`, `z` its size and `gain` the gain itself; None where nothing could be tested. `maps`
-    is how many were tested. No p can be below `smallest_p`.
+    By permuted pictures (`permutation`) and the primary measure, all heads and layers at once. `z` is the largest
+    standardised gain, which head `map` of `layer` has, `p` is its p and `gain` the gain itself. `z` and `p` are None
+    where nothing could be tested. `maps` is how many maps were tested. No p can be below `smallest_p`.
     """
 
     model: str
@@ -262,14 +264,15 @@ class ChanceTest:
 
 @dataclass(frozen=True)
 class Choice:
-    """The head of a model that is named: of all layers, the one whose score by the primary measure is the closest.
+    """The head that is named for a model: of all its layers, the one closest to people by the primary measure.
 
-    `reading` has its figures on the pictures `estimated_on`. Where heads are chosen on half of the pictures these are
-    the other half, and `chosen_on` names the half; else both are empty, and all pictures serve both. `p` says how
-    likely such a gain over chance is for permuted pictures, corrected for all heads and layers among which it was
-    chosen; None where it was not tested. `ties` are the heads of any layer, as (layer, map) from the closest on, that
-    cannot be told from it, simultaneously over all pairs of candidates (of a head that other pictures chose: over its
-    own pairs); None where that cannot be tested. There were so many `candidates`, in so many `layers`.
+    `reading` has its figures. Where heads are chosen on half of the pictures, `chosen_on` is that half and `reading` is
+    of the other half, `estimated_on`; else both are empty, and all pictures serve to choose and to estimate. `p` says
+    how likely such a gain over chance is for permuted pictures, corrected for all heads and layers where the same
+    pictures chose the head; None where it was not tested. `ties` are the heads of any layer, as (layer, map) from the
+    closest on, that cannot be told from it, simultaneously over all pairs of candidates (of a head that other pictures
+    chose: over its own pairs); None where that cannot be tested. `candidates` is the number of heads to choose from,
+    `layers` that of their layers.
     """
 
     model: str
@@ -294,8 +297,8 @@ class Choice:
 class ModelContrast:
     """Two models by the primary measure: by how much the first is closer to people (positive) than the second.
 
-    What is compared is the mean of the heads in the last layer analysed, which no data chose: its score, or its gain
-    over chance (`of`). low, high and p are simultaneous over all pairs of models.
+    What is compared is the mean of the heads in the last layer analysed, a layer that no data chose: its score, or its
+    gain over chance (`of`). low, high and p are simultaneous over all pairs of models.
     """
 
     of: Literal["score", "gain"]
@@ -313,11 +316,11 @@ class ModelContrast:
 
 @dataclass(frozen=True)
 class WindowReading:
-    """The primary measure in one window of viewing time, of a layer shown: the heads and their mean, `value` alone.
+    """The primary measure in one window of viewing time, in a layer shown: `heads` are the heads and maps over them.
 
-    `references` are `centre-fitted` and, where there are any, `others`; `fixations` is their mean number a participant
-    and picture. Participants' maps depend on how many fixations they are made of, so windows of different lengths are
-    not compared.
+    Of each reading `value` alone is known. `references` is `centre-fitted`, where it could be fitted; `fixations` is
+    the mean number of fixations a participant and picture. Participants' maps depend on how many fixations they are
+    made of, so windows of different lengths are not compared.
     """
 
     model: str
@@ -335,9 +338,9 @@ class WindowReading:
 class GroupContrast:
     """Two groups of participants and one map: by how much it is closer to the first group (positive).
 
-    Both have as many fixations on a picture. `of`: by its score, or by its gain over chance. `means` are of the first
-    and of the second group. low and high: 95 %, participants (of either group) and pictures random; `p_holm` is
-    corrected over the heads (None for their mean).
+    Everybody in either group has equally many fixations on a picture. `of`: by the map's score, or by its gain over
+    chance. `means` are of the first and of the second group. low and high: 95 %, participants (of either group) and
+    pictures random; `p_holm` is corrected over the heads (None for other maps).
     """
 
     of: Literal["score", "gain"]
@@ -357,10 +360,11 @@ class GroupContrast:
 
 @dataclass(frozen=True)
 class Groups:
-    """Groups of participants, by a column of participants.tsv, by the primary measure in the layers shown.
+    """Groups of participants compared by the primary measure in the layers shown.
 
-    `sizes` are participants by group in the comparison; `fixations` how many each of them has on a picture, the mean
-    over pictures; `left_out` how many participants x pictures had too few.
+    `column` of participants.tsv names each participant's group. `sizes` are the participants compared, by group;
+    `fixations` how many each of them has on a picture, the mean over pictures; `left_out` how many participants x
+    pictures had too few.
     """
 
     column: str
@@ -385,9 +389,9 @@ class SigmaReading:
 class Findings:
     """All that is said of a study; `primary` is the measure set beforehand, `remarks` what had to be left out.
 
-    `other_drift`: the layers shown, by the primary measure, with the correction of drift that the study did not choose;
-    empty where no drift is known. `half`: by NSS, the map of the first half of the viewers for the fixations of the
-    others, over pictures. `choices`: of each model, the head that is named.
+    `other_drift`: the layers shown, by the primary measure, with drift correction off where the study has it on, and
+    on where it has it off; empty where no drift is known. `half`: NSS of the map of the first half of the viewers
+    at the fixations of the others, over pictures. `choices`: for each model, the head that is named.
     """
 
     primary: str
@@ -407,8 +411,10 @@ class Findings:
 
     @property
     def replicated(self) -> str:
-        """The measure by which the replication is told: the primary one; where that was not taken over sigma KL, as in
-        the published study, or the first that was; empty where none was.
+        """The measure by which the replication is told; empty where no measure was taken over sigma.
+
+        That is the primary measure; where it was not taken over sigma, KL as in the published study, else the first
+        measure that was.
         """
         known = [r.measure for r in self.replication]
         return next((m for m in (self.primary, "kl", *known) if m in known), "")
@@ -418,11 +424,11 @@ class Findings:
         return next(s for s in self.sound if s.primary and (s.model, s.layer) == (model, layer))
 
     def shown(self) -> tuple[LayerReading, ...]:
-        """By the primary measure, of each model the layer of the head that is named."""
+        """The layers shown, by the primary measure: for each model the layer of the head that is named."""
         return tuple(self.primary_of(c.model, c.layer) for c in self.choices)
 
     def main(self) -> LayerReading:
-        """What the first sentence speaks of: the layer shown of the first model."""
+        """The layer that the report's first sentence speaks of: the one shown of the first model."""
         return self.shown()[0]
 
     def measures_of(self, reading: LayerReading) -> tuple[LayerReading, ...]:
@@ -434,7 +440,7 @@ class Findings:
         return tuple(r for r in self.replication if (r.model, r.layer) == (reading.model, reading.layer))
 
     def other_drift_of(self, reading: LayerReading) -> LayerReading | None:
-        """The layer that `reading` is of, with the other choice of the correction of drift."""
+        """The reading of the same layer with the other choice of drift correction; None where there is none."""
         return next((s for s in self.other_drift if (s.model, s.layer) == (reading.model, reading.layer)), None)
 
     def lifts_of(self, reading: LayerReading) -> tuple[ObjectLift, ...]:

@@ -1,4 +1,7 @@
-"""The published analysis: the best sigma, one-way ANOVA over heads, Tukey's HSD. See `REPLICATION_WARNING`."""
+"""The published analysis: the best sigma, one-way ANOVA over heads, Tukey's HSD.
+
+Its p values treat every participant and picture as a replicate: see `REPLICATION_WARNING` (report/prose/statistics.py).
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ def replicate(cells: ScoreArray, model: str, layer: int, measure: str, unit: str
 
 
 def best_sigma_over_cells(cells: ScoreArray, heads: tuple[str, ...], sign: int) -> BestSigma | None:
-    """Where each participant and picture's mean over `heads` is best, summarised; None as in `Replication`.
+    """The best sigmas of all participants x pictures, by the mean over `heads`; None as in `Replication.over_cells`.
 
     A participant and picture counts at the sigmas at which every head has a score; of equal scores the smallest sigma
     is the best. sign: 1 where higher scores are closer to people, else -1.

@@ -1,13 +1,14 @@
-"""A paper's claims against a study: for each its own figure, and a verdict under the published and the sound reading.
+"""A paper's claims checked against a study: for each claim the study's own figure, and a verdict under two readings.
 
-    published   each measure at its mean best sigma, one-way ANOVA over heads and Tukey's HSD there, p as it is
+    published   each measure at its mean best sigma, one-way ANOVA over heads and Tukey's HSD there, p not corrected
+                further
     sound       the sigma fixed beforehand, participants and pictures both random, pairs of heads simultaneous, p
-                corrected over heads (attention on the object) or secondary measures (head effect)
+                corrected over heads (attention on the object), or over layers and secondary measures (head effect)
 
 A claim `holds` where the study shows it, `does not hold` where the study shows its contrary, and `cannot be told` where
-it shows neither: that a difference was not found is no finding that there is none. It is `not testable` where the study
-lacks what it takes. How a study was made is no finding: it is `as in the paper` or `differs`. Nothing is tuned towards
-a paper. Verdicts and their reasons are data; report/prose/claims.py puts them into words.
+it shows neither: not finding a difference does not show that there is none. It is `not testable` where the study lacks
+what the test needs. How a study was made is not a finding: it is `as in the paper` or `differs`. Nothing is tuned
+towards a paper. Verdicts and their reasons are data; report/prose/claims.py puts them into words.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ Reason = Literal[
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict and why; `heads` are those that the reason speaks of, `p` the p value that decided, if one did."""
+    """A verdict and its reason; `heads` are those that the reason names, `p` the p value that decided, if one did."""
 
     verdict: Verdict
     reason: Reason = ""
@@ -103,10 +104,10 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Here:
-    """This study's own figure for a claim, whatever it needs; the rest is None or empty.
+    """This study's own figures for a claim; fields that the claim does not need are None or empty.
 
-    value: of how the study was made. w: Kendall's W at the best sigma and at the fixed one. inside: by head, the p of
-    more attention inside the object than outside and that p corrected by Holm, beside `lifts`.
+    value: how the study was made. w: Kendall's W at the best sigma and at the fixed one. inside: for each head in
+    `lifts`, the two-sided p of attention inside the object against outside, and that p corrected by Holm.
     """
 
     value: Any = None
@@ -119,7 +120,7 @@ class Here:
 
 @dataclass(frozen=True)
 class Row:
-    """One claim, by one measure or head where it has several (else empty), in one layer of a model."""
+    """One claim in one layer of a model; `measure` or `head` is empty where the claim is not judged by each."""
 
     model: str
     layer: int
@@ -132,7 +133,7 @@ class Row:
 
     @property
     def of(self) -> Literal["design", "finding", "description"]:
-        """How the study was made, what was found, or what is described beside it without a figure of the paper."""
+        """What a claim is about: how the study was made, a finding, or a description without a figure of the paper."""
         if isinstance(self.claim, DESIGN):
             return "design"
         return "description" if isinstance(self.claim, Concordance) and self.claim.at_least is None else "finding"
@@ -140,7 +141,7 @@ class Row:
 
 @dataclass(frozen=True)
 class _Layer:
-    """What claims are checked against: one layer shown, by measure."""
+    """What claims are checked against: the study, and the findings of one layer shown, by measure or head."""
 
     paper: Paper
     results: Results
@@ -152,7 +153,7 @@ class _Layer:
 
 
 def reproduce(claims: Claims, results: Results, inference: Findings) -> tuple[Row, ...]:
-    """Every claim in every layer shown: a row a claim, and a measure or head where a claim has several."""
+    """Every claim judged in every layer shown: one row a claim, or one a measure or head where each is judged."""
     rows: list[Row] = []
     for reading in inference.shown():
         layer = _Layer(
@@ -173,7 +174,7 @@ def reproduce(claims: Claims, results: Results, inference: Findings) -> tuple[Ro
 
 
 def main_layer(claims: Claims, inference: Findings) -> LayerReading:
-    """The layer that a page shows the claims of: that of the paper's own model where it was analysed."""
+    """The layer whose claims a page shows: that of the paper's own model where it was analysed, else the main one."""
     own = [s for s in inference.shown() if s.model in claims.paper.models]
     return own[0] if own else inference.main()
 
@@ -199,7 +200,7 @@ def _judged(claim: Claim, of: _Layer) -> Iterable[_Judged]:
                 concordance([closeness(r) for m in claim.measures if (r := some.get(m)) is not None])
                 for some in (of.replication, of.sound)
             )
-            # Of a single sigma none is best: there is but the fixed one to tell of.
+            # A single sigma is not a best one: only W at the fixed sigma is given.
             here = Here(w=(w[0] if any(r.swept for r in of.replication.values()) else None, w[1]))
             yield "", "", here, _agreement(claim, w[0], of.replication), _agreement(claim, w[1], of.sound)
         case _:
@@ -212,7 +213,7 @@ def _untestable(reason: Reason) -> Judgement:
 
 
 def _other_heads(claim: Claim, of: _Layer) -> Judgement | None:
-    """Why the heads that a claim names are not those of this layer; None where they may be, or where it names none."""
+    """Why the heads that a claim names are not this layer's; None where they may be, or where no head is named."""
     named = heads_of(claim)
     if not named:
         return None
@@ -275,9 +276,10 @@ def _sound(claim: BestSigma | HeadsDiffer | Extreme | HeadMean, s: LayerReading)
 def best_sigma(claim: BestSigma, r: Replication) -> Judgement:
     """Whether the best sigma over participants x pictures is the paper's.
 
-    It is where the two differ by at most 1.96 standard errors (of the difference, from both), or half a step of the
-    sweep, within which a sweep cannot tell. Not testable where the sweep does not reach the paper's sigma, and where
-    the mean curve, or at least half of the participants x pictures, is best where the sweep ends.
+    It is taken as the same where the two differ by at most 1.96 standard errors (of the difference, from both), or by
+    half a step of the sweep, which cannot resolve less. Not testable in another unit or with a single sigma, where the
+    sweep does not reach the paper's sigma, and where the mean curve, or at least half of the participants x pictures,
+    is best at an end of the sweep.
     """
     over = r.over_cells
     if claim.unit not in (None, r.sigma_unit):
@@ -292,7 +294,7 @@ def best_sigma(claim: BestSigma, r: Replication) -> Judgement:
 
 
 def _mean_over_sigma(claim: HeadMean, r: Replication) -> Judgement:
-    """A head's mean over participants x pictures at the paper's sigma, else at the best one of this study."""
+    """Whether a head's mean over participants x pictures is the paper's, at its sigma, else at this study's best."""
     if claim.unit not in (None, r.sigma_unit):
         return _untestable("other unit")
     sigma = r.sigma if claim.sigma is None else min(r.sigmas, key=lambda s: abs(s - float(claim.sigma or 0)))
@@ -308,7 +310,7 @@ def _mean_over_sigma(claim: HeadMean, r: Replication) -> Judgement:
 
 
 def _near(mean: float, se: float | None, number: float, its_se: float, least: float = 0.0) -> Judgement:
-    """Whether a mean differs from the paper's number by no more than chance lets it, or by no more than `least`."""
+    """Whether a mean lies within 1.96 standard errors (from both), or within `least`, of the paper's number."""
     if se is None:
         return _untestable("no interval")
     near = abs(mean - number) <= max(NORMAL * float(np.hypot(se, its_se)), least) + 1e-9
@@ -335,11 +337,12 @@ def _extreme(claim: Extreme, ranked: Sequence[str], pairs: Pairs, level: float, 
 def extreme(
     heads: Sequence[str], ranked: Sequence[str], pairs: Pairs, level: float = ALPHA, *, by_rank: bool
 ) -> Judgement:
-    """Whether `heads` are those at the beginning of `ranked`; pairs: of every (before, behind) its p.
+    """Whether `heads` are the first of `ranked`; pairs: the p of each pair, by (head before, head behind).
 
-    It holds where each is before every other head with p at most `level`; `by_rank`: where they are first in rank. It
-    does not hold where another head is before one of them with such a p. Else it cannot be told. The judgement's heads
-    are the others that decided, its p the least favourable one: the largest, but of others that are before, the least.
+    Does not hold where another head is before one of them with p at most `level`. Holds where each of them is before
+    every other head with such a p or, with `by_rank`, where they are merely the first in rank. Else it cannot be told.
+    The judgement's heads are the other heads that decided; its p is the largest of the deciding pairs or, where other
+    heads are before, the smallest.
 
     >>> extreme(["head-02"], ["head-01", "head-02"], {("head-01", "head-02"): 0.3}, by_rank=True)
     Judgement(verdict='cannot be told', reason='ties', heads=('head-01',), p=0.3)
@@ -373,7 +376,7 @@ def _lifted(claim: LiftRange, lift: ObjectLift | None, of: _Layer) -> tuple[Judg
 
 
 def lift_published(claim: LiftRange, lift: ObjectLift) -> Judgement:
-    """It holds where the mean lift lies in the range and its p is at most the paper's."""
+    """Whether the mean lift lies in the paper's range, with a p of at most the paper's."""
     mean, p = lift.lift_pp.mean, lift.lift_pp.p
     if not claim.low_pp <= mean <= claim.high_pp:
         return Judgement("does not hold", "out of range", p=p)
@@ -385,9 +388,10 @@ def lift_published(claim: LiftRange, lift: ObjectLift) -> Judgement:
 
 
 def lift_sound(claim: LiftRange, lift: ObjectLift) -> Judgement:
-    """It holds where the whole interval over pictures lies in the range, and not where it lies beyond.
+    """Whether the whole interval of the lift, over pictures, lies in the paper's range.
 
-    Where the paper has a p, Holm's over the heads must be below .05 as well.
+    Does not hold where the interval lies wholly outside. Where the paper has a p, Holm's p over the heads must be below
+    .05 as well.
     """
     low, high, p = lift.lift_pp.low, lift.lift_pp.high, lift.lift_p_holm
     if low is None or high is None:
@@ -402,10 +406,10 @@ def lift_sound(claim: LiftRange, lift: ObjectLift) -> Judgement:
 
 
 def inside_over_outside(lifts: Sequence[ObjectLift]) -> tuple[tuple[float | None, float | None], ...]:
-    """By head the p of as much attention inside the object as outside, and Holm's over the heads; None unknown.
+    """For each head the p of attention inside the object against outside, and Holm's over the heads; None if unknown.
 
-    The two shares sum to one, so that their difference is twice the share inside less one: the t over pictures is that
-    of the share inside against a half.
+    The two shares sum to one, so their difference is twice the share inside, minus one: its t over pictures is that of
+    the share inside against a half.
     """
     p_values: list[float | None] = []
     for e in (x.inside for x in lifts):
@@ -429,7 +433,7 @@ def _inside(claim: Inside, here: Here) -> tuple[Judgement, Judgement]:
 
 
 def _every_inside(lifts: Sequence[ObjectLift], p_values: Sequence[float | None], most: float) -> Judgement:
-    """Whether each head has more attention inside than outside; not where one is shown to have less."""
+    """Whether every head has more attention inside than outside; does not hold where one is shown to have less."""
     known = [p for p in p_values if p is not None]
     if len(known) < len(p_values):
         return _untestable("no interval")
@@ -447,7 +451,7 @@ def _every_inside(lifts: Sequence[ObjectLift], p_values: Sequence[float | None],
 
 
 def closeness(of: Replication | LayerReading) -> list[float]:
-    """How close each head is to people, in the order of their numbers; higher is closer, NaN is not known."""
+    """How close each head is to people, in the order of the heads' numbers; higher is closer, NaN where unknown."""
     sign = sign_of(of.measure)
     if isinstance(of, LayerReading):
         return [sign * h.value.mean for h in of.heads]
@@ -456,10 +460,10 @@ def closeness(of: Replication | LayerReading) -> list[float]:
 
 
 def concordance(orders: Sequence[Sequence[float]]) -> float | None:
-    """Kendall's W of several orders of the same things, corrected for ties: 1 where all order alike, 0 at the least.
+    """Kendall's W of several orders of the same things, corrected for ties: 1 where all orders agree, never below 0.
 
-    orders: (orders, things). W is Friedman's chi squared over orders x (things - 1); its p is not given, for measures
-    of the same data are no independent judges. None with fewer than two orders or three things, where a value is
+    orders: (orders, things). W is Friedman's chi squared over orders x (things - 1); its p is not given, since measures
+    of the same data are not independent judges. None with fewer than two orders or three things, where a value is
     missing, or where no order tells any things apart. Source: Kendall and Smith 1939, doi:10.1214/aoms/1177732186.
 
     >>> concordance([[1, 2, 3], [1, 3, 2]])
@@ -529,5 +533,5 @@ def _same(here: Any, paper: Any) -> tuple[Any, Judgement]:
 
 
 def _evaluations(r: Replication) -> int:
-    """Scores of heads over the sweep: the rows of the ANOVA, which are those at one sigma, at every sigma."""
+    """How many scores of heads the sweep has: as many at every sigma as the ANOVA has at one; 0 without an ANOVA."""
     return 0 if r.anova is None else (r.anova.df1 + r.anova.df2 + 1) * len(r.sigmas)

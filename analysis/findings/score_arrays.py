@@ -1,4 +1,4 @@
-"""From the partitions of an analysis to the arrays that statistics are made of: scores by participant, picture and map.
+"""Scores by participant, picture and map, read from an analysis's partitions into the arrays that statistics need.
 
 A layer's partitions are read a picture at a time, and of each only the rows and columns that are asked for; what stays
 in memory are the arrays of one layer, however many layers, windows and measures a study has.
@@ -22,7 +22,7 @@ from beholder.shared.arrays import FloatArray
 Name = TypeVar("Name", bound=Hashable)
 
 CHANCE_PREFIX = {"others": SHUFFLED, "same kind": SAME_KIND, "same half": SAME_HALF}
-# Which rows of chance by picture are among those that each of these means is over.
+# The column that marks the rows of chance by picture which belong to each of these means; None: all rows do.
 _AMONG = {"others": None, "same kind": "same_kind", "same half": "same_half"}
 
 
@@ -37,7 +37,7 @@ class ScoreArray:
     sigmas: tuple[float, ...]
 
     def at(self, name: str, sigma: float) -> FloatArray:
-        """The scores of one map at one sigma, (participants, pictures); all NaN where the map is absent."""
+        """The scores of one map at the nearest sigma, (participants, pictures); all NaN where the map is absent."""
         if name not in self.maps:
             return np.full(self.scores.shape[:2], np.nan)
         nearest = int(np.argmin(np.abs(np.array(self.sigmas) - sigma)))
@@ -45,31 +45,32 @@ class ScoreArray:
         return at_sigma
 
     def without_scores(self) -> bool:
-        """Whether there is not one score."""
+        """Whether every score is missing."""
         return bool(np.isnan(self.scores).all())
 
 
 @dataclass(frozen=True)
 class AttentionEffect:
-    """What the attention on each picture scores with the gaze on other pictures, the mean over these; (pictures,).
+    """The mean score of the attention on each picture with the gaze on other pictures; (pictures,).
 
-    `others`: how many these are. NaN and 0 where there is none.
+    `others`: how many other pictures the mean is over. Where there are none, the mean is NaN and `others` is 0.
     """
 
     mean: FloatArray
     others: NDArray[np.intp]
 
     def of(self, pictures: NDArray[np.intp]) -> AttentionEffect:
-        """That of some pictures, by their number."""
+        """The effect of some of the pictures, by their index."""
         return AttentionEffect(self.mean[pictures], self.others[pictures])
 
 
 @dataclass(frozen=True)
 class FixedSigma:
-    """One model, layer and measure at the fixed sigma: the participants' scores, those within the object, and by
-    picture those of everybody's map together, {map: (pictures,)}; cells have one sigma.
+    """The scores of one model, layer and measure at the fixed sigma.
 
-    `attention`: of each map of chance, what the attention on each of the cells' pictures does to it.
+    `cells`: the participants' scores, at that one sigma. `inside`: those within the object. `pooled`: by map, those of
+    everybody's map together, (pictures that have one,). `attention`: by map of chance, the part that the attention on
+    each picture of `cells` has in it.
     """
 
     cells: ScoreArray
@@ -78,10 +79,10 @@ class FixedSigma:
     attention: dict[str, AttentionEffect] = field(default_factory=dict)
 
     def chance(self, name: str, sigma: float, kept: tuple[NDArray[np.intp], ...]) -> FloatArray:
-        """The pseudo-values of a map of chance, (participants, pictures); `name` begins with SHUFFLED or its like.
+        """The pseudo-values of a map of chance, (participants, pictures); see `pseudo_values`.
 
-        kept: which participants and pictures, as by `np.ix_`. They have the mean of the scores, and the variance over
-        pictures that their mean has: see `pseudo_values`.
+        name: begins with SHUFFLED, SAME_KIND or SAME_HALF. kept: which participants and pictures, as by `np.ix_`.
+        Pseudo-values have the mean of the scores, and the variance over pictures that this mean has.
         """
         scores = self.cells.at(name, sigma)[kept]
         attention = self.attention.get(name)
@@ -100,10 +101,10 @@ class TimeWindow:
 
 @dataclass(frozen=True)
 class EqualCounts:
-    """The primary measure where everybody has as many fixations on a picture, `fixations` (a mean over pictures).
+    """The primary measure from equally many fixations of everybody on a picture, `fixations` (a mean over pictures).
 
-    viewed: how many pairs of participant and picture there are, with fewer fixations too. `attention` as in
-    `FixedSigma`, by the group whose gaze it is a mean over.
+    viewed: how many pairs of participant and picture there are, those with too few fixations included. `attention` is
+    as in `FixedSigma`, for each group whose gaze it is averaged over.
     """
 
     cells: ScoreArray
@@ -112,8 +113,9 @@ class EqualCounts:
     attention: dict[str, dict[str, AttentionEffect]] = field(default_factory=dict)
 
     def gain(self, name: str, sign: int, group: str, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> FloatArray:
-        """A map's gain over chance, positive towards people, of some participants of a group and some pictures; NaN
-        where chance is not known.
+        """A map's gain over chance, (participants, pictures), positive towards people; NaN where chance is not known.
+
+        rows: the indices of some participants of `group`; columns: those of some pictures.
         """
         kept, sigma = np.ix_(rows, columns), self.cells.sigmas[0]
         of_group = FixedSigma(self.cells, attention=self.attention.get(group, {}))
@@ -121,13 +123,14 @@ class EqualCounts:
 
 
 def pseudo_values(chance: FloatArray, attention: AttentionEffect) -> FloatArray:
-    """Scores by chance as their mean depends on each participant and picture; (participants, pictures), the same means.
+    """Pseudo-values of scores by chance: how their mean depends on each participant and picture.
 
-    chance: each participant's mean over other pictures' attention, NaN where it is not known. A picture has two parts
-    in the mean over all pairs of gaze on s and attention on t: by its gaze, which `chance` has, and by its attention.
-    What a participant's mean over n others moves by when a picture is left out is n / (n - 1) of both parts: the
-    jackknife's pseudo-values, so that whatever a map scores with anybody's gaze (a flat one scores well with all) adds
-    to the match and to chance alike, and nothing to the gain.
+    chance: (participants, pictures), each participant's mean over other pictures' attention, NaN where it is not known.
+    Returns the same shape; each participant's mean stays. In the mean over all pairs of gaze on s and attention on t, a
+    picture has two parts: by its gaze, which `chance` has, and by its attention. Leaving a picture out moves a
+    participant's mean over n others by n / (n - 1) of both parts: these are the jackknife's pseudo-values. So whatever
+    a map scores with anybody's gaze (a flat map scores well with all) adds to the match and to chance alike, and
+    nothing to the gain.
     Sources: Hoeffding 1948, doi:10.1214/aoms/1177730196; Efron and Stein 1981, doi:10.1214/aos/1176345462.
 
     >>> effect = AttentionEffect(np.array([0.0, 3.0, 6.0]), np.array([2, 2, 2]))
@@ -151,9 +154,9 @@ def pseudo_values(chance: FloatArray, attention: AttentionEffect) -> FloatArray:
 
 
 def attention_effect(scores: FloatArray) -> AttentionEffect:
-    """What each picture's attention does to chance.
+    """The part of each picture's attention in chance: its mean score with the gaze on other pictures.
 
-    scores: (pictures of gaze, pictures of attention), NaN where they were not compared; the match has no part.
+    scores: (pictures of gaze, pictures of attention), NaN where they were not compared; the match is left out.
     """
     others = np.array(scores, dtype=np.float64)
     np.fill_diagonal(others, np.nan)
@@ -164,7 +167,7 @@ def attention_effect(scores: FloatArray) -> AttentionEffect:
 
 
 def to_cells(table: pd.DataFrame, measures: Sequence[str]) -> dict[str, ScoreArray]:
-    """Rows of one layer as arrays, by measure; what a participant saw in several runs is averaged.
+    """Rows of one layer as arrays, by measure; a picture that a participant saw in several runs has their mean.
 
     table: participant, stimulus, map, sigma and the measures.
     """
@@ -189,7 +192,7 @@ def to_cells(table: pd.DataFrame, measures: Sequence[str]) -> dict[str, ScoreArr
 
 
 def joined(parts: Sequence[ScoreArray]) -> ScoreArray:
-    """The same measure on several pictures as one array; who or what a part lacks is missing there.
+    """One measure on several pictures as one array; NaN where a part lacks a participant, a map or a sigma.
 
     Raises ValueError where there is no part, or two are of the same picture.
     """
@@ -218,8 +221,9 @@ def _places(some: Sequence[Any], every: Sequence[Any]) -> NDArray[np.intp]:
 
 
 def over_sigma(results: Results, model: str, layer: int, measures: Sequence[str]) -> dict[str, ScoreArray]:
-    """The participants' scores at every sigma, by measure; empty where nothing was compared, and of a measure that was
-    not swept there are none.
+    """The participants' scores at every sigma, by measure; empty where nothing was compared.
+
+    A measure that was not taken over sigma is left out.
     """
     columns = ["participant", "stimulus", "map", "sigma", *measures]
     where = [("participant", "!=", POOLED), ("smooth", "==", results.study.maps.smooth)]
@@ -234,10 +238,10 @@ def over_sigma(results: Results, model: str, layer: int, measures: Sequence[str]
 def at_fixed_sigma(
     results: Results, model: str, layer: int, measures: Sequence[str], *, moved: bool = False
 ) -> dict[str, FixedSigma]:
-    """By measure what was compared at the fixed sigma over all viewing time, with chance; empty where nothing was.
+    """The scores at the fixed sigma over all viewing time, with chance, by measure; empty where nothing was compared.
 
-    Chance stands among the maps, by SHUFFLED, SAME_KIND and SAME_HALF. moved: with the correction of drift that the
-    study did not choose.
+    Chance stands among the maps, under names that begin with SHUFFLED, SAME_KIND or SAME_HALF. moved: with drift
+    correction off where the study has it on, and on where it has it off.
     """
     keys, at = ["participant", "stimulus", "map"], {"sigma": results.study.maps.sigma}
     drift = ("drift_corrected", "==", results.study.fixations.correct_drift != moved)
@@ -273,7 +277,7 @@ def at_fixed_sigma(
     return {
         measure: FixedSigma(
             of_people,
-            # Neighbours are lost within the object: some measures have no score there.
+            # Some measures have no score within the object, where pixels lose their neighbours.
             known if measure in inside and not (known := joined(inside[measure])).without_scores() else None,
             {
                 str(name): of.dropna().to_numpy(dtype=np.float64)
@@ -286,7 +290,7 @@ def at_fixed_sigma(
 
 
 def _attention(by_picture: Sequence[pd.DataFrame], measure: str, pictures: Sequence[str]) -> dict[str, AttentionEffect]:
-    """`FixedSigma.attention` from the rows of chance by picture, those of each gaze's picture in a table."""
+    """`FixedSigma.attention` from the rows of chance by picture; by_picture: a table for each picture of gaze."""
     if not by_picture:
         return {}
     rows = pd.concat(by_picture)
@@ -307,7 +311,7 @@ def _attention(by_picture: Sequence[pd.DataFrame], measure: str, pictures: Seque
 def head_scores(results: Results, model: str, layer: int, measure: str) -> ScoreArray | None:
     """The participants' scores at the fixed sigma, over all viewing time and without chance; None where there are none.
 
-    For where one measure is asked of many layers: `at_fixed_sigma` reads every measure and all of chance.
+    For one measure of many layers: `at_fixed_sigma` would read all of chance as well.
     """
     columns = ["participant", "stimulus", "map", "window_start_s", "window_end_s", measure]
     where: list[Condition] = [
@@ -324,7 +328,7 @@ def head_scores(results: Results, model: str, layer: int, measure: str) -> Score
 
 
 def in_windows(results: Results, model: str, layer: int, measure: str) -> tuple[TimeWindow, ...]:
-    """A measure in each window of viewing time that at least half of the pictures have, the whole left out."""
+    """A measure in each window of viewing time that at least half of the pictures have, without the whole time."""
     columns = ["participant", "run", "stimulus", "map", "window_start_s", "window_end_s", "n_fixations", measure]
     where: list[Condition] = [
         ("drift_corrected", "==", results.study.fixations.correct_drift), ("counted", "==", "all"),
@@ -350,9 +354,9 @@ def in_windows(results: Results, model: str, layer: int, measure: str) -> tuple[
 def with_equal_counts(
     results: Results, model: str, layer: int, measure: str, participants: Iterable[str]
 ) -> EqualCounts | None:
-    """A measure where everybody has as many fixations on a picture, of these participants; None where there is none.
+    """A measure of these participants from equally many fixations of each on a picture; None where there is none.
 
-    Chance stands among the maps, by SHUFFLED, where it is known.
+    Chance stands among the maps, under names that begin with SHUFFLED, where it is known.
     """
     drift = ("drift_corrected", "==", results.study.fixations.correct_drift)
     theirs, viewed = ("participant", "in", list(participants)), 0
@@ -385,8 +389,9 @@ def with_equal_counts(
 
 
 def against_other_pictures(results: Results, model: str, layer: int, measure: str) -> pd.DataFrame:
-    """The mean over participants of each head's map on another picture: (picture of gaze, picture of attention) x maps;
-    empty where chance was not measured by it.
+    """Mean scores over participants of each map on other pictures; empty where the measure has no chance.
+
+    One row a (picture of gaze, picture of attention), one column a map.
     """
     where = [("drift_corrected", "==", results.study.fixations.correct_drift), ("of", "==", "picture"),
              ("counted", "==", "all")]  # fmt: skip
@@ -400,8 +405,10 @@ def against_other_pictures(results: Results, model: str, layer: int, measure: st
 
 
 def means_over_participants(results: Results, model: str, layer: int, measure: str, swept: str = "") -> pd.DataFrame:
-    """Over all viewing time, a row a (map, picture) and a column a sigma: `measure` at the fixed one, `swept`, which
-    was taken over sigma, at the others; without it the fixed sigma is the only one.
+    """Mean scores over participants, over all viewing time: a row a (map, picture), a column a sigma.
+
+    `measure` at the fixed sigma; `swept`, a measure that was taken over sigma, at the others. Without `swept` the fixed
+    sigma is the only one.
     """
     fixed = results.study.maps.sigma
     drift, people = ("drift_corrected", "==", results.study.fixations.correct_drift), ("participant", "!=", POOLED)
@@ -423,7 +430,7 @@ def means_over_participants(results: Results, model: str, layer: int, measure: s
 
 
 def half_of_viewers(results: Results, model: str, layer: int) -> FloatArray:
-    """By NSS, the map of half of the viewers for the fixations of the others, (pictures,) of those that have it."""
+    """NSS of the map of half of the viewers at the fixations of the others, (pictures that have one,)."""
     values = [
         results.rows("fixed", model, layer, picture, ["nss"], [("map", "==", HALF)])
         for picture in results.compared(model, layer)
@@ -433,7 +440,7 @@ def half_of_viewers(results: Results, model: str, layer: int) -> FloatArray:
 
 
 def _over_all_time(rows: pd.DataFrame) -> pd.Series[bool]:
-    """Which rows of one picture are of the whole viewing time: those of the widest window, or of none that is known."""
+    """Which rows of one picture are of the whole viewing time: those of the widest window, or of an unknown one."""
     span = rows["window_end_s"] - rows["window_start_s"]
     whole: pd.Series[bool] = span.isna() | (span == span.max())
     return whole

@@ -15,7 +15,7 @@ from beholder.analysis.statistics.crossed import complete, crossed_interval
 
 
 def read_windows(results: Results, reading: LayerReading) -> tuple[WindowReading, ...]:
-    """The primary measure in each window of time that at least half of the pictures have, the whole left out."""
+    """The primary measure in each window of time that at least half of the pictures have, without the whole time."""
     found = []
     for window in in_windows(results, reading.model, reading.layer, reading.measure):
         cells = window.cells
@@ -45,7 +45,7 @@ def read_windows(results: Results, reading: LayerReading) -> tuple[WindowReading
 
 
 def steps(windows: Sequence[WindowReading]) -> list[WindowReading]:
-    """The windows that follow one upon the other: those of the most common length, in order."""
+    """The consecutive windows: those of the most common length, in order."""
     lengths = [round(w.end_s - w.start_s, 6) for w in windows]
     common = max(set(lengths), key=lambda length: (lengths.count(length), -length))
     return sorted((w for w, n in zip(windows, lengths, strict=True) if n == common), key=lambda w: w.start_s)

@@ -27,10 +27,10 @@ KEY, REMARKS = "beholder_key", "beholder_remarks"
 def write_table(
     table: pd.DataFrame, path: Path, columns: dict[str, str], *, key: str = "", remarks: Sequence[Remark] = ()
 ) -> None:
-    """Write a table with exactly `columns` (measures may follow in those of comparisons), whole or not at all.
+    """Write a table with exactly `columns` (in tables of comparisons measures may follow), whole or not at all.
 
-    The rows' order is the caller's: sorted, so that the same results are the same bytes. A parquet file carries the
-    key of what it was computed from, and the remarks of its stage, so that it can be known as up to date by itself.
+    The caller sorts the rows, so that the same results are the same bytes. A parquet file carries the key of what it
+    was computed from, and the remarks of its stage, so that the file itself says whether it is up to date.
     """
     has_measures = any(columns is some for some in (ALIGNMENT_COLUMNS, FIXED_COLUMNS, CHANCE_COLUMNS))
     extra = [c for c in MEASURE_COLUMNS if c in table.columns] if has_measures else []
@@ -46,7 +46,7 @@ def write_table(
 
 
 def safe_texts(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with its texts and headings such that no spreadsheet runs them; `read_table` undoes it."""
+    """A copy of a table whose texts and headings no spreadsheet runs as formulas; `read_table` undoes it."""
     safe = table.rename(columns=lambda name: for_spreadsheets(str(name)))
     for name in safe.columns[[not pd.api.types.is_numeric_dtype(dtype) for dtype in safe.dtypes]]:
         safe[name] = safe[name].map(lambda cell: for_spreadsheets(cell) if isinstance(cell, str) else cell)
@@ -68,7 +68,7 @@ def remarks_of(path: Path) -> tuple[Remark, ...]:
 
 
 def read_table(path: Path, columns: dict[str, str]) -> pd.DataFrame:
-    """Read a table written by `write_table`. Raises DamagedError where it is not such a one any more."""
+    """Read a table written by `write_table`. Raises DamagedError where the file is no longer one."""
     with reading(path):
         if path.suffix == ".parquet":
             return pd.read_parquet(path)

@@ -1,8 +1,8 @@
-"""The little language of the column `map`: heads, means over them, references, and attention on other pictures."""
+"""The names in the column `map`: heads, means over them, references, and attention on other pictures."""
 
 from __future__ import annotations
 
-# Before a map's name: the same gaze against that map of other pictures, of those of the same kind, of the same half.
+# Prefixes of a map's name: the same gaze against that map on other pictures, on those of the same kind or same half.
 SHUFFLED, SAME_KIND, SAME_HALF = "shuffled-", "same-kind-", "same-half-"
 
 

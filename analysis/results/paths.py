@@ -1,4 +1,4 @@
-"""Where the results of a study lie."""
+"""Paths of a study's results."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ Comparisons = Literal["alignment", "fixed", "chance"]
 
 
 def results_folder(study_folder: Path) -> Path:
-    """Where the analysis of a study lies."""
+    """The folder of a study's analysis."""
     return study_folder / "derivatives" / "beholder"
 
 
 def attention_path(study_folder: Path, model: str, layer: int) -> Path:
-    """The attention of one layer of one model on every picture."""
+    """The file of the attention of one layer of one model on every picture."""
     return results_folder(study_folder) / "attention" / model_folder(model) / f"layer-{layer:02d}.npz"
 
 
 def alignment_path(study_folder: Path, model: str, layer: int, stimulus: str) -> Path:
-    """The comparisons of one picture with one layer of one model."""
+    """The file of the comparisons over sigma of one picture with one layer of one model."""
     return (
         results_folder(study_folder) / "alignment" / model_folder(model) / f"layer-{layer:02d}" / f"{stimulus}.parquet"
     )
 
 
 def chance_path(study_folder: Path, model: str, layer: int, stimulus: str) -> Path:
-    """The gaze of one picture against the attention of one layer of one model on other pictures."""
+    """The file of the gaze on one picture against the attention of one layer of one model on other pictures."""
     return results_folder(study_folder) / "chance" / model_folder(model) / f"layer-{layer:02d}" / f"{stimulus}.parquet"
 
 
 def fixed_path(study_folder: Path, model: str, layer: int, stimulus: str) -> Path:
-    """What is compared at the fixed sigma, of one picture with one layer of one model."""
+    """The file of the comparisons at the fixed sigma of one picture with one layer of one model."""
     return results_folder(study_folder) / "fixed" / model_folder(model) / f"layer-{layer:02d}" / f"{stimulus}.parquet"
 
 

@@ -69,10 +69,10 @@ class ModelSummary:
 
 @dataclass(frozen=True)
 class Apparatus:
-    """What the files say of participants and apparatus, for the methods; empty where they say nothing.
+    """What the files say of participants and apparatus, for the report's methods; empty where they say nothing.
 
-    `trackers` (maker, model, software) and `screens` (px, cm, distance) have each once; `answers` are, by column of
-    participants.tsv, how many of the participants analysed gave each answer, "n/a" among them.
+    `trackers` (maker, model, software) and `screens` (px, cm, distance) list each different one once; `answers` are, by
+    column of participants.tsv, how many of the participants analysed gave each answer, "n/a" among them.
     """
 
     trackers: tuple[str, ...] = ()
@@ -84,7 +84,7 @@ class Apparatus:
 class Summary:
     """Counts and notes that belong to no table.
 
-    `halves`: where heads are chosen on half of the pictures, the half of each: 0 chooses, 1 estimates; else empty.
+    `halves`: where heads are chosen on half of the pictures, each picture's half: 0 chooses, 1 estimates; else empty.
     `sources`: what gaze came from: samples recorded here, recordings of a tracker's own program, fixations as given.
     `simulated`: how many participants were simulated; `observers`: what they were programmed to follow, a sentence,
     empty without simulation. `px_per_deg`: px of the picture per degree at its centre, by stimulus; empty if unknown.
@@ -138,8 +138,10 @@ class Results:
         columns: Sequence[str] = (),
         where: Sequence[Condition] = (),
     ) -> pd.DataFrame:
-        """The comparisons of one picture with one layer: of `columns` those that there are (all, if none is named), and
-        the rows that fulfil every condition. Raises DataError where the file is not there or broken.
+        """The comparisons of one picture with one layer that fulfil every condition.
+
+        columns: read where the file has them; all are read where none is named. Raises DataError where the file is
+        missing or broken.
         """
         path = PATHS[table](self.study_folder, model, layer, picture)
         if not path.exists():
@@ -168,7 +170,7 @@ class Results:
 
 
 def read_results(study_folder: Path) -> Results:
-    """What an analysis left. Raises DataError where the study has not been analysed, or only in part."""
+    """The results of an analysis. Raises DataError where the study has not been analysed, or only in part."""
     folder = results_folder(study_folder)
     try:
         summary = TypeAdapter(Summary).validate_json((folder / "summary.json").read_bytes())

@@ -1,9 +1,9 @@
-"""Whether derived files are as they were written: what a disk, a sync or an editor has damaged is made anew, and said.
+"""Checks that derived files are as they were written: damaged ones are made anew, and a remark says so.
 
-At the end of an analysis `seal` writes the SHA-256 of every file in derivatives/beholder into `sums.json` there; at the
-beginning of the next, `drop_damaged` deletes what differs, so that it is computed again. An analysis that was cut
-short has no sums (`unseal`), and its files are kept: then, and in the user's cache, a file that cannot be read raises
-`DamagedError`, upon which the analysis deletes it and goes on.
+A disk, a sync or an editor may damage files. At the end of an analysis `seal` writes the SHA-256 of every file in
+derivatives/beholder into `sums.json` there; at the beginning of the next, `drop_damaged` deletes what differs, so that
+it is computed again. An analysis that was cut short has no sums (`unseal`), and its files are kept: then, and in the
+user's cache, a file that cannot be read raises `DamagedError`, upon which the analysis deletes it and goes on.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from beholder.shared.provenance import file_digest
 SUMS = "sums.json"
 # What a report writes, and nothing else does.
 OF_REPORT = ("inference.json", "report.html", "figures", "tables")
-# Results by picture, each known as up to date by itself; all other files belong together.
+# Results by picture or layer, each made anew by itself where it is damaged; all other files belong together.
 BY_PICTURE = ("attention", "alignment", "fixed", "chance")
 
 
 class DamagedError(DataError):
-    """A derived or cached file cannot be read; `path` is which."""
+    """A derived or cached file, `path`, cannot be read."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f'{path} cannot be read, it is gone or damaged: run "beholder analyze", which makes it anew.')
         self.path = path
 
     def __reduce__(self) -> tuple[type[DamagedError], tuple[Path]]:
-        # So that it comes back whole from a worker process.
+        # So that the exception comes back whole from a worker process.
         return DamagedError, (self.path,)
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """What goes wrong while the file is read and taken apart is a `DamagedError`; a file that is not there is none."""
+    """Turn what goes wrong while a file is read and parsed into `DamagedError`, except that the file is missing."""
     try:
         yield
     except FileNotFoundError:
@@ -49,7 +49,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def only_inside(study_folder: Path, folder: Path) -> None:
-    """Raises DataError where a link leads what is written or deleted in a folder of results out of the study."""
+    """Raise DataError where a link in a folder of results would move what is written or deleted out of the study."""
     inside(study_folder, folder)
     for path in folder.rglob("*"):
         if path.is_symlink():
@@ -57,17 +57,17 @@ def only_inside(study_folder: Path, folder: Path) -> None:
 
 
 def seal(folder: Path) -> None:
-    """Write the sums of all files in a folder of results."""
+    """Write the sums of the files in a folder of results, so that damage to them is noticed."""
     _write_sums({path.relative_to(folder).as_posix(): file_digest(path) for path in _files(folder)}, folder)
 
 
 def unseal(folder: Path) -> None:
-    """From here until `seal` nobody vouches for what is in the folder."""
+    """Remove the sums of a folder of results: until `seal`, its files are not checked."""
     (folder / SUMS).unlink(missing_ok=True)
 
 
 def unseal_report(folder: Path) -> bool:
-    """From here until `seal` nobody vouches for what a report writes; returns whether somebody does for all else."""
+    """Remove the sums of what a report writes, until `seal`; returns whether there are sums of all other files."""
     sums = _read_sums(folder)
     if sums is not None:
         _write_sums({name: value for name, value in sums.items() if name.split("/")[0] not in OF_REPORT}, folder)
@@ -91,7 +91,7 @@ def _write_sums(sums: dict[str, str], folder: Path) -> None:
 def drop_damaged(folder: Path) -> list[Remark]:
     """Delete files of the last analysis that are not as it wrote them, and what belongs to them; a remark on each.
 
-    What an analysis that was killed left half written is deleted too; it is done again like the rest that was not done.
+    Files that a killed analysis left half written are deleted too, without a remark.
     """
     for half_written in folder.rglob(".*.part"):
         half_written.unlink()
@@ -99,13 +99,13 @@ def drop_damaged(folder: Path) -> list[Remark]:
         return []
     wanted = _read_sums(folder)
     if wanted is None:
-        # A disk that damaged this may have damaged anything.
+        # What damaged the sums may have damaged any other file.
         for path in folder.iterdir():
             delete(path)
         return [Remark(SUMS, "was damaged, and with it every result is made anew, for nothing vouches for them")]
-    # Of what was deleted nothing need be said: it is made anew like what was never there.
+    # Files that somebody deleted need no remark: they are made anew like files that were never there.
     there = [(name, folder / name) for name in wanted if (folder / name).exists()]
-    # All are looked at before the first is deleted: with it goes what belongs to it.
+    # All are checked before the first is deleted, since what belongs to it is deleted too.
     damaged = [path for name, path in there if not path.is_file() or file_digest(path) != wanted[name]]
     return [drop(folder, path) for path in damaged]
 

@@ -12,12 +12,12 @@ FIXATION_COLUMNS = {
 }  # fmt: skip
 
 
-# Of the eye whose gaze was analysed, while the picture stood: samples_expected by rate and time, loss_percent of them
-# (blinks are within), blink_percent in gaps too long to be bridged, effective_hz samples with gaze a second.
-# accuracy_deg and passed: the last validation before it. drift: gaze less dot, in degrees and in px of the picture.
-# dropped_frames: of its dot and its picture. outside_share: of the fixated time. `included` is false where nothing of
-# the trial went into a map, and `why` says so: a reason of gaze/trials.py, or a limit of gaze/exclusion.py.
-# NaN is "not known".
+# Of the eye whose gaze was analysed, while the picture was shown: samples_expected from rate and time; loss_percent:
+# the share of these without gaze (data loss, blinks included); blink_percent: the share of the time in gaps too long to
+# be bridged; effective_hz: samples with gaze a second. accuracy_deg and passed: the last validation before the picture.
+# drift: gaze less dot, in degrees and in px of the picture. dropped_frames: of the dot and the picture of the trial.
+# outside_share: the share of the fixated time that is off the picture. `included` is false where nothing of the trial
+# went into a map, and `why` says so: a reason of gaze/trials.py, or a limit of gaze/exclusion.py. NaN is "not known".
 TRIAL_COLUMNS = {
     "participant": "str", "run": "int64", "trial": "int64", "stimulus": "str", "status": "str", "exposure": "str",
     "shown_s": "float64", "samples_expected": "float64", "loss_percent": "float64", "blink_percent": "float64",
@@ -39,20 +39,21 @@ QUALITY_COLUMNS = {
 }  # fmt: skip
 
 
-# The model's attention on a picture: `map` is head-01 ... or mean. Masses are shares of all patches' attention;
-# lift_pp = 100 (inside - area), in percentage points. special_mass: attention on class and register tokens, a share
-# of all tokens', before the patches are renormalised. NaN where the picture has no mask.
+# The model's attention on a picture: `map` is head-01 ..., mean or rollout. Masses are shares of all patches'
+# attention; lift_pp = 100 (inside - area), in percentage points. special_mass: attention on class and register tokens,
+# a share of all tokens', before the patches are renormalised; NaN for rollout. The rest is NaN where the picture has no
+# mask.
 ATTENTION_COLUMNS = {
     "model": "str", "layer": "int64", "map": "str", "stimulus": "str", "inside": "float64", "outside": "float64",
     "area": "float64", "lift_pp": "float64", "special_mass": "float64",
 }  # fmt: skip
 
 
-# `participant` is a label or "pooled" (all participants' map, each weighing the same). `map` is head-01 ..., mean, or a
-# reference: centre, uniform, object (uniform within the mask), shuffled-head-01 ... and shuffled-mean (the same
-# picture's gaze against that head on other pictures, mean over these). A measure that is not defined is null.
-# `drift_corrected` is as the study set it, at every sigma and for every measure; the rows with the other choice are the
-# same fixations, moved by the drift on their trial's dot: participants' alone, primary measure and fixed sigma alone.
+# `participant` is a label or "pooled" (all participants' map, each weighing the same). `map` is head-01 ..., mean,
+# rollout, or a reference: centre, uniform, object (uniform within the mask), shuffled-head-01 ... and shuffled-mean
+# (the same picture's gaze against that map on a few other pictures, mean over these). A measure that is not defined is
+# null. `drift_corrected` is as the study set it; only the two tables below have rows with the other choice as well: the
+# same fixations, moved by the drift on their trial's dot, participants' alone, by the primary measure alone.
 ALIGNMENT_COLUMNS = {
     "participant": "str", "run": "int64", "stimulus": "str", "model": "str", "layer": "int64", "map": "str",
     "smooth": "str", "sigma": "float64", "sigma_unit": "str", "window_start_s": "float64", "window_end_s": "float64",
@@ -61,11 +62,12 @@ ALIGNMENT_COLUMNS = {
 
 
 # What chance is: gaze on `stimulus` against the attention on other pictures, at the fixed sigma. `of`: "others", a
-# participant's mean over all other pictures; "same kind" and "same half", over those of the picture's kind, or of its
-# half (where heads are chosen on one half of the pictures and estimated on the other); "picture", the mean over
-# participants for one other picture, `attention_of` (empty in the other rows), which `same_kind` and `same_half`
-# describe. That mean is over "everybody", or over the participants of one `group` where these are compared, with equal
-# counts. `counted`, measures and `drift_corrected` as above.
+# participant's mean over the other pictures that make up chance; "same kind" and "same half", over those of the
+# picture's kind, or of its half (where heads are chosen on one half of the pictures and estimated on the other);
+# "picture", the mean over participants for one other picture, `attention_of` (empty in the other rows), which
+# `same_kind` and `same_half` describe. That mean is over "everybody", or over the participants of one `group` where
+# these are compared, with equal counts. `drift_corrected` and measures as above (by equal counts the primary measure
+# alone), `counted` as below.
 CHANCE_COLUMNS = {
     "participant": "str", "run": "int64", "stimulus": "str", "of": "str", "attention_of": "str", "same_kind": "bool",
     "same_half": "bool", "group": "str", "counted": "str", "model": "str", "layer": "int64", "map": "str",
@@ -76,11 +78,12 @@ CHANCE_COLUMNS = {
 EVERYBODY = "everybody"
 
 
-# At the fixed sigma: what the sound reading is made of. Columns and rows as in the comparisons over sigma, and:
-# `within`: "picture", or "object" where both maps are cut to the object and brought to sum to one; `window_...`: the
-# fixations of a window of viewing time (the first window is the whole); `counted`: "all" fixations, or "equal" where
-# everybody has as many on a picture, to compare groups. Further maps: see REFERENCES. Windows other than the whole,
-# "object" and "equal" have the primary measure alone, no shuffled maps, and nobody pooled.
+# At the fixed sigma: what the sound reading is made of. Columns and rows as in the comparisons over sigma, but without
+# shuffled maps; in addition `within`: "picture", or "object" where both maps are cut to the object and then sum to one;
+# `window_...`: the fixations of a window of viewing time (the first window is the whole); `counted`: "all" fixations,
+# or "equal" where everybody has equally many on a picture, to compare groups. Further maps: see REFERENCES. Windows
+# other than the whole, "object" and "equal" have nobody pooled. Such windows and "equal" have the primary
+# measure alone, "object" has kl, cc, sim, nss and auc where the study has them.
 FIXED_COLUMNS = {
     "participant": "str", "run": "int64", "stimulus": "str", "model": "str", "layer": "int64", "map": "str",
     "within": "str", "window_start_s": "float64", "window_end_s": "float64", "counted": "str",
@@ -92,8 +95,8 @@ FIXED_COLUMNS = {
 # everybody's fixations on other pictures; uniform; object: uniform within it; random: the heads of the same network
 # with random weights, the mean of their scores over heads and seeds; others: the ceiling, by each measure the map that
 # is best for it by the density of the other viewers, fitted by likelihood (ceilings.py); by ssim and emd, where no such
-# map is known, that density itself, which is no ceiling; half: the map of the first half of the viewers at the fixed
-# sigma (participant "pooled", whose fixations are the other half's).
+# map is known, that density itself, which is no ceiling. HALF, not among these: the map of the first half of viewers
+# at the fixed sigma (participant "pooled", whose fixations are the other half's).
 REFERENCES = ("centre", "centre-fitted", "uniform", "object", "random", "others")
 
 

@@ -18,9 +18,10 @@ BOOTSTRAP_DRAWS = 2000
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean and its 95 % interval; what cannot be had (one participant, one picture) is None.
+    """A mean and its interval; what cannot be computed (one participant, one picture) is None.
 
-    `p` is two-sided, of the mean against 0. `participants` and `pictures` are how many it rests on.
+    `p` is two-sided, of the mean against 0. `participants` (0: over pictures alone) and `pictures` are how many the
+    mean rests on.
     """
 
     mean: float
@@ -34,7 +35,7 @@ class Estimate:
 
 
 def complete(scores: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Participants and pictures of (participants, pictures, ...) that have every cell, rows and columns to keep.
+    """The rows and columns of (participants, pictures, ...) to keep so that no cell is missing.
 
     Whoever lacks the largest share of cells is dropped first, participants and pictures alike, until none is missing.
 
@@ -67,7 +68,7 @@ def crossed_interval(scores: FloatArray, confidence: float = LEVEL) -> Estimate:
     """The mean of (participants, pictures) scores with an interval that holds for new participants and new pictures.
 
     Satterthwaite's t with the error MS_P + MS_S - MS_PS, never below MS_P or MS_S, and degrees of freedom within
-    `bounded_df`: at least min(P, S) - 1, and exactly these with few participants or pictures.
+    `bounded_df`: at least min(P, S) - 1, and exactly that with few participants or pictures.
     No interval where there is one participant or one picture. Raises ValueError where a cell is missing.
     Sources: Clark 1973, doi:10.1016/S0022-5371(73)80014-3; Satterthwaite 1946, doi:10.2307/3002019.
 
@@ -101,7 +102,7 @@ def mean_interval(scores: FloatArray, confidence: float = LEVEL) -> Estimate:
 
 def t_interval(mean: float, se: float, df: float, confidence: float, counts: tuple[int, ...]) -> Estimate:
     """A mean with Student's t interval from its standard error; `counts` are participants and pictures."""
-    # The functions under stats.t, which itself takes most of the time of an interval to check its arguments.
+    # The functions that stats.t calls: most of an interval's time would go into its checks of arguments.
     half = se * float(stdtrit(df, 0.5 + confidence / 2))
     p = float(2 * stdtr(df, -abs(mean) / se)) if se > 0 else None
     return Estimate(mean, mean - half, mean + half, se, df, p, counts[0], counts[1])
@@ -113,8 +114,8 @@ def two_way_bootstrap(
     """Percentile intervals of means of (participants, pictures, maps), both drawn with replacement; one a map.
 
     All maps go through the same draws. None where there is one participant or one picture. Source: Owen 2007,
-    doi:10.1214/07-AOAS122. Of 95 % it covered 92 to 98 % in the benchmark's studies: more where the residual is large,
-    which is drawn twice, less where few pictures differ much.
+    doi:10.1214/07-AOAS122. Intervals of 95 % covered 92 to 98 % in the benchmark's studies: more where the residual,
+    which is drawn twice, is large, less where pictures are few and differ much.
     """
     n_p, n_s, n_maps = scores.shape
     if min(n_p, n_s) < 2:
@@ -130,12 +131,13 @@ def two_way_bootstrap(
 
 
 def groups_interval(first: FloatArray, second: FloatArray, confidence: float = LEVEL) -> Estimate:
-    """The mean of one group less that of another, (participants, pictures) each on the same pictures.
+    """The mean of one group less that of another, with an interval; (participants, pictures) each, the same pictures.
 
     For new participants of each group and new pictures: participants are nested in groups, pictures crossed with them.
     Its variance is that of the participants' means and that of the pictures' differences, less what both contain, but
     never less than either; Satterthwaite's t, with degrees of freedom within `bounded_df`.
-    Raises ValueError where a cell is missing, the pictures differ in number, or there are not two of everything.
+    Raises ValueError where a cell is missing, the pictures differ in number, or there are fewer than two pictures or
+    participants in a group.
     """
     if first.shape[1] != second.shape[1] or min(*first.shape, *second.shape) < 2:
         raise ValueError("groups are compared over two or more participants each, on two or more pictures")
@@ -161,7 +163,7 @@ Blank = Literal["", "measure", "floor", "others", "cells", "interval", "room", "
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio of two means with its 95 % interval, over so many participants (0: not by participant) and pictures."""
+    """A ratio of two means with its 95 % interval, and how many participants (0: none) and pictures it rests on."""
 
     ratio: float
     low: float | None
@@ -171,10 +173,10 @@ class Ratio:
 
 
 def ratio_of_means(top: FloatArray, bottom: FloatArray) -> Ratio:
-    """The mean of `top` by that of `bottom`, (participants, pictures) or (pictures,), by the delta method.
+    """The mean of `top` divided by that of `bottom`, (participants, pictures) or (pictures,) both, with an interval.
 
-    The interval holds for new participants and pictures (`crossed_interval`), or new pictures alone, of what
-    remains of the numerator when the ratio's share of the denominator is taken from it.
+    By the delta method the interval is that of (top - ratio x bottom) / mean of bottom, for new participants and
+    pictures (`crossed_interval`), or for new pictures alone.
     Raises ValueError where a value is NaN or the denominator's mean is 0.
     """
     if not (np.isfinite(top).all() and np.isfinite(bottom).all() and bottom.mean() != 0):
@@ -190,9 +192,10 @@ def ratio_of_means(top: FloatArray, bottom: FloatArray) -> Ratio:
 class Share:
     """A share of the way from a floor (0) to the other viewers (1), or why there is none.
 
-    `blank` is empty where there is a ratio. Otherwise: "measure", no map is known to be best by it, so that it has no
-    ceiling; "floor" and "others", these have no score; "cells", no participant and picture has all three scores;
-    "interval", there is one participant or picture; "room", the others are not shown to beat the floor; "not taken".
+    `blank` is empty where there is a ratio. Otherwise: "measure", no map is known to be best by the measure, which has
+    no ceiling then; "floor" or "others", the floor or the other viewers have no score; "cells", no participant and
+    picture has all three scores; "interval", there is one participant or picture; "room", the other viewers are not
+    shown to beat the floor; "not taken", the share was not computed.
     """
 
     ratio: Ratio | None
@@ -209,8 +212,8 @@ def share_of_the_way(
 
     Three scores (participants, pictures) by one measure, of the same fixations, None or NaN where there are none;
     `closer` is the measure's direction. Participants or pictures that lack one of the three are left out
-    (`complete`). May be below 0 or above 1. Blank where it means nothing, see `Share`: among others where the
-    ceiling is not above the floor by the 95 % interval of their difference.
+    (`complete`). May be below 0 or above 1. Blank for the reasons in `Share`, for instance where the ceiling is not
+    above the floor by the 95 % interval of their difference.
     """
     if floor is None or np.isnan(floor).all():
         return Share(None, "floor")
@@ -235,11 +238,11 @@ def satterthwaite(
 ) -> tuple[float, float]:
     """The variance of a mean over crossed factors, and its degrees of freedom.
 
-    factors: of each factor the variances that it gives, one or more that add up, each with its degrees of freedom;
-    shared: what the factors contain in common, and is counted once. levels: of the factor with the fewest.
-    The factors' sum less what is shared estimates the variance. Where chance puts that below what one factor alone
-    gives, that factor's stands, with its degrees of freedom; of two that are equal, the one with fewer. They are within
-    `bounded_df`. Source: Satterthwaite 1946, doi:10.2307/3002019.
+    factors: for each factor the variances that it gives, one or more that add up, each with its degrees of freedom;
+    shared: the variances that all factors contain, counted once. levels: of the factor with the fewest.
+    The sum over factors less what is shared estimates the variance. Where chance puts the estimate below the variance
+    of one factor alone, that factor's is taken, with its degrees of freedom; of two equal ones, that with fewer. The
+    degrees of freedom are within `bounded_df`. Source: Satterthwaite 1946, doi:10.2307/3002019.
 
     In 20,000 simulated studies a case, intervals by this rule covered 94.2 to 98.1 %, the most where neither factor
     matters; keeping every factor's terms where one alone stands, as was done for sigma, covered up to 98.2 % and was up
@@ -262,10 +265,10 @@ def satterthwaite(
 
 
 def bounded_df(satterthwaite: float, levels: int) -> float:
-    """Degrees of freedom of a mean over crossed factors, the smaller of which has so many levels.
+    """Satterthwaite's degrees of freedom of a mean over crossed factors, within bounds.
 
-    At least those of that factor alone, where the approximation claims fewer; and no more than these where there are
-    fewer levels than FEWEST_LEVELS, so that nothing said of few participants rests on the number of pictures.
+    levels: of the factor with the fewest. At least levels - 1, what that factor has alone; and exactly these with fewer
+    levels than FEWEST_LEVELS, so that nothing said of few participants rests on the number of pictures.
 
     >>> bounded_df(40.2, levels=20), bounded_df(40.2, levels=4), bounded_df(3.5, levels=8)
     (40.2, 3.0, 7.0)
@@ -275,5 +278,5 @@ def bounded_df(satterthwaite: float, levels: int) -> float:
 
 
 # With fewer participants or pictures Satterthwaite's degrees of freedom claim too much: simultaneous pairs of 12 heads
-# that do not differ erred in 10 % of simulated studies of 5 x 20, 31 % of 4 x 40 and 21 % of 30 x 5.
+# that do not differ erred in 10 % of simulated studies of 5 participants x 20 pictures, 31 % of 4 x 40, 21 % of 30 x 5.
 FEWEST_LEVELS = 6

@@ -3,11 +3,11 @@
 The model of a score is head + participant + picture + participant x picture + head x participant + head x picture +
 residual, all but head random. Fitted as one group of rows it takes minutes. Within a cell (one participant's gaze on
 one picture) every head is compared with the same gaze, so that a cell is there for all heads or for none; an
-orthonormal turn of its heads then splits the model into parts whose likelihoods multiply:
+orthonormal rotation of its heads then splits the model into parts whose likelihoods multiply:
 
 1. The mean over heads: participant, picture and, as what is left, participant x picture.
 2. The heads - 1 contrasts between heads: head x participant, head x picture, residual; the same variances for each
-   contrast. They are the groups of one fit, of a heads-th of the size and without the main effects, which cancel.
+   contrast. Contrasts are the groups of one fit, each with a heads-th of the rows; what all heads share cancels.
 
 Both are tables (participants, pictures) with a mean and two variance components, which is what `fit_tables` fits by
 REML. A single head, a gain or a difference of two heads is such a table too, with variances of its own. On complete
@@ -31,16 +31,17 @@ from beholder.shared.arrays import FloatArray
 
 # A component below this share of the table's variance is taken to be 0.
 NEGLIGIBLE = 1e-5
-# The log-likelihood that a fit may still lack, by a step of Fisher scoring, and count as converged.
+# A fit has converged where a step of Fisher scoring would add less than this to its log-likelihood.
 TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Means of tables (participants, pictures), with what new participants and new pictures would change of them.
+    """Means of tables (participants, pictures), with their standard error for new participants and new pictures.
 
-    means: (tables,); `standard_error` and `df` (Satterthwaite's) are each mean's. The variances are of participants,
-    of pictures, and of what is left in a cell. `trouble` says in words where a fit did not converge, else it is empty.
+    means: (tables,); each mean has the same `standard_error` and `df` (Satterthwaite's). The variances are of
+    participants, of pictures, and of what is left in a cell. `trouble` says in words where a fit did not converge, else
+    it is empty.
     """
 
     means: FloatArray
@@ -56,7 +57,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class WaldTest:
-    """Whether heads differ: Wald's F of the contrasts, `df1` of them, with Satterthwaite's `df2`; `fit` is theirs."""
+    """Whether heads differ: Wald's F of `df1` contrasts, with Satterthwaite's `df2`; `fit` is that of the contrasts."""
 
     f: float
     df1: float
@@ -77,12 +78,12 @@ class Components:
 
 
 def fit_tables(tables: FloatArray) -> Fit:
-    """The means of tables (participants, pictures, tables) that have the same variances and do not hang together.
+    """The means of independent tables (participants, pictures, tables) that have the same variances, by REML.
 
     A cell counts where it is finite in every table; the others may be NaN. REML by statsmodels; the degrees of freedom
     are Satterthwaite's from the expected information within `bounded_df`, as in the interval of complete data. Scores
-    that are all the same have a standard error of 0. Raises ValueError where fewer than two participants, two pictures,
-    or too few cells to tell them from what is left are there.
+    that are all the same have a standard error of 0. Raises ValueError with fewer than two participants or pictures, or
+    with too few cells to tell their variances from the residual.
     Sources: Baayen, Davidson and Bates 2008, doi:10.1016/j.jml.2007.12.005; Giesbrecht and Burns 1985,
     doi:10.2307/2530872.
     """
@@ -99,8 +100,8 @@ def fit_tables(tables: FloatArray) -> Fit:
         return Fit(values.mean(axis=0), 0.0, bounded_df(0.0, levels), 0.0, 0.0, 0.0, n_participants, n_pictures, "")
     z = values / scale
     by_participant, by_picture = np.eye(n_participants)[participant], np.eye(n_pictures)[picture]
-    # Matrices this small are slowed down by threads, forty times where others want the cores; and one thread's last
-    # digits are the same everywhere.
+    # Threads slow down matrices this small, forty times where other processes want the cores; and with one thread the
+    # last digits do not depend on how many cores there are.
     with threadpool_limits(1, user_api="blas"):
         variances, trouble = _reml(z, by_participant, by_picture)
         at = _curvature(z, by_participant, by_picture, variances)
@@ -122,7 +123,7 @@ def wald_test(scores: FloatArray) -> WaldTest:
 
     Wald's F over the heads - 1 contrasts with Satterthwaite's degrees of freedom for the error: on complete data
     MS_H / (MS_HP + MS_HS - MS_HPS) and its degrees of freedom. Raises ValueError as `fit_tables` does, and where
-    heads differ nowhere.
+    heads differ by the same in every cell, which leaves no error to test against.
     """
     contrasts = scores.shape[2] - 1
     fit = fit_tables(scores @ between_heads(scores.shape[2]))
@@ -133,7 +134,7 @@ def wald_test(scores: FloatArray) -> WaldTest:
 
 
 def components(scores: FloatArray, between: Fit) -> Components:
-    """The whole model's standard deviations; `between` is the fit of the contrasts between heads, see `wald_test`."""
+    """Standard deviations of the model's random parts; `between` is the fit of contrasts between heads (`WaldTest`)."""
     n_heads = scores.shape[2]
     common = fit_tables(scores.mean(axis=2, keepdims=True))
 
@@ -151,7 +152,7 @@ def components(scores: FloatArray, between: Fit) -> Components:
 
 
 def between_heads(n_heads: int) -> FloatArray:
-    """Orthonormal contrasts between heads, (heads, heads - 1): what is common to all heads has no part in them.
+    """Orthonormal contrasts between heads, (heads, heads - 1), in which whatever is common to all heads cancels.
 
     >>> (between_heads(3).T @ between_heads(3)).round(9).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
@@ -202,7 +203,7 @@ def _reml(z: FloatArray, by_participant: FloatArray, by_picture: FloatArray) -> 
 
 
 def _moments(z: FloatArray, by_participant: FloatArray, by_picture: FloatArray) -> FloatArray:
-    """Where the search starts: variances from the spread of the participants', the pictures' and the cells' scores."""
+    """Variances that the search starts from: by the spread of participants', pictures' and cells' scores."""
     n_cells, n_tables = z.shape
     centred = z - z.mean(axis=0)
     means, counts = [], []
@@ -221,7 +222,7 @@ def _moments(z: FloatArray, by_participant: FloatArray, by_picture: FloatArray) 
 
 @dataclass(frozen=True)
 class _Curvature:
-    """The REML likelihood at some variances: the means there, their variance, its df, and what it lacks at most."""
+    """The REML fit at given variances: means, their variance, its df, and the log-likelihood that it still lacks."""
 
     means: FloatArray
     variance: float
@@ -235,8 +236,8 @@ def _curvature(z: FloatArray, by_participant: FloatArray, by_picture: FloatArray
     With V = sum of v_i Z_i Z_i' and P = V^-1 - V^-1 1 (1' V^-1 1)^-1 1' V^-1, all follows from P Z_i and P z: the score
     is (z' P Z_i Z_i' P z - tr Z_i' P Z_i) / 2, the expected information tr(P V_i P V_j) / 2. P V P = P and
     tr(P V) = cells - 1 give the traces that have the residual's identity matrix in them. What the likelihood still
-    lacks is half of the score's length in the metric of the information, of the variances that are free to move: above
-    0, or wanting to rise.
+    lacks is half of the score's squared length in the metric of the inverse information, over the variances that are
+    free to move: those above 0, and those at 0 whose score is positive.
     """
     n_cells, n_tables = z.shape
     random = np.hstack([np.sqrt(v) * m for v, m in zip(variances[:2], (by_participant, by_picture), strict=True)])
@@ -265,7 +266,7 @@ def _curvature(z: FloatArray, by_participant: FloatArray, by_picture: FloatArray
     score[2] = ((residual**2).sum() - n_tables * trace_p) / 2
     information[2, 2] = (trace_p / 2 - variances[:2] @ information[:2, 2]) / variances[2]
     gradient[2] = float((one**2).sum())
-    information *= n_tables  # the tables do not hang together
+    information *= n_tables  # the tables are independent
     gradient *= variance**2
 
     free = (variances > 0) | (score > 0)

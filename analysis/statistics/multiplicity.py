@@ -28,8 +28,8 @@ class Contrast:
 def holm(p_values: Sequence[float]) -> list[float]:
     """P values corrected by Holm's step-down method, in the order given.
 
-    statsmodels' multipletests says the same, but collects the interpreter's garbage at each call, which takes several
-    times as long as all else that is said of a layer.
+    statsmodels' multipletests gives the same, but runs Python's garbage collection at each call, which takes several
+    times as long as all other statistics of a layer.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
@@ -42,7 +42,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def pairwise(scores: FloatArray, heads: list[str], sign: int) -> tuple[Contrast, ...]:
-    """Every pair of heads; Bonferroni over the pairs, which holds however they hang together."""
+    """The contrasts of every pair of heads; Bonferroni over the pairs, which holds however they are correlated."""
     pairs = list(combinations(range(len(heads)), 2))
     found = []
     for i, j in pairs:
@@ -53,7 +53,7 @@ def pairwise(scores: FloatArray, heads: list[str], sign: int) -> tuple[Contrast,
 
 
 def simultaneous(first: str, second: str, e: Estimate, pairs: int) -> Contrast:
-    """One of `pairs` contrasts from its estimate, whose interval allows for their number already."""
+    """One of `pairs` contrasts from its estimate, whose interval is already corrected for their number."""
     if e.low is None or e.high is None or e.df is None:
         raise ValueError("a contrast needs two participants and two pictures")
     p = min(1.0, e.p * pairs) if e.p is not None else float(e.mean == 0)

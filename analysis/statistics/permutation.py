@@ -4,7 +4,7 @@ Chance is what the same gaze and the same attention reach when they belong to di
 to do with which picture was shown, any assignment of the pictures of attention to the pictures of gaze is as likely as
 the true one, whatever people's common habits (the centre, say) and whatever the maps have in common. So the pictures
 of attention are permuted, and all participants, heads and layers go through the same permutation: what they share is
-left as it is. Head labels are not permuted, they are no units of anything.
+left as it is. Head labels are not permuted: heads are not units that were sampled.
 
 A gain is the mean over pictures of the match less the mean over all pictures that do not match, participants averaged
 first. It is standardised by its own SD over all permutations, sqrt(sum d^2 / (S - 1)) / S with d the scores (S, S) less
@@ -31,19 +31,19 @@ from beholder.shared.arrays import FloatArray
 
 # Permutations at a time: what bounds the memory, at some 8 bytes x this x maps.
 PER_BLOCK = 256
-# Two standardised gains are the same where they differ by no more than this, which rounding can.
+# Two standardised gains are equal where they differ by no more than this, which may be rounding.
 TIE = 1e-9
 
 
 @dataclass(frozen=True)
 class AboveChance:
-    """The test over all maps, and each map's part in it; maps in the order they came in.
+    """The test over all maps, and each map's result; maps in the order they came in.
 
     `gain` is in the unit of the measure and positive towards people, `z` the gain in SDs over permutations, `p_map`
-    one-sided for that map alone, `p_adjusted` for it among all maps; None where a map has no score on some picture or
-    cannot vary. `p` is that of the largest `z`, None where no map can be tested. `permutations` were drawn, or are all
-    there are (`exact`), the true order included; no p can be below `smallest_p`. `missing` is the share of
-    participants x pictures without a score: the mean is over those present.
+    one-sided for that map alone, `p_adjusted` for it among all maps; None where a map has no score on some picture and,
+    but for `gain`, where it cannot vary. `p` is that of the largest `z`, None where no map can be tested.
+    `permutations` were drawn, or are all there are (`exact`), the true order included; no p can be below `smallest_p`.
+    `missing` is the share of participants x pictures without a score: the mean is over those present.
     """
 
     p: float | None
@@ -72,11 +72,11 @@ def above_chance(
     scores: (participants, pictures of gaze, pictures of attention, maps), pictures in the same order in both; the
     diagonal is the match. sign: 1 where higher scores are closer to people, -1 where lower ones are. blocks: the
     pictures that were compared with each other, where not all were; they are permuted within their block, and one alone
-    in its block has no part.
+    in its block is left out.
     A participant who did not see a picture is NaN in all its cells and has no part in that picture's mean; a picture
     that nobody saw is left out; a map without a score in any of the remaining cells is not tested.
-    p = (1 + permutations that reach the true one) / (1 + permutations); where there are no more orders than
-    `permutations` asks for, each is taken once, the true one among them, and p is their share.
+    p = (1 + permutations that reach the true one) / (1 + permutations). Where one block has no more orders than
+    `permutations`, each is taken once, the true one among them, and p is the share of orders that reach the true one.
     Raises ValueError where shapes disagree, or fewer than two pictures were seen.
     Source: Westfall and Young 1993, ISBN 978-0-471-55761-6.
     """
@@ -129,7 +129,7 @@ def above_chance(
 def _reached(
     standard: Sequence[FloatArray], z: FloatArray, orders: Iterator[list[NDArray[np.intp]]]
 ) -> tuple[FloatArray, FloatArray, int]:
-    """How many permutations reach the true match of each map, how many by their largest match, and of how many.
+    """How many permutations reach each map's true match by its own, how many by their largest; how many there are.
 
     standard: of each block of pictures the scores (pictures, pictures, maps) in SDs of their sum; z: (maps,).
     """
@@ -158,7 +158,7 @@ def _over_participants(scores: FloatArray, seen: NDArray[np.bool_]) -> FloatArra
 def _orders(
     sizes: Sequence[int], permutations: int, exact: bool, rng: np.random.Generator
 ) -> Iterator[list[NDArray[np.intp]]]:
-    """Orders of the pictures of each block, (orders, size) each, some at a time: all there are, or so many drawn."""
+    """Orders of each block's pictures, (orders, size) each, some at a time: all if `exact`, else drawn ones."""
     if exact:
         every = np.array(list(all_orders(range(sizes[0]))), dtype=np.intp)
         for first in range(0, len(every), PER_BLOCK):

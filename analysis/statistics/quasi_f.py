@@ -12,7 +12,7 @@ from beholder.shared.arrays import FloatArray
 
 @dataclass(frozen=True)
 class HeadEffect:
-    """Do heads differ? Quasi-F with both degrees of freedom multiplied by epsilon."""
+    """The test of whether heads differ: an F with both degrees of freedom multiplied by epsilon."""
 
     f: float
     df1: float
@@ -28,7 +28,7 @@ def quasi_f(scores: FloatArray) -> HeadEffect | None:
     Huynh-Feldt epsilon of the covariances of the heads' means over participants and over pictures: without it, heads
     that vary unequally are declared different two or three times too often.
     Sources: Clark 1973, doi:10.1016/S0022-5371(73)80014-3; Huynh and Feldt 1976, doi:10.3102/10769986001001069.
-    None where scores leave no error to test against. Raises ValueError where there are fewer than two participants,
+    None where the scores leave no error to test against. Raises ValueError where there are fewer than two participants,
     pictures or heads.
     """
     n_p, n_s, n_h = scores.shape
