@@ -10,7 +10,7 @@ import zlib
 from dataclasses import dataclass
 from zipfile import BadZipFile
 
-# What Python, numpy, pandas and pyarrow raise over a file of theirs that is damaged, whatever its form.
+# What Python, numpy, pandas and pyarrow raise when they read a damaged file.
 UNREADABLE = (
     OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, RuntimeError, BadZipFile, zlib.error,
 )  # fmt: skip
@@ -41,7 +41,7 @@ class TrackerError(BeholderError):
 
 
 class WeightsError(BeholderError):
-    """A model's weights cannot be had, or do not fit the model."""
+    """A model's weights cannot be obtained, or do not fit the model."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The guard of a study's folder: nothing is written to, or deleted at, a place that a link moves out of the study.
 
 A study may come from anybody, with symbolic links in it that point at other people's folders. Whatever writes or
-deletes within a study asks `inside` for the path first, and uses what it answers. Reading is free: data sets of several
-gigabytes are often links (DataLad's are), and a link that is read harms nobody.
+deletes within a study passes the path through `inside` first. Reading is free: data sets of several gigabytes are often
+links (DataLad's are), and a link that is read harms nobody.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from beholder.shared.errors import DataError
 
 
 def inside(study_folder: Path, path: Path) -> Path:
-    """`path` again, once it is sure that writing or deleting there changes the study and nothing else.
+    """`path` unchanged, after a check that writing or deleting there changes the study and nothing else.
 
-    The study's own folder may be reached by a link; below it no folder on the way may be one that leads out, nor may
-    the path itself. What does not exist yet is judged by the folders that do. Raises DataError.
+    The study's own folder may be reached by a link; below it, neither a folder on the way nor the path itself may be a
+    link that leads out. A path that does not exist yet is judged by those of its folders that do. Raises DataError.
     """
     # `realpath` rather than `resolve`, which ends in a RuntimeError where links go in a circle.
     root, target = Path(os.path.realpath(study_folder)), Path(os.path.realpath(path))

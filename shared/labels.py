@@ -1,4 +1,4 @@
-"""Participants' labels: what may stand after "sub-" in the names of files, and nothing else may.
+"""Participants' labels: the only text that may stand after "sub-" in the names of files.
 
 A label becomes part of paths that are written and deleted, so every command, import and file passes it through `label`
 before it is used. BIDS allows letters and digits; a label must fit into a file's name, and must not be a word that
@@ -16,14 +16,14 @@ from beholder.shared.parsing import shortened
 Label = NewType("Label", str)
 
 LONGEST_LABEL = 50
-# They stand in the tables' column `participant`, or for a group, where several participants are meant.
+# Words for several participants together in the tables' column `participant`, or in the place of a group.
 RESERVED = ("pooled", "everybody")
 
 
 def label(text: str, where: str = "") -> Label:
-    """The label that a text is, with or without "sub-" before it.
+    """The participant's label in a text, which may have "sub-" before it.
 
-    `where` begins the error's sentence: a file and its line, or an option. Raises DataError where it is none.
+    `where` begins the error's sentence: a file and its line, or an option. Raises DataError where the text is no label.
 
     >>> label("sub-07"), label("P1")
     ('07', 'P1')
@@ -38,7 +38,7 @@ def label(text: str, where: str = "") -> Label:
 
 
 def not_a_label(text: str) -> str:
-    """What keeps a text from being a label, as half a sentence; empty where it is one.
+    """Why a text is no label, as half a sentence; empty where it is one.
 
     >>> not_a_label("07"), not_a_label("Pooled")
     ('', 'the word stands for several participants in the tables')

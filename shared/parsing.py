@@ -1,7 +1,7 @@
-"""Numbers and JSON as other programs' files give them: what is taken is bounded, the rest is one kind of error.
+"""Numbers and JSON from other programs' files: what is accepted is bounded, and all else is a ValueError.
 
-Python's own parsers take more than a measurement can be ("inf", "1_000", digits of other scripts, 1e400 as infinity),
-and fail in several ways (a limit of digits, an overflow, a recursion). A reader that uses these catches ValueError.
+Python's own parsers accept more than a measurement can be ("inf", "1_000", digits of other scripts, 1e400 as infinity),
+and fail in several ways (a limit of digits, an overflow, a recursion). A reader that uses this file catches ValueError.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 # Beyond it a float no longer tells neighbouring whole numbers apart; microseconds since 1970 are a fifth of it.
 LARGEST = 2.0**53
-# Apostrophes before it count, so that one that was put there can be told from those that were.
+# With the apostrophes before it, so that one added by `for_spreadsheets` can be told from those that were there.
 _LIKE_A_FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
@@ -36,7 +36,7 @@ def parse_number(text: str) -> float:
 
 
 def parse_json(text: str) -> Any:
-    """What a JSON text holds. Raises ValueError where it is none, or nested deeper than Python reads."""
+    """The value of a JSON text. Raises ValueError where the text is no JSON, or nested deeper than Python reads."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -44,7 +44,7 @@ def parse_json(text: str) -> Any:
 
 
 def for_spreadsheets(text: str) -> str:
-    """A table's cell such that no spreadsheet runs it: with an apostrophe before what begins like a formula.
+    """A table's cell that no spreadsheet runs: a text that begins like a formula gets an apostrophe before it.
 
     Numbers stay as they are. `from_spreadsheets` gives back any text that went through here.
     Source: OWASP, "CSV Injection".
@@ -65,7 +65,7 @@ def from_spreadsheets(text: str) -> str:
 
 
 def shortened(text: str) -> str:
-    """A text in quotes for an error's sentence: at most 40 characters of it.
+    """A text in quotes for an error message, cut after 40 characters.
 
     >>> shortened("7" * 100)
     "'7777777777777777777777777777777777777777...'"
@@ -74,7 +74,7 @@ def shortened(text: str) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names of a file's columns for an error's sentence: at most 12, and none at its full length that is long.
+    """Names of a file's columns for an error message: at most 12, and long ones cut.
 
     >>> listed(["x", "y"]), listed([])
     ('x, y', 'nothing')

@@ -1,4 +1,4 @@
-"""Worker processes that leave Ctrl-C to the one that started them: no tracebacks of theirs on the user's screen."""
+"""Worker processes that leave Ctrl-C to the process that started them, so that they print no tracebacks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def deaf_to_interrupts() -> Iterator[None]:
-    """Processes started within ignore SIGINT from their first moment; the caller hears it again afterwards."""
+    """Let processes that are started within the block ignore SIGINT from their first moment.
+
+    The caller itself ignores it within the block only. Outside the main thread nothing is changed.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -65,7 +65,7 @@ class Screen:
         return azimuth, elevation
 
     def to_px(self, azimuth_deg: FloatArray, elevation_deg: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """The inverse of `to_degrees`."""
+        """Positions (x, y) in px of Fick angles in degrees: the inverse of `to_degrees`."""
         x_cm = self.distance_cm * np.tan(np.radians(azimuth_deg))
         y_cm = np.hypot(self.distance_cm, x_cm) * np.tan(np.radians(elevation_deg))
         x_px = (x_cm / self.width_cm + 0.5) * self.width_px

@@ -1,7 +1,7 @@
-"""The JSON files that describe gaze and events, also other people's: merged as BIDS inherits them, and typed once here.
+"""The JSON files that describe gaze and events, also other people's: merged by BIDS inheritance, and checked once here.
 
-A key of the wrong type or out of range is refused by file, key and value; behind this border nobody asks a dict for a
-key. Keys that nothing reads are kept as they stand. The tables themselves are `shared.tables`' and `shared.dataset`'s.
+A key of the wrong type or out of range is refused with an error that names file, key and value; all other code reads
+typed fields. Keys that nothing reads are kept. `shared.tables` and `shared.dataset` read the tables themselves.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _Sidecar(BaseModel):
 
 
 class Timestamp(_Sidecar):
-    """The column of times; without units its rate tells them."""
+    """The column of timestamps; without a unit, the sampling rate tells it."""
 
     units: Literal["s", "ms", "us", "μs", "ns"] | None = Field(None, alias="Units")
 
@@ -77,7 +77,7 @@ class EyeValidation(_Sidecar):
 
 
 class PhysioSidecar(_Sidecar):
-    """What describes one eye's gaze: what BIDS requires, and what Beholder adds."""
+    """The keys that describe one eye's gaze: those that BIDS requires, and those that Beholder adds."""
 
     rate_hz: float = Field(alias="SamplingFrequency", gt=0, le=1e6)
     columns: list[str] = Field(alias="Columns", min_length=1)
@@ -114,7 +114,7 @@ class StimulusPresentation(_Sidecar):
 
 
 class PreflightCheck(_Sidecar):
-    """What was found of the computer or its screen before a session."""
+    """One check of the computer or its screen before a session."""
 
     verdict: str
     what: str
@@ -122,14 +122,14 @@ class PreflightCheck(_Sidecar):
 
 
 class Preflight(_Sidecar):
-    """All of it, and the reason for which a session was run although something was unfit."""
+    """The checks before a session, and the reason given for running it although something was unfit."""
 
     checks: list[PreflightCheck] = Field(default_factory=list)
     override: OrNone[str] = None
 
 
 class EventsSidecar(_Sidecar):
-    """What describes a run's events; `settings` are the sections of study.toml that the session was run by."""
+    """The keys that describe a run's events; `settings` are the sections of study.toml that the session used."""
 
     presentation: OrNone[StimulusPresentation] = Field(None, alias="StimulusPresentation")
     settings: OrNone[dict[str, dict[str, Any]]] = Field(None, alias="Settings")
@@ -137,12 +137,12 @@ class EventsSidecar(_Sidecar):
 
 
 def physio_sidecar(path: Path) -> PhysioSidecar:
-    """What describes a file of gaze. Raises DataError, naming file and key, where it is missing or not what it must."""
+    """The checked JSON of a gaze file. Raises DataError, naming file and key, where a key is missing or invalid."""
     return _typed(path, PhysioSidecar)
 
 
 def events_sidecar(path: Path) -> EventsSidecar:
-    """What describes a table of events. Raises DataError as `physio_sidecar` does."""
+    """The checked JSON of a table of events. Raises DataError as `physio_sidecar` does."""
     return _typed(path, EventsSidecar)
 
 
@@ -179,7 +179,7 @@ _KINDS = {
 
 
 def _rule(kind: str, text: str) -> str:
-    """What a value must be, out of pydantic's name for the error and its text.
+    """What a value must be, in words, from pydantic's name for the error and its text.
 
     >>> _rule("float_type", "Input should be a valid number"), _rule("greater_than", "Input should be greater than 0")
     ('it must be a number', 'it must be greater than 0')
@@ -192,7 +192,7 @@ def _rule(kind: str, text: str) -> str:
 
 
 def _merged(path: Path) -> tuple[dict[str, Any], dict[str, Path]]:
-    """The JSON that describes a data file, with what BIDS lets it inherit, and the file that each key comes from."""
+    """The keys that describe a data file, inherited ones included, and the JSON file that each key comes from."""
     stem, suffix = path.name.removesuffix(".gz").removesuffix(".tsv").rpartition("_")[::2]
     own = entities(stem).items()
     values: dict[str, Any] = {}

@@ -1,7 +1,7 @@
 """The study's settings: `study.toml`, every choice with its unit and meaning, checked when it is read.
 
-Each section is a frozen pydantic model; its field descriptions are the comments that `study.toml` carries, so the
-file and this page cannot drift apart. A key that is left out takes the default written here.
+Each section is a frozen pydantic model. The first line of its docstring and its field descriptions are the comments in
+`study.toml`, so that the file and this module always agree. A key that is left out takes the default written here.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ TrackerName = Literal["mouse", "synthetic", "tobii", "eyelink"]
 SigmaUnit = Literal["deg", "px", "patch", "percent"]
 Smooth = Literal["human", "model", "both"]
 Measure = Literal["kl", "cc", "sim", "ssim", "nss", "auc", "auc_judd", "sauc", "ig", "emd"]
-# Those that are defined over the whole sweep of sigma; the others are taken at the fixed one.
+# Measures computed at every sigma of the sweep; the others are computed at the fixed sigma only.
 SWEPT = ("kl", "cc", "sim", "ssim")
-# What in others' data is asked about because it is likely, not certainly, a mistake.
+# What is probably, but not certainly, a mistake in data: an error unless [checks] in study.toml says that it is meant.
 Meant = Literal[
     "overlapping events",
     "onset unit",
@@ -54,7 +54,7 @@ Meant = Literal[
 MOST_SIGMAS = 1000
 SHORTEST_WINDOW_S = 0.05  # shorter than any fixation
 LONGEST_ROLLOUT_PX = 1024  # rollout holds patches x patches: 1 GB at 1024 px in patches of 8
-# What a new study is about: it names planted heads best (tests/benchmarks/bench_primary.py).
+# The primary measure of a new study: it names planted heads best (tests/benchmarks/bench_primary.py).
 NEW_PRIMARY: Measure = "nss"
 
 
@@ -97,7 +97,7 @@ class ScreenSettings(Section):
         return self
 
     def screen(self) -> Screen:
-        """The geometry alone."""
+        """The screen's geometry, without its refresh rate and its number."""
         return Screen(self.width_px, self.height_px, self.width_cm, self.height_cm, self.distance_cm)
 
 
@@ -552,10 +552,9 @@ class Study(Section):
 
 
 def new_study(name: str, pictures: Path) -> Study:
-    """The settings that a new study begins with: the defaults, on the colour that its pictures stand on, and about
-    NEW_PRIMARY.
+    """Settings of a new study: the defaults, but with the pictures' background colour and NEW_PRIMARY.
 
-    Simulated gaze goes to the objects where every picture says where its object is, else to the middle.
+    The synthetic observer looks at the objects where every picture has a mask or drawn regions, else at the centre.
     Raises DataError where a picture or its mask cannot be used.
     """
     stimuli, left_out = read_stimuli(pictures)
@@ -571,7 +570,7 @@ def new_study(name: str, pictures: Path) -> Study:
 
 
 def settings_of_sessions(study: Study) -> dict[str, dict[str, Any]]:
-    """The sections that a session keeps, as JSON has them; without addresses, which may name a computer."""
+    """The sections of the settings that a session keeps, as JSON values; no addresses, which may name a computer."""
     sections = {name: getattr(study, name) for name in OF_SESSIONS}
     return {
         name: section.model_dump(mode="json", exclude={"address"})
@@ -613,8 +612,8 @@ def read_study(folder: Path) -> Study:
 
 
 def _decoded(path: Path, data: bytes) -> str:
-    """The text of study.toml: UTF-8, with the mark before it that Notepad writes, or without."""
-    # Without its mark, UTF-16 shows by the zero that every letter of ASCII has in it.
+    """The text of study.toml, decoded from UTF-8 with or without the byte order mark that Notepad writes."""
+    # UTF-16 without a byte order mark is known by the zero byte in each of its ASCII letters.
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data:
         raise StudyError(f'{path} is in UTF-16, and TOML is UTF-8: save it again with the encoding "UTF-8".')
     try:

@@ -29,19 +29,19 @@ FIXATION_COLUMNS: dict[str, dict[str, Any]] = {
     "x_px": {"Description": "Position from the picture's left edge, in pixels of the picture.", "Units": "pixel"},
     "y_px": {"Description": "Position from the picture's upper edge, in pixels of the picture.", "Units": "pixel"},
 }
-# Clocks are rounded and screens refresh: what overlaps by less than this follows each other.
+# Times are rounded and screens refresh: events that overlap by less than this count as one after the other.
 SHORTEST_OVERLAP_S = 0.1
 
 
 class _Range(NamedTuple):
-    """From where to where a column's numbers may lie."""
+    """The range of a column's numbers."""
 
     low: float
     high: float
     whole: bool = False
 
     def holds(self, numbers: pd.Series[float]) -> pd.Series[bool]:
-        """Whether each number lies within; n/a does."""
+        """Whether each number is within the range; n/a counts as within."""
         within = (numbers >= self.low) & (numbers <= self.high)
         return numbers.isna() | (within & (numbers % 1 == 0) if self.whole else within)
 
@@ -63,11 +63,11 @@ _FIXATION_RANGES = {
 
 
 def read_events(path: Path, meant: Collection[Meant] = ()) -> pd.DataFrame:
-    """An events table with all columns of Beholder's: those that others' tables lack are missing, or their default.
+    """An events table with all of Beholder's columns: cells of a column that the file lacks are n/a or a default.
 
-    Without trial_type every row with a stim_file is a picture; without trial these are numbered; without status an
-    event is complete. `meant`: what is unusual and not asked about, as `study.checks` has it. Raises DataError, naming
-    line and column, where a cell cannot be true, a picture counts twice, or pictures overlap in time.
+    Without trial_type every row with a stim_file is a picture; without trial, pictures are numbered; without status an
+    event is complete. `meant`: what is unusual but intended, as in `study.checks`. Raises DataError, naming line and
+    column, where a cell cannot be true, a picture counts twice, or pictures overlap in time.
     """
     raw = _read_table(path, ("onset", "duration"))
     table = raw.reindex(columns=list(dict.fromkeys([*EVENT_COLUMNS, *raw.columns])))
@@ -94,10 +94,10 @@ def read_events(path: Path, meant: Collection[Meant] = ()) -> pd.DataFrame:
 
 
 def read_fixations(path: Path, meant: Collection[Meant] = ()) -> pd.DataFrame:
-    """A table of imported fixations, with the columns FIXATION_COLUMNS and those that it has more.
+    """A table of imported fixations, with the columns FIXATION_COLUMNS and any others of the file.
 
     `meant` as in `read_events`. Raises DataError, naming line and column, where a cell is missing or cannot be true, a
-    fixation stands there twice, or fixations overlap in time.
+    fixation is listed twice, or fixations overlap in time.
     """
     table = _read_table(path, tuple(FIXATION_COLUMNS))
     for name, allowed in _FIXATION_RANGES.items():
@@ -117,7 +117,7 @@ def read_fixations(path: Path, meant: Collection[Meant] = ()) -> pd.DataFrame:
 
 
 def _read_table(path: Path, required: Sequence[str]) -> pd.DataFrame:
-    """A tab separated table as text, n/a as NaN, indexed by the lines of the file."""
+    """A tab separated table as text, n/a as NaN, indexed by line numbers of the file."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, delimiter="\t")
@@ -148,7 +148,7 @@ def _numbers(path: Path, table: pd.DataFrame, name: str, allowed: _Range) -> pd.
 
 
 def _refuse(path: Path, table: pd.DataFrame, name: str, broken: pd.Series[bool], must_be: str) -> None:
-    """Raises DataError for the first row that is `broken` in the column `name`."""
+    """Raise DataError for the first row that is `broken` in the column `name`."""
     if broken.any():
         line = table.index[broken][0]
         cell = table.loc[line, name]
@@ -157,15 +157,15 @@ def _refuse(path: Path, table: pd.DataFrame, name: str, broken: pd.Series[bool],
 
 
 def _refuse_counted_twice(path: Path, raw: pd.DataFrame, pictures: pd.DataFrame) -> None:
-    """Raises DataError where a picture's row stands twice in the file, or a picture counts twice in one trial."""
+    """Raise DataError where a picture's row is in the file twice, or a picture counts twice in one trial."""
     _refuse_twice(path, raw, "the same row")
-    # One that was cut short is shown again under its number, and a trial may show a picture that it has shown before.
+    # A picture that was cut short is shown again in the same trial; only a complete first showing counts.
     counted = pictures[(pictures["status"] == "complete") & (pictures["exposure"] == "first")]
     _refuse_twice(path, counted[["trial", "stim_file"]], "the same picture in one trial, both whole and seen first")
 
 
 def _refuse_twice(path: Path, rows: pd.DataFrame, are: str) -> None:
-    """Raises DataError where two of `rows` are equal; `are` says what they then are."""
+    """Raise DataError where two of `rows` are equal; `are` is what the error calls them."""
     if rows.duplicated().any():
         line = rows.index[rows.duplicated()][0]
         first = rows.index[rows.apply(rows.loc[line].equals, axis=1)][0]
@@ -173,7 +173,7 @@ def _refuse_twice(path: Path, rows: pd.DataFrame, are: str) -> None:
 
 
 def _ask_about_overlap(path: Path, table: pd.DataFrame, what: str, within: list[str]) -> None:
-    """Raises DataError where a row begins well before an earlier one, with the same cells in `within`, has ended."""
+    """Raise DataError where a row begins well before the end of the one before it with the same cells in `within`."""
     rows = table[table["onset"].notna() & (table["duration"] > 0)].sort_values([*within, "onset"], kind="stable")
     ends = rows["onset"] + rows["duration"]
     same = (rows[within] == rows[within].shift()).all(axis=1)

@@ -27,7 +27,7 @@ from beholder.shared.errors import DataError, WeightsError
 CLASS_TOKEN = "class token"
 MEAN_OVER_PATCHES = "mean over patches"
 MAX_16_BIT = 65535
-# Numbers of attention held at once: 64 MiB in float32.
+# Attention values held at once: 64 MiB in float32.
 BLOCK = 1 << 24
 
 
@@ -37,7 +37,7 @@ class Attention:
 
     layers: numbers of the layers, from 1 at the input, in the order of the arrays' first axis.
     query: whose attention it is; `class token`, or `mean over patches` for a model that has no class token.
-    input_px: (height, width) of the network's input, the picture's only in shape.
+    input_px: (height, width) of the network's input, which has the picture's aspect and not its size.
     heads: (layers, heads, rows, columns), attention to each patch.
     prefix_mass: (layers, heads, prefix tokens), attention to the class token, if any, and the registers after it;
     with the patches it sums to one.
@@ -64,10 +64,11 @@ def attend(
 ) -> Attention:
     """Attention of a model to the patches of a picture, in the layers asked for.
 
-    layers: numbers from 1 (next to the input) to the model's last. longer_side: of the network's input, in px,
-    rounded to whole patches; the side the checkpoint was made for if None. The network is moved to the device.
-    with_rollout costs every row of every layer up to the highest asked for. Source of rollout: Abnar and Zuidema
-    2020, arXiv:2005.00928: the mean over heads, plus the identity, each row divided by its sum, multiplied.
+    layers: numbers from 1 (next to the input) to the model's last. longer_side: the longer side of the network's input
+    in px, rounded to whole patches; None takes the checkpoint's own. The network is moved to the device.
+    with_rollout computes every row of attention in every layer up to the highest asked for. Source of rollout: Abnar
+    and Zuidema 2020, arXiv:2005.00928: of each layer the mean over heads, plus the identity, each row divided by its
+    sum; these matrices are multiplied.
     Raises WeightsError where there is no such layer, DataError where the picture cannot be converted.
     """
     [found] = attend_batch(model, [picture], layers, longer_side, with_rollout=with_rollout, device=device)
@@ -83,10 +84,10 @@ def attend_batch(
     with_rollout: bool = False,
     device: torch.device | str = "cpu",
 ) -> tuple[Attention, ...]:
-    """`attend` for pictures that go through the network together, which a GPU does in little more time than one.
+    """`attend` for several pictures in one forward pass, for which a GPU takes little more time than for one.
 
-    What stands beside a picture may change the last bits of its numbers: matrix products are cut up by their size.
-    Raises as `attend`, and ValueError where the pictures are not all of one shape to the network.
+    The last bits of a picture's results may depend on its batch, since matrix products are split by their size.
+    Raises as `attend`, and ValueError where the pictures differ in the size of the network's input.
     """
     _check_layers(model, layers)
     longest_px = max(model.input_px) if longer_side is None else longer_side
@@ -153,7 +154,7 @@ def preprocess(
 ) -> torch.Tensor:
     """The network's input: (1, 3, height, width) float32, resized to size = (height, width), normalised.
 
-    Transparency lies on white; grey becomes equal red, green and blue; 16 bits become 8. Resized by Pillow's
+    Transparent px become white; grey becomes equal red, green and blue; 16 bits become 8. Resized by Pillow's
     bicubic filter, which smooths before it shrinks. An orientation in the file's EXIF is not applied: width and
     height are those of the pixels.
     Raises DataError where the picture's values have no known range.
@@ -189,9 +190,11 @@ def _check_layers(model: Model, layers: Sequence[int]) -> None:
 
 @dataclass(frozen=True)
 class _Layer:
-    """What a layer's attention is made of: the module, its rotary position embedding or None, and of all tokens,
-    (heads, n, d) each, queries and keys as they leave their normalisation, where there is one; of a batch,
-    (pictures, heads, n, d)."""
+    """A layer's attention module, its rotary position embedding or None, and the queries and keys of all n tokens.
+
+    Queries and keys are taken after their normalisation, if there is one: (pictures, heads, n, d) each; of one picture
+    (heads, n, d).
+    """
 
     attention: Any
     rope: torch.Tensor | None
@@ -199,12 +202,12 @@ class _Layer:
     keys: torch.Tensor
 
     def of_picture(self, number: int) -> _Layer:
-        """The same of one picture of a batch."""
+        """The layer with the queries and keys of one picture of a batch."""
         return replace(self, queries=self.queries[number], keys=self.keys[number])
 
 
 class _AllRead(Exception):  # noqa: N818 (nothing is wrong)
-    """The highest layer asked for has been read; what the network would go on to compute is not wanted."""
+    """Ends the forward pass: the highest layer asked for has been read, and what would follow is not wanted."""
 
 
 def _read_layers(model: Model, pixels: torch.Tensor, layers: Sequence[int]) -> dict[int, _Layer]:
@@ -261,7 +264,7 @@ def _query(model: Model, n_tokens: int) -> torch.Tensor:
 
 
 def _mean_row_by_head(given: _Layer, query: torch.Tensor) -> torch.Tensor:
-    """(heads, n): attention of the rows that have weight in `query` (n,), averaged by it, for each head."""
+    """(heads, n): each head's rows of attention, averaged with the weights `query` (n,)."""
     queries, keys = _queries_and_keys(given)
     used = query.nonzero().flatten()
     weights, queries = query[used], queries[:, used]
@@ -274,8 +277,9 @@ def _mean_row_by_head(given: _Layer, query: torch.Tensor) -> torch.Tensor:
 def _rollout(read: dict[int, _Layer], layers: Sequence[int], query: torch.Tensor) -> torch.Tensor:
     """(layers, n): the query's attention followed from each of these layers down to the input.
 
-    A row vector times the product of (A + 1) / 2 over the layers, from the highest to the lowest; A, the mean over
-    heads, has rows that sum to one already, so half of A plus the identity is Abnar and Zuidema's normalisation.
+    The query, a row vector, is multiplied by (A + I) / 2 of each layer, from the highest to the lowest. A is the
+    attention averaged over heads and I the identity; A's rows sum to one already, so that dividing by 2 is Abnar and
+    Zuidema's normalisation.
     """
     followed = torch.zeros(len(layers), len(query), device=query.device)
     for layer in sorted(read, reverse=True):
@@ -290,7 +294,7 @@ def _rollout(read: dict[int, _Layer], layers: Sequence[int], query: torch.Tensor
 
 
 def _rows(queries: torch.Tensor, keys: torch.Tensor) -> Iterator[tuple[int, int, torch.Tensor]]:
-    """Attention of some queries at a time, as (start, stop, (heads, stop - start, n)); each row sums to one."""
+    """Rows of attention, a block of queries at a time: start, stop and (heads, stop - start, n); rows sum to one."""
     n_heads, n_queries, _ = queries.shape
     step = max(1, BLOCK // (n_heads * keys.shape[1]))
     for start in range(0, n_queries, step):
@@ -301,8 +305,8 @@ def _rows(queries: torch.Tensor, keys: torch.Tensor) -> Iterator[tuple[int, int,
 def _queries_and_keys(given: _Layer) -> tuple[torch.Tensor, torch.Tensor]:
     """Scaled queries and keys of all tokens, (heads, n, d) each.
 
-    As timm's Attention, AttentionRope and EvaAttention go on: rotation by position for all but the prefix tokens,
-    keys shared by groups of heads.
+    Computed as in timm's Attention, AttentionRope and EvaAttention: all but the prefix tokens are rotated by position,
+    and groups of heads share keys.
     """
     from timm.layers.pos_embed_sincos import apply_rot_embed_cat
 

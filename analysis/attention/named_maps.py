@@ -12,7 +12,7 @@ from beholder.shared.errors import WeightsError
 def named_maps(
     heads: NDArray[np.float32], rollout: NDArray[np.float32] | None = None
 ) -> dict[str, NDArray[np.float64]]:
-    """The maps of a layer by their `map`: `head-01` and so on, `mean`, and `rollout` where there is one.
+    """The maps of a layer by name: `head-01` and so on, `mean`, and `rollout` where there is one.
 
     heads: (heads, rows, columns) as the model gave them. Each map is (rows, columns), not negative, and sums to one
     over the patches. `mean` averages the heads' attention before it is divided by its sum, so that a head counts by

@@ -302,7 +302,7 @@ def mixed_reading(scores: FloatArray, gain: FloatArray | None, heads: Sequence[s
 
     A cell counts where every head has a score and a gain. sign: 1 where higher scores are closer to people, else -1.
     Each head, gain and difference has variances of its own; the head effect takes them as equal, which epsilon mends.
-    Raises ValueError as `mixed_model.fit_tables` does, and where heads do not differ at all.
+    Raises ValueError as `mixed_model.fit_tables` does, and where heads differ by the same in every cell.
     """
     both = scores if gain is None else np.concatenate([scores, gain], axis=2)
     usable: NDArray[np.bool_] = np.all(np.isfinite(both), axis=2)

@@ -1,4 +1,4 @@
-"""How well gaze was measured: which eye is used, what was lost while viewing, what the validations say."""
+"""How well gaze was measured: which eye is used, data loss while viewing, and what the validations say."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from beholder.shared.study import FixationSettings
 
 
 def eye_of(recording: Recording, settings: FixationSettings, about: str) -> tuple[Eye | Literal["mean"], list[Remark]]:
-    """Which eye's gaze is used, as the study has it or by the validations, and what is to be said of it."""
+    """The eye whose gaze is used, by the study's setting or by the validations, and remarks on the choice.
+
+    Raises DataError where the study asks for an eye that was not recorded.
+    """
     wanted = settings.eye
     if wanted == "mean" or (wanted != "better" and wanted in recording.eyes):
         return wanted, []
@@ -42,11 +45,14 @@ def eye_of(recording: Recording, settings: FixationSettings, about: str) -> tupl
 def viewing_quality(
     time_s: FloatArray, seen: NDArray[np.bool_], shown_s: float, rate_hz: float, settings: FixationSettings
 ) -> dict[str, float]:
-    """How much of a picture's time has gaze. time_s (n,): of the samples that came, from the picture's onset."""
+    """Data loss, blinks and effective rate in a picture's viewing time.
+
+    time_s: (n,), times of the samples that came, from the picture's onset. seen: (n,), whether they have a position.
+    """
     expected = round(shown_s * rate_hz)
     if expected < 1:
         return {"samples_expected": 0.0}
-    # Samples that never came are lost as surely as those without a position. A window may hold one more than expected.
+    # Samples that never came are lost as those without a position are. There may be one sample more than expected.
     lost = 1 - min(int(seen.sum()), expected) / expected
     edges = np.concatenate([[-1 / rate_hz], time_s[seen], [shown_s]])
     gaps_s = np.diff(edges) - 1 / rate_hz
@@ -59,7 +65,7 @@ def viewing_quality(
 
 
 def validated(recording: Recording, eye: Eye | Literal["mean"], onset_s: float) -> dict[str, object]:
-    """The last validation before a time, of the eye that is analysed; without any, the accuracy is not known."""
+    """Accuracy and verdict of the last validation before a time, for the eye analysed; NaN and n/a without one."""
     eyes = recording.eyes if eye == "mean" else (eye,)
     last = [_validation_before(recording, e, onset_s) for e in eyes]
     accuracy = np.mean([_known(v.accuracy_deg) for v in last])
@@ -69,12 +75,12 @@ def validated(recording: Recording, eye: Eye | Literal["mean"], onset_s: float) 
 
 
 def _last_validation(recording: Recording, eye: Eye) -> EyeValidation:
-    """The one that was accepted last; nothing is known of it where there was none."""
+    """The validation that was accepted last; where there was none, one whose fields are None."""
     return recording.sidecars[eye].validation or EyeValidation()
 
 
 def _validation_before(recording: Recording, eye: Eye, onset_s: float) -> EyeValidation:
-    """Of the validations that the sidecar lists, the last that began before; where it lists none, the only one."""
+    """The last listed validation that began before a time; where the sidecar lists none, the one accepted last."""
     listed = recording.sidecars[eye].validations
     if not listed:
         return _last_validation(recording, eye)
@@ -83,7 +89,7 @@ def _validation_before(recording: Recording, eye: Eye, onset_s: float) -> EyeVal
 
 
 def quality_table(recording: Recording, used: Eye | Literal["mean"]) -> pd.DataFrame:
-    """How well each eye was measured: QUALITY_COLUMNS, a row an eye."""
+    """How well each eye was measured: QUALITY_COLUMNS, one row an eye."""
     rows: list[dict[str, object]] = []
     for eye in recording.eyes:
         sidecar, last = recording.sidecars[eye], _last_validation(recording, eye)

@@ -1,4 +1,4 @@
-"""Fixations in samples: arrays in, fixations out."""
+"""Detection of fixations: arrays of gaze samples in, fixations out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from beholder.shared.study import FixationSettings
 Method = Literal["ivt", "idt", "i2mc"]
 
 
-# Below this rate a 30 ms window of velocity holds too few samples: detection is I2MC's then.
+# Below this rate a 30 ms window of velocity holds too few samples: "auto" is I2MC then.
 LOWEST_IVT_RATE_HZ = 100.0
 
 
@@ -66,7 +66,7 @@ def detect(
 
 
 def method_for(method: str, rate_hz: float) -> Method:
-    """What "auto" stands for at a sampling rate.
+    """The detection method at a sampling rate, with "auto" resolved. Raises ValueError where there is no such method.
 
     >>> method_for("auto", 250.0), method_for("auto", 60.0), method_for("idt", 60.0)
     ('ivt', 'i2mc', 'idt')
@@ -81,7 +81,7 @@ def method_for(method: str, rate_hz: float) -> Method:
 def _with_absent_samples(
     time_s: FloatArray, x_px: FloatArray, y_px: FloatArray, rate_hz: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """The same samples, and one without gaze for each that a tracker left out instead of marking it as missing."""
+    """The samples, with one without gaze added for each that a tracker left out instead of marking it as missing."""
     absent = np.maximum(np.rint(np.diff(time_s) * rate_hz).astype(int) - 1, 0)
     if not absent.any():
         return time_s, x_px, y_px
@@ -119,7 +119,7 @@ def _without_gaps(
 
 
 def _near_unusable(usable: NDArray[np.bool_], seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Bridged gaps both of whose neighbours were dropped around a blink: they are dropped with them."""
+    """Where, (n,), gaps lie next to a sample that was dropped around a blink: they are dropped with it."""
     dropped = seen & ~usable
     out = np.zeros_like(seen)
     for first, last in _spans(~seen):
@@ -137,7 +137,7 @@ def _spans_by_velocity(
     window = max(3, round(settings.window_ms / 1000 * rate_hz) // 2 * 2 + 1)
     azimuth, elevation = screen.to_degrees(x, y)
     velocities = np.full((len(x), 2), np.nan)
-    # Each stretch without a gap on its own: a filter must not smear a gap over half a window of good samples.
+    # Each stretch without a gap is filtered alone: a gap must not be smeared over half a window of good samples.
     known: NDArray[np.bool_] = ~np.isnan(azimuth)
     for first, last in _spans(known):
         span = slice(first, last + 1)
@@ -196,7 +196,7 @@ def _spans_by_clustering(
     }  # fmt: skip
     data = pd.DataFrame({"time": time_s * 1000, "average_X": x, "average_Y": y})
     with warnings.catch_warnings():
-        # It also describes what it found, and a fixation of one sample has no precision; that is not used here.
+        # I2MC also computes each fixation's precision, which is not used here and warns where there is one sample.
         warnings.simplefilter("ignore", RuntimeWarning)
         found, _, _ = I2MC(data, options, logging=False)
     if not found:

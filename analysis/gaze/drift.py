@@ -1,4 +1,4 @@
-"""Drift on the dot before a picture, and gaze with the other choice of correcting it."""
+"""Drift measured on the dot before a picture, and fixations with the other setting of drift correction."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from beholder.shared.stimuli.stimulus import Stimulus
 def with_other_correction(
     fixations: pd.DataFrame, trials: pd.DataFrame, stimuli: Sequence[Stimulus], *, corrected: bool
 ) -> pd.DataFrame:
-    """The fixations that would be used if drift were treated the other way, moved by the drift on their trial's dot.
+    """The fixations that would be used with the other setting of drift correction, moved by their trial's drift.
 
-    `corrected`: whether the tables' fixations are corrected; the result is then not. A trial without a figure of drift
-    stays as it is. Trials that are left out stay so, but for those that have fixations off the picture only: moved,
-    they may lie on it. Empty where no drift is known.
+    `corrected`: whether the tables' fixations are corrected; those returned are then not corrected, and the reverse. A
+    trial without a measured drift stays as it is. Trials that are left out stay out, except those left out because no
+    fixation lies on the picture: moved, some may. Empty where no drift is known.
     """
     if trials[["drift_x_px", "drift_y_px"]].isna().all(axis=None):
         return fixations.iloc[:0]
@@ -41,7 +41,7 @@ def with_other_correction(
 def drift_of(
     measured: Mapping[str, Any], picture: Mapping[str, Any], stimulus: Stimulus, screen: Screen
 ) -> dict[str, float]:
-    """Gaze less dot as the event has it, in degrees, and in px of the picture; NaN where it was not measured."""
+    """An event's drift (gaze minus dot), in degrees and in px of the picture; NaN where it was not measured."""
     x_deg, y_deg = number_of(measured, "drift_x_deg"), number_of(measured, "drift_y_deg")
     return {
         "drift_x_deg": x_deg, "drift_y_deg": y_deg, "drift_deg": number_of(measured, "drift_deg"),

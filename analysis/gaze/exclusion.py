@@ -1,8 +1,8 @@
 """What is left out of the analysis by the limits of study.toml, section [exclusion], before any map is made.
 
-A limit speaks of how gaze was measured (loss, drift, validation), never of where people looked. What has no figure is
-kept: a trial without samples has no loss, one without a drift check no drift. The first limit that a trial breaks is
-the reason that is kept with it; trials that did not go as planned keep their own. Nothing is measured here.
+A limit concerns how gaze was measured (loss, drift, validation), never where people looked. A trial without a figure
+for a limit is kept: without samples it has no loss, without a drift check no drift. The first limit that a trial breaks
+is the reason given for it; trials that did not go as planned keep their own reason. Nothing is measured here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from beholder.analysis.gaze.rows import NO_FIXATION, NONE_ON_PICTURE, NOT_AS_PLA
 from beholder.shared.errors import Remark
 from beholder.shared.study import ExclusionSettings
 
-# The reasons, in the order in which they are looked at.
+# The reasons, in the order in which they are checked.
 LIMITS = ("late", "loss", "drift", "accuracy", "no accuracy", "participant")
 WORDS = {
     "repeat": "picture seen before",
@@ -32,9 +32,9 @@ MOST_NAMED = 8  # trials of one run in a remark; all are in trials.csv
 def exclude(
     trials: pd.DataFrame, fixations: pd.DataFrame, settings: ExclusionSettings
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The two tables (TRIAL_COLUMNS, FIXATION_COLUMNS) after the study's limits; those that came in stay as they are.
+    """The two tables (TRIAL_COLUMNS, FIXATION_COLUMNS) with the study's limits applied; the arguments do not change.
 
-    Trials over a limit are not included and have it as their `why`, their fixations likewise where they were used.
+    Trials over a limit are not included and have the limit as their `why`; so have their fixations that were used.
     """
     why = reasons(trials, settings)
     broken = why.isin(LIMITS)
@@ -49,7 +49,7 @@ def exclude(
 
 
 def reasons(trials: pd.DataFrame, settings: ExclusionSettings) -> pd.Series:
-    """Why each trial is left out, by the study's limits or without them; empty where it is not."""
+    """The reason why each trial is left out, a limit of the study or another; empty where the trial is included."""
     why = trials["why"].fillna("").astype(object)
     judged = ~why.isin(NOT_AS_PLANNED)
     broken = {
@@ -74,7 +74,7 @@ def _over(values: pd.Series, limit: float | None) -> pd.Series:
 
 
 def in_words(why: str, settings: ExclusionSettings) -> str:
-    """A reason as it is read.
+    """A reason in words.
 
     >>> in_words("loss", ExclusionSettings()), in_words("repeat", ExclusionSettings())
     ('loss over 50 %', 'picture seen before')
@@ -102,7 +102,7 @@ def counted(why: Iterable[str], settings: ExclusionSettings) -> str:
 
 
 def rules(settings: ExclusionSettings) -> list[str]:
-    """The study's limits as the methods name them; one of 100 % loss or of 0 % of the pictures is none."""
+    """The study's limits in words, for the methods; 100 % loss and 0 % of the pictures are no limits."""
     texts = []
     if settings.late:
         texts.append("trials whose picture was held up beyond the session's limit")

@@ -4,7 +4,7 @@ Everything here is float64 numpy and small enough to be read against its formula
 (height, width) in map pixels. Coordinates are continuous, with the origin at the upper-left CORNER of the picture:
 x runs over [0, width), and the pixel in column c covers [c, c + 1), so that its centre is at c + 0.5.
 
-Not here: finding fixations in samples (trials.py), comparing two maps (measures.py), comparing very many of them
+Not here: finding fixations in samples (detection.py), comparing two maps (measures.py), comparing very many of them
 (sweep.py).
 """
 
@@ -111,7 +111,7 @@ def sigma_in_map_px(
 
 
 def inside(x: FloatArray, y: FloatArray, grid: Grid) -> NDArray[np.bool_]:
-    """Whether each position (map px) lies on the picture; its right and lower borders do not, and NaN does not."""
+    """Whether each position (map px) lies on the picture; the right and lower borders and NaN do not."""
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     on_picture: NDArray[np.bool_] = (x >= 0) & (x < grid.width) & (y >= 0) & (y < grid.height)
     return on_picture
@@ -146,7 +146,7 @@ def pixel_centres(length: int) -> FloatArray:
 
 
 def fixation_weights(x: FloatArray, y: FloatArray, weight: FloatArray, grid: Grid) -> FloatArray:
-    """The weights (n,) of fixations that count: 0 off the picture; checked, not normalised.
+    """Checked weights (n,) of fixations, 0 for those off the picture; not normalised.
 
     Raises ValueError where a weight is negative or not finite, or none is left on the picture.
     """
@@ -167,7 +167,7 @@ def fixation_map(x: FloatArray, y: FloatArray, weight: FloatArray, grid: Grid, s
     """The density of weighted fixations, each a Gaussian of `sigma` map px; (height, width), summing to 1.
 
     x, y: (n,) map px; weight: (n,), for instance durations in seconds. Gaussians are integrated over each pixel and
-    zero beyond the border; fixations off the picture have no part. Sigma 0 gives the weighted histogram.
+    zero beyond the border; fixations off the picture do not count. Sigma 0 gives the weighted histogram.
     Raises ValueError where no weight lies on the picture.
     """
     kept = fixation_weights(x, y, weight, grid)
@@ -183,9 +183,9 @@ def smooth(density: FloatArray, sigma: float) -> FloatArray:
     """Maps (..., height, width) blurred by a Gaussian of `sigma` map px and divided by their sum.
 
     Each pixel's mass sits at its centre, and Gaussians are integrated over each pixel. Beyond its borders a map goes on
-    as its mirror image: nobody knows what a model would attend to there, and were it nothing, the blur would darken the
-    borders and add a centre bias. So mass is kept, and an even map stays even.
-    Raises ValueError where a map has nothing to blur.
+    as its mirror image: nobody knows what a model would attend to there, and zeros would make the blur darken the
+    borders and add a centre bias. So mass is kept, and a uniform map stays uniform.
+    Raises ValueError where a map is zero everywhere.
     """
     height, width = density.shape[-2:]
     rows, columns = _mirrored_blur(height, sigma), _mirrored_blur(width, sigma)
@@ -199,7 +199,7 @@ def smooth(density: FloatArray, sigma: float) -> FloatArray:
 
 @functools.lru_cache(maxsize=4)  # rows and columns of two kinds of picture
 def _mirrored_blur(length: int, sigma: float) -> FloatArray:
-    """What pixel k gives to pixel i, (length, length), with all the mirror images of k that sigma reaches."""
+    """(length, length): the mass that pixel k gives to pixel i, with all the mirror images of k that sigma reaches."""
     centres = pixel_centres(length)
     reach = int(np.ceil(8 * sigma / (2 * length)))
     matrix = np.zeros((length, length))
@@ -211,9 +211,9 @@ def _mirrored_blur(length: int, sigma: float) -> FloatArray:
 
 
 def overlap_matrix(length: int, new_length: int) -> FloatArray:
-    """What share of each of `length` equal cells falls into each of `new_length`; (new_length, length).
+    """The share of each of `length` equal cells that falls into each of `new_length` cells; (new_length, length).
 
-    Borders are whole numbers here, so that shares that are equal are equal to the last bit.
+    Borders are computed in whole numbers, so that equal shares are equal to the last bit.
     """
     old, new = np.arange(length + 1) * new_length, np.arange(new_length + 1) * length
     shared = np.minimum(new[1:, None], old[1:]) - np.maximum(new[:-1, None], old[:-1])
@@ -222,11 +222,11 @@ def overlap_matrix(length: int, new_length: int) -> FloatArray:
 
 
 def area_resample(mass: FloatArray, height: int, width: int) -> FloatArray:
-    """Maps (..., h, w) over the same picture with `height` x `width` cells; each cell's mass is kept, spread evenly.
+    """Maps (..., h, w) as `height` x `width` cells over the same picture; each old cell's mass is spread evenly.
 
-    A cell of the result has, of every cell it overlaps, the share of the area that it overlaps; so sums are kept, and
-    a patch of attention is neither interpolated nor sharpened. Cells that lie wholly within one patch have one and the
-    same number: measures by rank (AUC, AUC-Judd, shuffled AUC) see the tie that it is.
+    A new cell gets from every old cell the share of that cell's area which it covers; so sums are kept, and a patch of
+    attention is neither interpolated nor sharpened. New cells that lie wholly within one patch have exactly the same
+    value, so that measures by rank (AUC, AUC-Judd, shuffled AUC) see them as tied.
 
     >>> area_resample(np.array([[1.0, 3.0]]), 1, 4)
     array([[0.5, 0.5, 1.5, 1.5]])
@@ -257,7 +257,7 @@ def uniform(grid: Grid) -> FloatArray:
 def centre_gaussian(grid: Grid, sigma_share: float = 1 / 4.5) -> FloatArray:
     """A Gaussian at the picture's centre, stretched with it: its sigma is `sigma_share` of the height and of the width.
 
-    (height, width), summing to 1. The stretched centre is the stronger baseline of the two in Judd, Durand and
+    (height, width), summing to 1. A stretched centre is a stronger baseline than a round one in Judd, Durand and
     Torralba 2012 (MIT-CSAIL-TR-2012-001).
     """
     rows = blur_matrix(np.array([grid.height / 2]), grid.height, sigma_share * grid.height)

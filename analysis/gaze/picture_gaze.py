@@ -31,11 +31,11 @@ class Fixations(NamedTuple):
 
 @dataclass(frozen=True)
 class PictureGaze:
-    """People's fixations on one picture, all of them on it.
+    """People's fixations on one picture; none lies off the picture.
 
-    `people` are (participant, run), everybody together being `POOLED`; `fixations` are theirs, in the same order, in px
-    of a map on `grid`. `unit_px`: map px per unit of the widths and sigmas that are fitted (for instance degrees), so
-    that pictures of different sizes can share one.
+    `people` are (participant, run), with `POOLED` for everybody together; `fixations` are theirs, in the same order, in
+    px of a map on `grid`. `unit_px`: map px per unit of the widths and sigmas that are fitted (for instance degrees),
+    so that pictures of different sizes can share a width.
     """
 
     people: tuple[tuple[str, int], ...]
@@ -69,32 +69,32 @@ class PictureGaze:
 
     @property
     def counts(self) -> list[int]:
-        """How many fixations with a weight each of the people has."""
+        """The number of fixations with a weight above 0, for each of the people."""
         return [int((own.weight > 0).sum()) for own in self.fixations]
 
     @cached_property
     def points(self) -> tuple[FloatArray, ...]:
-        """Each one's fixations as an array (n, 2) of x and y."""
+        """Each person's fixations as an array (n, 2) of x and y."""
         return tuple(np.stack([own.x, own.y], axis=1) for own in self.fixations)
 
     @cached_property
     def digest(self) -> str:
-        """Of people and fixations; the same gaze is part of many comparisons."""
+        """Digest of people and fixations; kept, since the same gaze is part of many comparisons."""
         return digest([self.people, self.fixations])
 
     def only(self, kept: Sequence[int]) -> PictureGaze:
-        """Some of the people, by their places in `people`."""
+        """The gaze of some of the people, by their indices in `people`."""
         people, fixations = tuple(self.people[i] for i in kept), tuple(self.fixations[i] for i in kept)
         return PictureGaze(people, fixations, self.grid, self.unit_px)
 
     def without_pooled(self) -> PictureGaze:
-        """The participants alone."""
+        """The gaze of the participants, without everybody together."""
         return self.only([i for i, (participant, _) in enumerate(self.people) if participant != POOLED])
 
     def with_pooled(self) -> PictureGaze:
-        """The same with everybody's fixations together, where there are two people or more.
+        """This gaze with everybody's fixations together added, where there are two participants or more.
 
-        Each person weighs the same, however much of them was tracked.
+        Each participant weighs the same there, however much of their gaze was tracked.
         """
         totals: dict[str, float] = {}
         for (participant, _), own in zip(self.people, self.fixations, strict=True):
@@ -107,10 +107,10 @@ class PictureGaze:
         return PictureGaze((*self.people, (POOLED, 0)), (*self.fixations, pooled), self.grid, self.unit_px)
 
     def viewers(self, names: Sequence[str] | None = None) -> PictureGaze:
-        """The participants, all runs of each together, in the order of their labels, or of `names`.
+        """The gaze of the participants, all runs of each joined, in the order of their labels or of `names`.
 
-        A name that is not among them stands for somebody without a fixation. Runs belong together where viewers predict
-        each other: nobody is to predict themselves.
+        A name that is not among the participants gives a viewer without fixations. Runs are joined because viewers
+        predict each other, and nobody is to predict themselves.
         """
         found: dict[str, list[Fixations]] = {} if names is None else {name: [] for name in names}
         for (participant, _), own in zip(self.people, self.fixations, strict=True):
@@ -125,7 +125,7 @@ class PictureGaze:
         return PictureGaze(tuple((name, 1) for name in ordered), tuple(joined), self.grid, self.unit_px)
 
     def whose(self) -> NDArray[np.intp]:
-        """Whose each fixation is, (fixations,): places in `people`, in the order of `all_points`."""
+        """Each fixation's viewer as an index in `people`, (fixations,), in the order of `all_points`."""
         return np.repeat(np.arange(len(self)), [len(own) for own in self.points])
 
     def all_points(self) -> FloatArray:
@@ -141,7 +141,7 @@ class PictureGaze:
 def picture_gaze(
     rows: pd.DataFrame, stimulus: Stimulus, grid: Grid, weight: str = "duration", unit_px: float = 1.0
 ) -> PictureGaze:
-    """The gaze that used rows of the table of fixations hold, all of one picture; `weight`: "duration" or "count"."""
+    """The gaze on one picture, from its used rows of the table of fixations; `weight`: "duration" or "count"."""
     if rows.empty:
         return PictureGaze((), (), grid, unit_px)
     x, y = to_map_px(
@@ -151,7 +151,7 @@ def picture_gaze(
         picture_height_px=stimulus.height_px,
         grid=grid,
     )
-    # The last number below the picture's border must not be rounded onto it.
+    # A position just within the picture's border must not be rounded onto it.
     x, y = np.minimum(x, np.nextafter(grid.width, 0)), np.minimum(y, np.nextafter(grid.height, 0))
     weights = rows["duration_s"].to_numpy() if weight == "duration" else np.ones(len(rows))
     number = rows.groupby(["participant", "run"], sort=True).ngroup().to_numpy()

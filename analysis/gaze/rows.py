@@ -14,16 +14,16 @@ NO_FIXATION, NONE_ON_PICTURE = "no fixation", "no fixation on the picture"
 
 
 def records_of(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """A table's rows, each by its columns."""
+    """A table's rows as dicts by the columns' names."""
     return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
 
 
 def number_of(event: Mapping[str, object], key: str) -> float:
-    """An event's number; NaN where it has none."""
+    """The number that an event has under a key; NaN where it has none."""
     value = event.get(key, np.nan)
     return float(value) if isinstance(value, int | float | np.number) else np.nan
 
 
 def table_of(rows: list[dict[str, object]], columns: dict[str, str]) -> pd.DataFrame:
-    """Rows as a table with these columns, each of its kind."""
+    """Rows as a table with these columns and their dtypes."""
     return pd.DataFrame(rows, columns=list(columns)).astype({k: v for k, v in columns.items() if v != "str"})

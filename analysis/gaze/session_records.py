@@ -1,7 +1,7 @@
-"""What sessions say of themselves, and a reader of the results must know: unfit computers, overrides, other settings.
+"""Remarks on sessions for the reader of the results: unfit computers, overrides, settings that differ.
 
-A session keeps what was found of its computer, why it was run all the same, which failed validation somebody accepted,
-and the sections of study.toml that it was run by. Here these become remarks; nothing is left out by any of them.
+A session keeps the checks of its computer, why it was run although one failed, which failed validations somebody
+accepted, and the sections of study.toml that it used. Here these become remarks; none of them leaves out any data.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from beholder.shared.parsing import shortened
 from beholder.shared.sidecars import EventsSidecar, PhysioSidecar
 from beholder.shared.study import OF_SESSIONS, Study, settings_of_sessions
 
-# What a session is told for itself alone: where its tracker stands, and which of two of a kind it is.
+# Settings that concern one laboratory alone and are not compared: the tracker's address, and which monitor it is.
 OF_THE_LAB = {("tracker", "address"), ("screen", "monitor")}
 MOST_NAMED = 6  # runs in a remark
 
@@ -23,7 +23,7 @@ Settings = Mapping[str, Mapping[str, Any]]
 
 
 def session_remarks(about: str, events: EventsSidecar, eyes: Mapping[Eye, PhysioSidecar]) -> list[Remark]:
-    """What was unfit or doubtful before this run's session, and the validations that failed and were accepted."""
+    """Remarks on what was unfit or doubtful before a run's session, and on failed validations that were accepted."""
     found = []
     preflight = events.preflight
     if preflight is not None:
@@ -50,9 +50,9 @@ def session_remarks(about: str, events: EventsSidecar, eyes: Mapping[Eye, Physio
 
 
 def settings_remarks(study: Study, of_runs: Mapping[str, Settings]) -> list[Remark]:
-    """In which settings sessions differ from each other, or from study.toml as it is now.
+    """Remarks on settings in which sessions differ from each other, or from study.toml as it is now.
 
-    of_runs: by a run's name, such as "sub-01 run-1", the sections that its session was run by.
+    of_runs: the sections that each run's session used, by the run's name, such as "sub-01 run-1".
     """
     now = settings_of_sessions(study)
     found = []

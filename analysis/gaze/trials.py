@@ -1,6 +1,6 @@
-"""Fixations on every picture of a run: moved from the screen onto the picture, each with whether and why it is used.
+"""Fixations on every picture of a run, in px of the picture, each with whether it is used and, if not, why.
 
-Finding fixations is detection.py's; nothing is blurred, weighted or compared here.
+Fixations are found in detection.py; nothing is blurred, weighted or compared here.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from beholder.shared.gaze import Eye, position
 from beholder.shared.stimuli.stimulus import Stimulus
 from beholder.shared.study import FixationSettings
 
-# Samples around a picture that the detector sees, so that the fixation under way at its onset is found whole.
+# Detection also gets the samples just before and after a picture: the fixation under way at its onset is found whole.
 MARGIN_S = 0.6
 
 
 @dataclass(frozen=True)
 class RunFixations:
-    """What one run gives: tables with the columns of `study_results`, and remarks."""
+    """The tables of one run, with the columns of `results.tables`, and remarks."""
 
     fixations: pd.DataFrame
     trials: pd.DataFrame
@@ -77,7 +77,7 @@ def fixations_of_run(recording: Recording, stimuli: Sequence[Stimulus], settings
 
 @dataclass(frozen=True)
 class _Gaze:
-    """Of a run the gaze that is used: time from the first sample in seconds, x and y in px of the screen, (n,) each."""
+    """The gaze of a run that is analysed: seconds from the first sample, x and y in px of the screen, (n,) each."""
 
     recording: Recording
     eye: Eye | Literal["mean"]
@@ -106,17 +106,17 @@ def _unusable(event: Mapping[str, Any], by_file: Mapping[str, Stimulus]) -> str:
 def _trial_of(
     event: Mapping[str, Any], dot: Mapping[str, Any], stimulus: Stimulus, gaze: _Gaze, settings: FixationSettings
 ) -> tuple[dict[str, Any], list[dict[str, object]]]:
-    """The row of a picture's trial and those of its fixations; `dot` is the event before it, empty without one."""
+    """The row of a picture's trial and those of its fixations; `dot` is its dot's event, empty where there was none."""
     recording, time_s = gaze.recording, gaze.time_s
     onset, shown = float(event["onset"]), float(event["duration"])
     drift = drift_of(dot or event, event, stimulus, recording.screen)
     near = (time_s >= onset - MARGIN_S) & (time_s <= onset + shown + MARGIN_S)
     found = detect(time_s[near], gaze.x_px[near], gaze.y_px[near], recording.screen, recording.rate_hz, settings)
     repeat = str(event.get("exposure", "first")) == "repeat"
-    # "repeated": cut short and shown again; a part of the viewing time is no whole one.
+    # A "repeated" picture was cut short and is shown again later: a part of the viewing time is not analysed.
     cut_short = str(event.get("status", "complete")) in ("aborted", "repeated")
     left_out = "repeat" if repeat else "interrupted" if cut_short else ""
-    # Fixations are moved after they were found: which they are does not depend on the correction.
+    # Drift is corrected after detection, so that the same fixations are found with and without the correction.
     known = not np.isnan([drift["drift_x_px"], drift["drift_y_px"]]).any()
     shift = (drift["drift_x_px"], drift["drift_y_px"]) if settings.correct_drift and known else (0.0, 0.0)
     rows = _on_picture(found, event, stimulus, left_out, settings, shift)
@@ -144,9 +144,9 @@ def _trial_of(
 def fixations_of_import(
     run: Run, table: pd.DataFrame, stimuli: Sequence[Stimulus], settings: FixationSettings
 ) -> RunFixations:
-    """The same of imported fixations: one row a fixation, already in px of the picture.
+    """Fixations on every picture of one imported run; `table` has one row a fixation, already in px of the picture.
 
-    All are kept unless `drop_first_imported`; those off the picture are counted and not mapped.
+    All that are on the picture are used, but with `drop_first_imported` not the first of each trial.
     """
     about = f"sub-{run.participant} run-{run.run}"
     by_file = {s.stim_file: s for s in stimuli}
@@ -184,7 +184,7 @@ def fixations_of_import(
 
 
 def _dropped_frames(dot: Mapping[str, Any], picture: Mapping[str, Any]) -> float:
-    """Of a trial's dot and picture together; NaN where neither says."""
+    """Dropped frames of a trial's dot and picture together; NaN where neither event has a number."""
     frames = [n for n in (number_of(dot, "dropped_frames"), number_of(picture, "dropped_frames")) if not np.isnan(n)]
     return sum(frames) if frames else np.nan
 
@@ -197,7 +197,7 @@ def _on_picture(
     settings: FixationSettings,
     shift_px: tuple[float, float],
 ) -> list[dict[str, object]]:
-    """The rows of the fixations that lie, at least in part, within a picture's time, in px of the picture."""
+    """The rows of the fixations that lie, at least in part, within a picture's viewing time, in px of the picture."""
     onset, shown = float(event["onset"]), float(event["duration"])
     left, top = number_of(event, "picture_x_px"), number_of(event, "picture_y_px")
     scale_x = stimulus.width_px / number_of(event, "picture_width_px")

@@ -1,7 +1,7 @@
 """Fixations in windows of viewing time: the first second, the second one, the first three, all of it.
 
 Early gaze differs from late gaze, so a score over the whole viewing time is a mixture. Here fixations are cut to
-windows; what is made of them there (maps, scores) is what is made of whole ones elsewhere.
+windows; their maps and scores are made elsewhere, as those of whole fixations are.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from beholder.shared.errors import DataError
 STEP_S = 1.0
 STANDARD_END_S = 3.0  # results for 0 to 3 s stand beside the whole viewing time
 
-# Those of fixations, and the window that the row is of.
+# The columns of fixations, and the window of each row.
 WINDOW_COLUMNS = FIXATION_COLUMNS | {"window_start_s": "float64", "window_end_s": "float64"}
 
-# To so much of a step the viewing time is known, for the borders of windows: see `steps`.
+# For the borders of windows, the viewing time is rounded to a twentieth of a step: see `steps`.
 PARTS_OF_A_STEP = 20
 
 # More would take hours and gigabytes, and hold no fixation each: 1,000 windows of a second are a quarter of an hour.
@@ -47,10 +47,10 @@ class Window:
 
 
 def windows(shown_s: float, step_s: float = STEP_S, standard_end_s: float = STANDARD_END_S) -> tuple[Window, ...]:
-    """The whole viewing time, the standard window from 0, and the steps that follow each other.
+    """A picture's windows: the whole viewing time, the standard window from 0, and the steps that follow each other.
 
-    shown_s: how long the picture stood, as it was measured; the whole goes exactly so far, and is the widest window.
-    A window that would be another or the whole once more is left out. See `steps` for what becomes of the last one.
+    shown_s: how long the picture was shown, as measured; the first window lasts exactly as long, and is the widest.
+    A window that repeats another, or nearly the whole, is left out. See `steps` for what becomes of the last step.
 
     >>> [(w.start_s, w.end_s) for w in windows(2.5)]
     [(0.0, 2.5), (0.0, 1.0), (1.0, 2.0), (2.0, 2.5)]
@@ -69,9 +69,9 @@ def steps(shown_s: float, step_s: float = STEP_S) -> tuple[Window, ...]:
 
     The viewing time is first rounded to a twentieth of a step. Screens change with a frame and clocks drift, so that a
     picture of 10 s stands for 9.98 or 10.0002 s: that is ten steps of 1 s, the last from 9 to 10 s, and the borders are
-    the same for all pictures, which is what lets their windows be averaged. After 10.4 s the last 0.4 s have no window:
-    of a fixation or two no map can be made. After 10.6 s they are a window from 10 to 10.6 s, shorter than the others
-    and so not comparable with them. A picture that stood for less than half a step has no window but the whole.
+    the same for all pictures, which is what lets their windows be averaged. Of 10.4 s the last 0.4 s have no window: no
+    map can be made of a fixation or two. Of 10.6 s the last 0.6 s are a window from 10 to 10.6 s, shorter than the
+    others and so not comparable with them. A picture shown for less than half a step has no steps.
     Raises DataError where there would be more than MOST_WINDOWS.
 
     >>> [(w.start_s, w.end_s) for w in steps(3.0002)]
@@ -94,14 +94,15 @@ def in_windows(fixations: pd.DataFrame, wanted: Sequence[Window], weight: Litera
 
     fixations: `FIXATION_COLUMNS`, onset_s from picture onset.
 
-    weight "duration": a fixation has a part in every window that it overlaps, and its row there has the seconds of the
-    overlap as duration_s and their beginning as onset_s: looking is shared out as it was spent.
-    weight "count": a fixation belongs to the window of its onset, whole, and its row stays as it is. The onset, not the
-    longest overlap: where to look was decided before it, and it lies in one window of a series whatever the others are,
-    while the longest overlap would tie and would give one fixation to different seconds in different series.
+    weight "duration": a fixation has a row in every window that it overlaps, with the overlap in seconds as duration_s
+    and the beginning of the overlap as onset_s.
+    weight "count": a fixation belongs as a whole to the window of its onset, and its row stays as it is. The onset
+    counts and not the longest overlap: where to look was decided before the onset, and the onset lies in one window of
+    a series whatever the others are, while overlaps can tie, and can give one fixation to different seconds in
+    different series.
 
-    What was under way at picture onset (onset_s below 0) counts from 0. Rows whose onset is not known have no part in
-    any window: see `untimed`.
+    A fixation under way at picture onset (onset_s below 0) counts from 0. Rows whose onset is not known are in no
+    window: see `untimed`.
     """
     if weight not in ("duration", "count"):
         raise ValueError(f"the argument 'weight' must be duration or count; {weight!r} is not")
@@ -114,7 +115,7 @@ def in_windows(fixations: pd.DataFrame, wanted: Sequence[Window], weight: Litera
         cut = fixations[here]
         if weight == "duration":
             start_s, end_s = np.maximum(begin, window.start_s), np.minimum(end, window.end_s)
-            # What does not outlast rounding was not there.
+            # An overlap no longer than rounding errors is none.
             here = end_s - start_s > ROUNDING_S
             cut = fixations[here].assign(onset_s=start_s[here], duration_s=(end_s - start_s)[here])
         parts.append(cut.assign(window_start_s=window.start_s, window_end_s=window.end_s))
@@ -125,6 +126,6 @@ def in_windows(fixations: pd.DataFrame, wanted: Sequence[Window], weight: Litera
 
 
 def untimed(fixations: pd.DataFrame) -> list[str]:
-    """The participants some of whose fixations have no known onset, and so no part in windows of time."""
+    """The participants with fixations whose onset is not known, which are in no window."""
     unknown = fixations["onset_s"].isna()
     return sorted(str(p) for p in fixations.loc[unknown, "participant"].unique())

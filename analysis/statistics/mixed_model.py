@@ -128,7 +128,7 @@ def wald_test(scores: FloatArray) -> WaldTest:
     contrasts = scores.shape[2] - 1
     fit = fit_tables(scores @ between_heads(scores.shape[2]))
     if fit.standard_error <= 1e-12 * float(np.nanmax(np.abs(scores))):
-        raise ValueError("heads have the same score in every cell, which leaves no error to test against")
+        raise ValueError("heads differ by the same in every cell, which leaves no error to test against")
     f = float((fit.means**2).sum()) / (contrasts * fit.standard_error**2)
     return WaldTest(f, contrasts, fit.df, fit)
 

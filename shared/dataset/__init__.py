@@ -7,6 +7,6 @@
     sub-01/beh/sub-01_task-viewing_run-1_beh.tsv/.json                             imported fixations, without samples
     sourcedata/sub-01/                                                             the tracker's own files; not shared
 
-Other people's BIDS eye tracking is read too, where it says what it must: `shared.sidecars` and `shared.tables` check
-what it says. Nothing is computed from the gaze here.
+BIDS eye tracking from other programs is read too, where it has what is required: `shared.sidecars` and `shared.tables`
+check it. Nothing is computed from the gaze here.
 """

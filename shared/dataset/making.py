@@ -1,4 +1,4 @@
-"""A new study on disk: pictures, study.toml and what a BIDS data set begins with."""
+"""Make a new study on disk: pictures, study.toml and the files that a BIDS data set begins with."""
 
 from __future__ import annotations
 
@@ -37,8 +37,9 @@ _SOURCEDATA_README = """The trackers' own files, kept as they came. Not for shar
 def create_study(folder: Path, study: Study, stimuli_source: Path) -> tuple[Remark, ...]:
     """Make a study's folder: settings, description, pictures; the data set is valid from the start.
 
-    It is made aside and renamed, so nothing half-made remains. Returns what its user must know of the pictures. Raises
-    StudyError where the folder is not empty, and DataError where a picture cannot be used.
+    The folder is made under another name and then renamed, so that nothing half-made remains. Returns remarks on the
+    pictures for the user. Raises StudyError where the folder is not empty or cannot be made, and DataError where a
+    picture cannot be used.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StudyError(f"{folder} exists already and is not empty: name another folder for the study.")
@@ -77,7 +78,7 @@ def _description(name: str) -> dict[str, Any]:
 
 
 def beholder_version() -> str:
-    """The version of this program, as its package says it."""
+    """The version of Beholder that is installed, "unknown" where none is."""
     try:
         return metadata.version("beholder")
     except metadata.PackageNotFoundError:

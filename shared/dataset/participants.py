@@ -59,7 +59,7 @@ def read_participants(study_folder: Path) -> pd.DataFrame:
 
 
 def participant_rows(study_folder: Path) -> list[dict[str, str]]:
-    """The rows of participants.tsv as written, none where there is no table. Raises DataError."""
+    """The rows of participants.tsv as written, none where there is no table. Raises DataError where it is invalid."""
     path = study_folder / "participants.tsv"
     if not path.is_file():
         return []
@@ -102,9 +102,9 @@ def answers_of(records: Iterable[Record]) -> dict[str, str]:
 
 
 def participants_with(study_folder: Path, answers: Mapping[Label, Mapping[str, str]]) -> list[dict[str, str]]:
-    """The rows of participants.tsv with these among them, sorted; answers that are there already stay."""
+    """The rows of participants.tsv with these answers added, sorted; answers that are there already stay."""
     rows = {row["participant_id"]: row for row in participant_rows(study_folder)}
-    # A table that begins now has a row for each participant who is there already: the validator compares the two.
+    # A new table has a row for each participant whose folder exists: the validator compares table and folders.
     there = [folder.name for folder in study_folder.glob("sub-*") if folder.is_dir()]
     for name in (*there, *(f"sub-{who}" for who in answers)):
         rows.setdefault(name, {"participant_id": name})
@@ -124,8 +124,8 @@ def _above_oldest(age: str) -> bool:
 
 
 def replace_participants(new: Change, rows: Sequence[Mapping[str, str]], folders: Sequence[str]) -> None:
-    """Steps that swap `folders` (those that exist in `new`; others only go) and the two tables of participants."""
-    # Tables out first, in last: the validator compares them with the folders. JSON never stands without its table.
+    """Add the steps that replace `folders` and the participants' tables; a folder that `new` lacks is only removed."""
+    # Tables out first, in last: the validator compares them with the folders. The JSON is never without its table.
     new.take("participants.json")
     new.take("participants.tsv")
     for folder in folders:

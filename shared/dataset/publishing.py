@@ -1,4 +1,4 @@
-"""Recordings and imports into the data set on disk, whole or not at all; nothing recorded is ever overwritten.
+"""Add recordings and imports to the data set on disk, wholly or not at all; nothing recorded is ever overwritten.
 
 How a change survives a crash is recording/transaction.py's business; what a session writes while it runs is
 recording/journal.py's.
@@ -26,10 +26,7 @@ from beholder.shared.recording.transaction import Change, change, finish_changes
 from beholder.shared.study import read_study
 from beholder.shared.tables import FIXATION_COLUMNS
 
-IMPORT_REMARKS = "sourcedata/imports.json"  # what was noted when fixations came in; the analysis repeats it
-
-
-# --------------------------------------------------------------------------------------------------------- making
+IMPORT_REMARKS = "sourcedata/imports.json"  # remarks of imports, which the analysis repeats
 
 
 # ----------------------------------------------------------------------------------------------------- publishing
@@ -39,7 +36,7 @@ def publish(journal_folder: Path, before_step: Callable[[str], None] = lambda st
     """Make a session's journal part of the data set, and remove it; returns the files that were added, sorted.
 
     Nothing is returned where the journal holds neither samples nor events, or another process has just published it.
-    A file of it with rows that cannot be read is kept as it is in sourcedata.
+    Files of the journal with rows that cannot be read are kept unchanged in sourcedata.
     Raises DataError where its session is still running, or where files of that run are there already. `before_step` is
     called before each step of the change with its name (for tests that fail there).
     """
@@ -53,7 +50,7 @@ def publish(journal_folder: Path, before_step: Callable[[str], None] = lambda st
             # The session died before it began; there is nothing in it.
             shutil.rmtree(journal_folder)
             return ()
-        # The room that its session held is publishing's, which needs it where the disk is full.
+        # The session's reserve is deleted, since publishing needs the room where the disk is full.
         (journal_folder / RESERVE).unlink(missing_ok=True)
         join_saved(journal_folder)
         journal = read_journal(journal_folder)
@@ -85,7 +82,7 @@ def publish(journal_folder: Path, before_step: Callable[[str], None] = lambda st
 
 
 def _add(new: Change, built: Path, files: Sequence[Path], answers: Mapping[Label, Mapping[str, str]]) -> None:
-    """Steps that bring what was built aside into the data set, with a row of participants.tsv for each of `answers`."""
+    """Add the files of `built` to a change, with a row of participants.tsv for each participant in `answers`."""
     for who in answers:
         new.carry_over(f"sub-{who}")
     for file in files:
@@ -106,11 +103,11 @@ def add_imported(
     remarks: Sequence[Remark],
     before_step: Callable[[str], None] = lambda step: None,
 ) -> bool:
-    """Make what an import built aside part of the data set, all participants at once; returns whether it was not yet.
+    """Add an import's files to the data set, all participants at once; returns False where all are there already.
 
-    built: files of `write_run` and `write_fixation_table` below `sub-*` and `sourcedata`. remarks: what was noted, for
-    the analysis to repeat. Where all of it is there already, byte for byte, because an import was cut short after its
-    last step, nothing is done. Raises TakenError where some of it is there, or is there with another content.
+    built: files of `write_run` and `write_fixation_table` below `sub-*` and `sourcedata`. remarks: remarks of the
+    import, which the analysis repeats. Where all files are there already, byte for byte, because an import was cut
+    short after its last step, nothing is done. Raises TakenError where only some are there, or with another content.
     """
     files = sorted(path.relative_to(built) for path in built.rglob("*") if path.is_file())
     there = [file for file in files if (study_folder / file).exists()]
@@ -135,7 +132,7 @@ def add_imported(
 
 
 def read_import_remarks(study_folder: Path) -> list[dict[str, Any]]:
-    """What was noted while importing, each with `about` and `text`. Raises DataError where it cannot be read."""
+    """The remarks of earlier imports, each with `about` and `text`. Raises DataError where they cannot be read."""
     path = study_folder / IMPORT_REMARKS
     try:
         kept = json.loads(path.read_text("utf-8")) if path.is_file() else []
@@ -147,13 +144,13 @@ def read_import_remarks(study_folder: Path) -> list[dict[str, Any]]:
 
 
 def import_remarks_text(remarks: Sequence[Mapping[str, Any]]) -> bytes:
-    """The file of what was noted while importing."""
+    """The content of the file of import remarks."""
     return (json.dumps(list(remarks), indent=1, ensure_ascii=False) + "\n").encode()
 
 
 @contextmanager
 def _aside(folder: Path) -> Iterator[Path]:
-    """An empty place to build in; what an error leaves there is removed, since a full disk needs the room."""
+    """A free path to build files below; what an error leaves there is removed, since a full disk needs the room."""
     shutil.rmtree(folder, ignore_errors=True)
     try:
         yield folder
@@ -163,7 +160,7 @@ def _aside(folder: Path) -> Iterator[Path]:
 
 
 def recover(study_folder: Path) -> tuple[Remark, ...]:
-    """Finish what a crash interrupted: a change in its midst, and the journals of sessions that ended without one.
+    """Finish what crashes interrupted: a change of the data set, and sessions whose journals were not published.
 
     Returns a remark for each thing that was found; journals of running sessions are named and left alone.
     """
@@ -185,18 +182,12 @@ def recover(study_folder: Path) -> tuple[Remark, ...]:
                 remarks += read_journal(state.folder).remarks
             files = publish(state.folder)
         except DataError as error:
-            # One that cannot be recovered does not keep the others from it.
+            # A journal that cannot be recovered must not keep the others from being recovered.
             remarks.append(Remark(about, f"could not be recovered, and is kept as it is: {error}"))
             continue
         found = f"recovered into {len(files)} files" if files else "nothing had been recorded; its journal is removed"
         remarks.append(Remark(about, f"its session ended without saving: {found}"))
     return tuple(remarks)
-
-
-# --------------------------------------------------------------------------------------------------- participants
-
-
-# ------------------------------------------------------------------------------------------------------- reading
 
 
 # -------------------------------------------------------------------------------------------- imported fixations
@@ -208,8 +199,8 @@ def write_fixations(
     """Add a participant whose fixations were detected elsewhere; returns the table's path.
 
     `table` has the columns trial, stim_file, fixation, onset (seconds from the picture's onset, NaN where not known),
-    duration (seconds), x_px and y_px (of the picture, from its upper left); others are kept. Raises DataError where a
-    column lacks, or where that run is there already.
+    duration (seconds), x_px and y_px (of the picture, from its upper left); other columns are kept. Raises DataError
+    where a column is missing, or where that run is there already.
     """
     who = label(participant)
     task = read_study(study_folder).study.task
@@ -224,7 +215,7 @@ def write_fixations(
 
 
 def write_fixation_table(folder: Path, task: str, who: Label, table: pd.DataFrame, run: int = 1) -> Path:
-    """The files of a participant's imported fixations, below `folder`; returns the table's path from there.
+    """Write a participant's imported fixations and their JSON file below `folder`; returns the table's path from there.
 
     `table` and errors as in `write_fixations`.
     """

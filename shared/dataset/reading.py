@@ -1,4 +1,4 @@
-"""Runs and recordings as they are read: gaze, events and what their sidecars say."""
+"""Read runs and recordings from the data set: gaze, events and what their sidecars say."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Run:
 
     @property
     def events_file(self) -> Path:
-        """What was shown when."""
+        """The table of what was shown when."""
         return self.folder / f"{self.prefix}_events.tsv"
 
     def physio_files(self) -> dict[str, Path]:
@@ -56,10 +56,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Recording:
-    """A run as read.
+    """The gaze and events of a run, as read.
 
     `samples` (n,) of `shared.gaze.SAMPLE`, time on the tracker's clock; `events` has onset in seconds from the first
-    sample, so a sample's time there is `time_s - time_s[0]`.
+    sample, so that a sample's time on the events' scale is `time_s - time_s[0]`.
     """
 
     participant: str
@@ -76,7 +76,7 @@ class Recording:
 def runs(study_folder: Path, *, with_gaze: bool = True) -> tuple[Run, ...]:
     """The recordings in a data set, sorted by participant, session, task and run.
 
-    With `with_gaze` False those are among them that ended before the first gaze sample and have only events.
+    With `with_gaze` False, runs that ended before the first gaze sample, and so have only events, are among them.
     """
     found = {_run_of(path, "_recording-") for path in _data_files(study_folder, _GAZE_FILES)}
     if not with_gaze:
@@ -85,16 +85,16 @@ def runs(study_folder: Path, *, with_gaze: bool = True) -> tuple[Run, ...]:
 
 
 def beh_runs(study_folder: Path) -> tuple[Run, ...]:
-    """The runs that were imported as fixations, without samples; sorted likewise."""
+    """The runs that were imported as fixations, without samples; sorted as those of `runs`."""
     return tuple(sorted(_run_of(path, "_beh.tsv") for path in _data_files(study_folder, "*_beh.tsv")))
 
 
 def unread_gaze(study_folder: Path) -> tuple[Remark, ...]:
-    """Remarks on files that look like gaze and are in no run by their names, and on gaze that is described and gone."""
+    """Remarks on files of gaze whose names put them in no run, and on JSON files whose gaze is missing."""
     read = set(_data_files(study_folder, _GAZE_FILES))
     unread = set(_data_files(study_folder, "*_physio.tsv*")) - read
     described = (path.with_suffix(".tsv.gz") for path in _data_files(study_folder, "*_recording-eye[123]_physio.json"))
-    # A JSON file without gaze of its own may hold for others in its folder and below.
+    # A JSON file without gaze of its own may describe other files in its folder and below: BIDS inheritance.
     gone = {
         path
         for path in described
@@ -140,7 +140,7 @@ def _run_of(path: Path, after_prefix: str) -> Run:
 def read_recording(run: Run, meant: Collection[Meant] = ()) -> Recording:
     """Gaze and events of a run; `meant` as in `read_events`.
 
-    Columns that BIDS leaves open may be missing. Raises DataError, naming file, key or row and the remedy, where a
+    Columns that BIDS does not require may be missing. Raises DataError, naming file, key or row and the remedy, where a
     file breaks its own description, the clocks of two eyes disagree, or the screen is not known.
     """
     files = run.physio_files()
@@ -150,7 +150,7 @@ def read_recording(run: Run, meant: Collection[Meant] = ()) -> Recording:
     sidecars: dict[Eye, PhysioSidecar] = {}
     for path in files.values():
         sidecar = physio_sidecar(path)
-        # A cyclopean recording stands alone and has one trace: it is read as one eye's, its sidecar says whose.
+        # A cyclopean recording is its run's only one: it is read as the left eye's, and its sidecar says "cyclopean".
         eye: Eye = "right" if sidecar.eye == "right" else "left"
         if eye in gaze:
             raise DataError(f"{path}: another file of this run has the {eye} eye too; mend RecordedEye in one of them.")
@@ -219,7 +219,7 @@ def _first_broken_row(path: Path, data: bytes, names: Sequence[str], wanted: Seq
 
 
 def _seconds_per_unit(path: Path, sidecar: PhysioSidecar, timestamps: NDArray[np.float64]) -> float:
-    """What one unit of the timestamps is in seconds: as the sidecar says, else by the rate; both must agree."""
+    """Seconds per unit of the timestamps: as the sidecar says, else by the sampling rate; both must agree."""
     scales = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "μs": 1e-6, "ns": 1e-9}
     step = float(np.median(np.diff(timestamps))) if len(timestamps) > 1 else float("nan")
     named = sidecar.timestamp.units if sidecar.timestamp else None

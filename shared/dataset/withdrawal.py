@@ -1,13 +1,13 @@
 """Taking a participant out of a study: everything of theirs is listed, deleted, and then looked for once more.
 
-    1. a marker says whose withdrawal has begun: one that is cut short is then told from a label that is mistyped;
+    1. a marker says whose withdrawal has begun: if it is cut short, its label is not taken for a mistyped one later;
     2. what a session could not write to a full disk is deleted from the system's temporary folder;
     3. one change of the data set (recording/transaction.py) takes out the participant's folders, journals and row, what
        was noted when they were imported, and the results of everybody together, which contain them;
-    4. every file that is left is searched for the participant, and what still names them is told.
+    4. every file that is left is searched for the participant, and those that still name them are reported.
 
-No analysis runs meanwhile. The cache of this computer's user holds what models make of pictures, and nothing of anybody
-who looked at them. Copies elsewhere (backups, another computer) are beyond reach.
+No analysis runs meanwhile. The user's cache on this computer holds what models compute from pictures, and nothing about
+participants. Copies elsewhere (backups, another computer) are beyond reach.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ class Withdrawn:
 def withdrawal(study_folder: Path, participant: str) -> list[Path]:
     """Everything in a study that holds this participant's data, sorted; participants.tsv stands for their row.
 
-    The whole of derivatives/beholder is among them: what was pooled over participants contains this one. So is what a
-    full disk made their session save in the system's temporary folder. Raises DataError where the label is none.
+    The whole of derivatives/beholder is among them: what was pooled over participants contains this one. So are rows
+    that their session saved in the system's temporary folder because the disk was full. Raises DataError where the
+    label is invalid.
     """
     who = label(participant)
     own = [
@@ -74,7 +75,7 @@ def withdraw(
     """Delete a participant everywhere in a study, derivatives included, and search what is left for them.
 
     names: what else the person is called, such as the name of an imported file; they are searched for too. After a
-    crash in its midst the same call completes it; `recover`, or the next change, completes the deletion. Raises
+    crash, the same call completes the withdrawal; `recover`, or the next change, completes the deletion alone. Raises
     DataError where there is no such participant, or where their session is running, StudyError during an analysis.
     """
     who = label(participant)
@@ -125,16 +126,16 @@ def _take_out(study_folder: Path, who: Label, found: Sequence[Path], before_step
 
 
 def _saved(study_folder: Path, who: Label) -> list[Path]:
-    """What the participant's sessions saved in the temporary folder, known by the keys of their journals."""
+    """The folders that the participant's sessions saved in the temporary folder, found by their journals' keys."""
     places = (saved_elsewhere(state.folder) for state in journals(study_folder) if state.participant == who)
     return [place for place in places if place is not None]
 
 
-# What was noted of imports.
+# The remarks of imports.
 
 
 def _imports_without(study_folder: Path, who: Label) -> list[dict[str, Any]] | None:
-    """The remarks of imports without those on the participant; None where there are none on them."""
+    """The remarks of imports without those about the participant; None where none is about them."""
     kept = read_import_remarks(study_folder)
     named = [re.escape(name) for name in _imported_names(study_folder, who)]
     theirs = re.compile(rf"(?i)(?<!\w)(?:{'|'.join([_of(who), *named])})(?!\w)")
@@ -155,10 +156,10 @@ def _imported_names(study_folder: Path, who: Label) -> list[str]:
 
 
 def traces(study_folder: Path, who: Label, names: Sequence[str] = ()) -> tuple[int, tuple[Path, ...]]:
-    """How many files of a study were searched, and those whose name or content still names the participant.
+    """The number of files of a study that were searched, and those whose name or content still names the participant.
 
-    A label such as 01 stands in many a table as a number: it counts after "sub-", "participant" or as that key's value
-    in JSON. `names` count wherever they stand, in whatever case. Packed files are searched unpacked.
+    A label such as 01 is a number in many tables: it counts only after "sub-" or "participant", or as that key's value
+    in JSON. `names` count anywhere, in any letter case. Gzip files are searched unpacked.
     """
     words = [re.escape(name.encode()) for name in names if len(name) >= SHORTEST_NAME]
     wanted = re.compile(rb"(?i)(?<![a-z0-9])(?:" + b"|".join([_of(who).encode(), *words]) + rb")(?![a-z0-9])")
@@ -174,7 +175,7 @@ def traces(study_folder: Path, who: Label, names: Sequence[str] = ()) -> tuple[i
 
 
 def _of(who: Label) -> str:
-    """An expression for a mention of the participant by their label."""
+    """A regular expression for a mention of the participant by their label."""
     return rf"sub-{who}|participant(?:_id)?[\"']?\s*[:=]?\s*[\"']?(?:sub-)?{who}"
 
 
@@ -183,5 +184,5 @@ def _content(path: Path) -> bytes:
         data = path.read_bytes()
         return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
     except (OSError, EOFError, zlib.error):
-        # What cannot be read was not ours; its name was looked at.
+        # A file that cannot be read was not written by Beholder; its name has been searched.
         return b""

@@ -1,8 +1,9 @@
-"""Clocks that run side by side with the session's, from pairs of readings: the tracker's, and the system's.
+"""The tracker's and the system's clock beside the session's clock, from pairs of readings.
 
-A pair is the session's clock, the other one, and the session's again; the other's reading belongs to the middle, to
-within half the distance of the outer two. The session's clock never steps; the others may (a tracker that is switched
-off and on, a system that asks a server for the time), and are brought back onto one scale here.
+A pair is a reading of the session's clock, one of the other clock, and again one of the session's. The other reading is
+taken to be of the middle between the two, exact to half their distance. The session's clock never steps; the others may
+(a tracker that is switched off and on, a system that asks a server for the time), and are brought back onto one scale
+here.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import numpy as np
 from beholder.shared.arrays import FloatArray
 from beholder.shared.recording.records import SystemReading
 
-# What a clock may be off by before it has stepped: more than any drifts from one reading to the next.
+# A clock that is off by more than this has stepped: none drifts so far from one reading to the next.
 TRACKER_STEP_S, SYSTEM_STEP_S = 0.1, 0.05
-# Samples are on their way for less than this: a step that none of them shows by then is behind them.
+# Samples are on their way for less than this: if none has shown a step by then, all that follow come after the step.
 _AWAITED_S = 1.0
 # A line through readings that lie closer together than this would extrapolate their errors.
 SHORTEST_SPAN_S = 30.0
@@ -26,10 +27,11 @@ SHORTEST_SPAN_S = 30.0
 
 @dataclass(frozen=True)
 class ClockFit:
-    """The tracker's clock as a line over the session's.
+    """The tracker's time as a linear function of the session's time.
 
-    `offset_s` is the tracker's time less the session's at `reference_s` (session's clock), `drift_ppm` how much faster
-    it runs, in microseconds a second; `residual_ms` the largest distance of a pair from the line; `pairs` their number.
+    `offset_s` is the tracker's time minus the session's at `reference_s` (session's clock), `drift_ppm` how much faster
+    the tracker's clock runs, in microseconds a second; `residual_ms` is the largest distance of a pair from the line;
+    `pairs` the number of pairs.
     """
 
     reference_s: float
@@ -47,7 +49,7 @@ class ClockFit:
         return self.reference_s + (tracker_s - self.reference_s - self.offset_s) / (1 + self.drift_ppm * 1e-6)
 
     def sidecar(self) -> dict[str, Any]:
-        """As it stands in a recording's sidecar; the session's own clock has no meaning there."""
+        """The fit for a recording's sidecar, without `reference_s`: the session's clock has no meaning there."""
         values = asdict(self)
         del values["reference_s"]
         return {name: round(value, 6) for name, value in values.items()}
@@ -78,10 +80,10 @@ def fit_clocks(pairs: Sequence[tuple[float, float, float]]) -> ClockFit:
 
 
 class SteadyScale:
-    """The tracker's times on one scale that runs on through all steps of its clock.
+    """The tracker's times on one continuous scale, from which all steps of its clock are taken out.
 
-    Pairs of readings say by how much the clock stepped, samples say since when: those on their way when a pair showed
-    the step are still of the time before it. Times that are handed in are the clock's own; those handed out have the
+    Pairs of readings say by how much the clock stepped, samples say since when: samples that are on their way when a
+    pair shows the step were still taken before it. Methods take times of the clock itself, and return times with the
     steps taken out. `sample_s` is the time from one sample to the next.
     """
 
@@ -89,12 +91,12 @@ class SteadyScale:
         self._sample_s = sample_s
         self._pairs: list[tuple[float, float, float]] = []
         self._taken_out_s = self._taken_out_before_s = 0.0
-        # A step that a pair has shown, and samples not yet.
+        # A step that a pair has shown and samples have not yet, and for how long samples may still show it.
         self._coming_s = self._awaited_s = 0.0
         self._latest_s: float | None = None
 
     def read(self, before_s: float, tracker_s: float, after_s: float, *, flowing: bool) -> tuple[float, float]:
-        """A pair's tracker time on the scale, and by how much the clock stepped since the pair before, else 0.
+        """A pair's tracker time on the scale, and the clock's step since the pair before it, 0 where there was none.
 
         `flowing`: samples are coming, and some of them may be older than this reading.
         """
@@ -112,10 +114,10 @@ class SteadyScale:
         return on_scale_s, step_s
 
     def doubtful(self, times_s: FloatArray, now_s: float) -> bool:
-        """Whether samples (n,) that arrived by `now_s` (session's clock) turn back, leap, or come from the future.
+        """Whether times of samples (n,) that arrived by `now_s` (session's clock) go back, jump, or lie in the future.
 
-        Then the clock may have stepped, which a reading is to tell: samples that come twice turn back as well, and
-        lost ones leave a gap.
+        The clock may then have stepped, which only a reading can tell: samples that come twice go back in time as well,
+        and lost samples leave a gap.
         """
         if not len(times_s) or not self._pairs or self._coming_s:
             return False
@@ -130,13 +132,14 @@ class SteadyScale:
         taken_out_s = np.full(len(times_s), self._taken_out_s)
         if self._coming_s:
             apart = self._apart(times_s)
-            # The first that lies closer to the step than to going on.
+            # Samples whose distance from the one before is closer to the step than to 0; the first begins the new time.
             after = np.flatnonzero(np.abs(apart - self._coming_s) < np.abs(apart))
             self._awaited_s -= len(times_s) * self._sample_s
             if self._latest_s is None or len(after) or self._awaited_s < 0:
                 first = int(after[0]) if len(after) and self._latest_s is not None else 0
                 gap_s = float(apart[first]) - self._coming_s
-                # A reading is not exact: where it would have two samples overlap, they stand half a sample apart.
+                # A reading is not exact: where its step would make two samples overlap, they are set half a sample
+                # apart.
                 overlap_s = self._sample_s / 2 - gap_s if self._latest_s is not None or first else 0.0
                 self._coming_s -= overlap_s if 0 < overlap_s < TRACKER_STEP_S else 0.0
                 self.settle()
@@ -146,7 +149,10 @@ class SteadyScale:
         return on_scale_s
 
     def time(self, time_s: float) -> float:
-        """The time of something that the tracker reports, on the scale; it lies close to the latest sample."""
+        """The time of something that the tracker reports, on the scale.
+
+        It may lie before or after the latest step: the one that is closer to the latest sample is taken.
+        """
         if self._latest_s is None:
             return time_s - self._taken_out_s
         latest_s = self._latest_s - self._taken_out_s
@@ -154,14 +160,14 @@ class SteadyScale:
         return min(candidates, key=lambda candidate_s: abs(candidate_s - latest_s))
 
     def settle(self) -> None:
-        """What comes from now on is of the time after the latest step."""
+        """Take the latest step out of all times from now on."""
         if self._coming_s:
             self._taken_out_before_s = self._taken_out_s
             self._taken_out_s += self._coming_s
             self._coming_s = 0.0
 
     def stopped(self) -> None:
-        """No sample is on its way any more."""
+        """Note that the samples have stopped: none is on its way any more."""
         self.settle()
         self._latest_s = None
 
@@ -171,10 +177,10 @@ class SteadyScale:
 
 
 def fit_system_clock(readings: Sequence[SystemReading], session_s: float) -> dict[str, Any]:
-    """The system's clock beside the session's, its steps taken out, as a sidecar has it.
+    """The fit of the system's clock to the session's, with its steps taken out, for a sidecar.
 
-    `offset_s` is the system's time since its first reading at `session_s` (session's clock), `drift_ppm` how much
-    faster it runs. Raises ValueError where there is no reading.
+    `offset_s` is the system's time at `session_s` (session's clock), counted from the system's first reading;
+    `drift_ppm` is how much faster the system's clock runs. Raises ValueError where there is no reading.
     """
     stepped_s = np.cumsum([reading.step_s or 0.0 for reading in readings])
     pairs = [(r.before_s, r.elapsed_s - s, r.after_s) for r, s in zip(readings, stepped_s.tolist(), strict=True)]

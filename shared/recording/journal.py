@@ -1,18 +1,18 @@
-"""The journal of a session: what was recorded so far, on disk before anything is made of it.
+"""The journal of a session: all that was recorded so far, on disk before it becomes files of the data set.
 
 A journal is a folder `.beholder/journal/sub-01_run-1/` of the study:
 
-    session.json    what held from the start: participant, run, screen, tracker, settings; written once
+    session.json    participant, run, screen, tracker and settings; written once, at the start
     samples.tsv     one row a gaze sample (`shared.gaze.SAMPLE`), appended
     log.tsv         one row a record: time on the session's clock, kind, a JSON object, and their CRC-32; appended
-    files/          what the tracker hands over at its end (the vendor's own file)
-    reserve         room on the disk, held to be let go when everything else has filled up
+    files/          what the tracker hands over at the end of the session (the vendor's own file)
+    reserve         a file that reserves room, deleted when the disk is full
 
 and, beside it, `sub-01_run-1.lock`, which the running session holds through the operating system: the lock vanishes
 with the process, however that ends. Rows are only ever appended, so what was synced before a crash is whole; a last
 row that was cut short is recognised by its missing line end, and left out. A row that a disk has damaged is left out
-too, and the file then kept as it is. Nothing here knows of BIDS: `shared.dataset`
-makes the data set of it.
+too, and its file is then kept unchanged in sourcedata. Nothing here knows of BIDS: `shared.dataset` makes the journal
+part of the data set.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ from beholder.shared.recording.records import Happening, Record, from_json, to_j
 from beholder.shared.recording.session_header import SessionHeader, header_from_json, header_to_json
 from beholder.shared.recording.transaction import NO_ROOM, have_folder, hold_room, sync_folder, write_synced
 
-# Until 1 the rows of log.tsv had no checksum.
+# Up to format 1 the rows of log.tsv had no checksum.
 FORMAT = 2
 HEADER, SAMPLES, LOG, FILES, RESERVE = "session.json", "samples.tsv", "log.tsv", "files", "reserve"
-# The end of a name below files/ while the file is still on its way; it is no file of the session's.
+# Ending of a file below files/ that is still being received; such a file never becomes part of the data set.
 PART = ".part"
-# Two minutes of 2,000 Hz with both eyes; of a small disk no more than its 8th part.
+# Two minutes of samples at 2,000 Hz from both eyes, but at most an eighth of the free room on the disk.
 RESERVE_BYTES, RESERVE_SHARE = 16 << 20, 8
-# Where nobody syncs (a simulation) memory has its bound all the same.
+# Bounds memory where nothing calls `sync` (a simulation).
 MOST_UNSYNCED_BYTES = 1 << 20
-# Microseconds, hundredths of a px, thousandths of the pupil's unit: finer than any tracker, and what is published.
 _COLUMNS = len(SAMPLE.names or ())
-# A time as it is written: seconds of a clock that may have begun at any time.
+# A time in log.tsv: seconds on a clock with an arbitrary zero.
 _SECONDS = re.compile(r"-?[0-9]{1,12}\.[0-9]{6}")
 AnyKind = TypeVar("AnyKind", bound=Happening)
+# Microseconds, hundredths of a px, thousandths of the pupil's unit: finer than any tracker, and as it is published.
 _SAMPLE_ROW = "%.6f\t%.2f\t%.2f\t%.3f\t%.2f\t%.2f\t%.3f\n"
 
 
@@ -74,13 +74,13 @@ class Journal:
     damaged: tuple[str, ...] = ()  # its files that hold rows which could not be read
 
     def all_of(self, kind: type[AnyKind]) -> list[AnyKind]:
-        """What happened of one kind, in order of writing."""
+        """What the records of one kind say happened, in order of writing."""
         return [record.what for record in self.records if isinstance(record.what, kind)]
 
 
 @dataclass(frozen=True)
 class JournalState:
-    """A journal that lies in a study: whose it is, and whether its session is still running."""
+    """A journal found in a study: its participant and run, and whether its session is still running."""
 
     folder: Path
     participant: str
@@ -96,9 +96,9 @@ def journals_folder(study_folder: Path) -> Path:
 class JournalWriter:
     """Appends to a new journal and holds its lock until `close`; used by one thread at a time.
 
-    What is appended is in memory until `flush` has handed it to the system, and stays there until `sync` knows it to be
-    on the disk: after an error of either, the next call goes on where this one stopped, with no row lost, doubled or
-    torn. Where the disk is full a reserve is let go for what must still be written, and `disk_full` is True.
+    `flush` hands appended rows to the operating system; they also stay in memory until `sync` knows that they are on
+    the disk. After an error of either, the next call goes on where that one stopped, with no row lost, doubled or torn.
+    When the disk is full, the reserve is deleted for what must still be written, and `disk_full` becomes True.
 
     Raises DataError where that journal exists already (a session never writes into another's) or cannot be made.
     """
@@ -106,7 +106,7 @@ class JournalWriter:
     def __init__(self, study_folder: Path, header: SessionHeader) -> None:
         self.folder = journals_folder(study_folder) / header.name
         self.disk_full = self._ended = False
-        # The key tells what was saved of this session elsewhere from what was saved of another's.
+        # The key says which of the rows that were saved elsewhere are this session's.
         self._header = {"format": FORMAT, "key": secrets.token_hex(8), **header_to_json(header)}
         self._lock = _lock_of(self.folder)
         try:
@@ -133,7 +133,7 @@ class JournalWriter:
 
     def _begin(self) -> None:
         self.folder.mkdir()
-        # Where there is no room to hold, the session may still be short enough.
+        # Without a reserve the session goes on all the same: it may be short enough for the disk.
         room_bytes = min(RESERVE_BYTES, shutil.disk_usage(self.folder).free // RESERVE_SHARE)
         with suppress(OSError):
             hold_room(self.folder / RESERVE, room_bytes)
@@ -157,12 +157,12 @@ class JournalWriter:
             self._grown[SAMPLES].append(format_samples(samples))
 
     def append_records(self, records: Sequence[Record]) -> None:
-        """Append records. Raises TypeError or ValueError where one cannot be said in JSON."""
+        """Append records. Raises TypeError or ValueError where one cannot be written as JSON."""
         if records:
             self._grown[LOG].append(_format_records(records))
 
     def flush(self) -> None:
-        """Hand what was appended to the system: from here on only the end of the power loses it. Raises OSError."""
+        """Hand what was appended to the system: from then on only a power failure can lose it. Raises OSError."""
         for file in self._grown.values():
             self._using_reserve(file.flush)
             if file.unsynced_bytes > MOST_UNSYNCED_BYTES:
@@ -174,7 +174,7 @@ class JournalWriter:
             self._using_reserve(file.sync)
 
     def end(self) -> None:
-        """Sync and close the rows and let go of the reserve, not of the lock; may be called twice. Raises OSError."""
+        """Sync and close the rows and delete the reserve, but keep the lock; may be called twice. Raises OSError."""
         if self._ended:
             return
         self._ended = True
@@ -183,26 +183,26 @@ class JournalWriter:
         finally:
             for file in self._grown.values():
                 file.close()
-            # It makes room for publishing.
+            # Publishing needs the room.
             with suppress(OSError):
                 (self.folder / RESERVE).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """End it, and let go of its lock; may be called twice. Raises OSError."""
+        """End the journal and release its lock; may be called twice. Raises OSError."""
         try:
             self.end()
         finally:
             self._lock.release()
 
     def unsynced_samples(self) -> int:
-        """How many of the samples that were appended are not on the disk for sure."""
+        """The number of appended samples that are not yet known to be on the disk."""
         return self._grown[SAMPLES].rest[1].count(b"\n")
 
     def save_elsewhere(self, more: Sequence[Samples | Record] = ()) -> Path:
-        """Save what is not on the disk for sure, and `more` after it, in the system's temporary folder; returns where.
+        """Save all rows not known to be on the disk, then `more`, in the system's temporary folder; returns that place.
 
         May be called while another thread is stuck in `flush` or `sync`, since the journal's disk is not touched.
-        `join_saved` joins both. Raises OSError.
+        `join_saved` later appends these rows to the journal. Raises OSError.
         """
         place = _saved_place(self._header["key"])
         place.mkdir(mode=0o700, exist_ok=True)
@@ -229,12 +229,13 @@ class JournalWriter:
 
 
 class _GrowingFile:
-    """A file that only grows, and what of it is not on the disk for sure, so that it can be written again."""
+    """A file that only grows; rows not known to be on the disk stay in memory, so that they can be written again."""
 
     def __init__(self, path: Path) -> None:
-        # Where on the disk the rest begins, and the rest; one value, so that another thread reads both of one moment.
+        # Where in the file the unsynced rows begin, and these rows; one tuple, so that another thread reads a matching
+        # pair.
         self.rest: tuple[int, bytearray] = (0, bytearray())
-        self._flushed_bytes = 0  # of the rest
+        self._flushed_bytes = 0  # of the unsynced rows
         self._file = path.open("xb", buffering=0)
 
     @property
@@ -249,7 +250,7 @@ class _GrowingFile:
         if self._flushed_bytes == len(rest):
             return
         self._file.seek(start + self._flushed_bytes)
-        # A raw write may take less than it was given (a disk that fills up); what follows it then raises.
+        # A raw write may take only a part of what it is given (the disk fills up); the next write then raises.
         while self._flushed_bytes < len(rest):
             self._flushed_bytes += self._file.write(rest[self._flushed_bytes :])
 
@@ -261,13 +262,13 @@ class _GrowingFile:
         try:
             os.fsync(self._file.fileno())
         except OSError:
-            # The system may have dropped what it had taken: all since the last sync is written again, in its place.
+            # The system may have dropped rows that it had taken: all since the last sync are written again, in place.
             self._flushed_bytes = 0
             raise
         self.rest, self._flushed_bytes = (start + len(rest), bytearray()), 0
 
     def close(self) -> None:
-        # What counts was synced before; a disk that refuses even this loses nothing.
+        # An error here loses nothing: all that could be synced has been.
         with suppress(OSError):
             self._file.close()
 
@@ -277,9 +278,9 @@ def _saved_place(key: str) -> Path:
 
 
 def saved_elsewhere(folder: Path) -> Path | None:
-    """Where the session of a journal saved what its disk refused; None where it did not.
+    """The folder in which a journal's session saved the rows that its disk refused; None where there is none.
 
-    The key of a journal that came from a stranger is no path: it is as many hexadecimal digits as ours are.
+    A journal may come from a stranger: its key must be 16 hexadecimal digits, as ours are, so that it is no path.
     """
     try:
         key = json.loads((folder / HEADER).read_text("utf-8"))["key"]
@@ -288,16 +289,17 @@ def saved_elsewhere(folder: Path) -> Path | None:
     if not isinstance(key, str) or not re.fullmatch(r"[0-9a-f]{16}", key):
         return None
     place = _saved_place(key)
-    # In a folder for everybody, another user's is not ours, and neither is a link.
+    # Every user can write to the temporary folder: another user's folder is not ours, and neither is a link.
     if place.is_symlink() or not place.is_dir():
         return None
     return place if sys.platform == "win32" or place.stat().st_uid == os.getuid() else None
 
 
 def join_saved(folder: Path) -> int:
-    """Join to a journal what its session had to save elsewhere; returns how many bytes of rows that were.
+    """Append to a journal the rows that its session saved elsewhere; returns their bytes, 0 where none can be used.
 
-    The caller holds the journal `exclusive`. Joined twice it is the same; nothing is deleted before it is on the disk.
+    The caller holds the journal `exclusive`. Joining twice changes nothing more; what was saved is deleted only when
+    its rows are on the journal's disk.
     """
     place = saved_elsewhere(folder)
     if place is None:
@@ -309,7 +311,7 @@ def join_saved(folder: Path) -> int:
         starts = {name: int(follows[name]) for name in rows}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return 0
-    # What is on the disk is cut only where the saved rows replace at least what is cut: a damaged header joins nothing.
+    # The files are cut only where the saved rows replace at least what is cut: a damaged header joins nothing.
     if any(not 0 <= starts[name] <= sizes[name] <= starts[name] + len(rows[name]) for name in rows):
         return 0
     for name, data in rows.items():
@@ -334,7 +336,7 @@ def format_samples(samples: Samples) -> bytes:
 
 
 def format_rows(row: str, values: NDArray[np.float64]) -> bytes:
-    """`values` (n, columns) under a printf-style row of as many numbers; n/a where not finite."""
+    """`values` (n, columns) as text, each row by the printf-style format `row`; n/a where not finite."""
     # One formatting of all rows: fifty times faster than row by row.
     finite = np.where(np.isfinite(values), values, np.nan)
     return ((row * len(finite)) % tuple(finite.ravel().tolist())).replace("nan", "n/a").encode()
@@ -343,8 +345,8 @@ def format_rows(row: str, values: NDArray[np.float64]) -> bytes:
 def parse_rows(data: bytes, columns: int, wanted: Sequence[int] | None = None) -> NDArray[np.float64]:
     """Numbers of a tab separated table without a header, exactly as they are written: (n, wanted columns).
 
-    `wanted` are column numbers from 0, all where it is None; n/a is NaN. Raises ValueError where a row has not as many
-    columns as it must, or a wanted cell is no number.
+    `wanted` are column numbers from 0, all where it is None; n/a is NaN. Raises ValueError where a row does not have
+    `columns` columns, or a wanted cell is no number.
 
     >>> parse_rows(b"1\\tn/a\\n2\\t0.1\\n", 2).tolist()
     [[1.0, nan], [2.0, 0.1]]
@@ -361,9 +363,9 @@ def parse_rows(data: bytes, columns: int, wanted: Sequence[int] | None = None) -
 
 
 def read_journal(folder: Path) -> Journal:
-    """What a journal holds: every row that can be read, wherever others were damaged, and a remark on what cannot.
+    """The journal in a folder: every row that can be read, wherever others were damaged, and remarks on the others.
 
-    Raises DataError where the header cannot be read, is another session's, or is of a later format.
+    Raises DataError where the header cannot be read, names another session than the folder, or is of a later format.
     """
     path = folder / HEADER
     try:
@@ -429,8 +431,8 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 def _lock_of(folder: Path) -> FileLock:
-    # Beside the folder, not in it: the folder is removed when it is published. Any thread may release it. Taking a
-    # lock empties its file, so a link must not lead it, or the journal, out of the study.
+    # The lock's file is beside the folder, since the folder is removed when it is published. Any thread may release the
+    # lock. Taking it empties its file, so no link may lead that file, or the journal, out of the study.
     file = folder.with_name(folder.name + ".lock")
     for path in (folder, file):
         inside(folder.parents[2], path)
@@ -467,7 +469,7 @@ def _format_record(record: Record) -> str:
 
 @dataclass(frozen=True)
 class _Lost:
-    """What of a file could not be read: bytes of a last row that was cut short, and whole rows of how many."""
+    """What could not be read of a file: bytes of a last row that was cut short, and `rows` of its `of_rows` rows."""
 
     cut_bytes: int = 0
     rows: int = 0
@@ -475,7 +477,7 @@ class _Lost:
 
 
 def _whole_lines(path: Path) -> tuple[list[bytes], int]:
-    """The rows that were written to their end, with it, and how many bytes follow the last of them."""
+    """The rows that have a line end, including it, and the number of bytes after the last of them."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -485,7 +487,7 @@ def _whole_lines(path: Path) -> tuple[list[bytes], int]:
 
 
 def _read_samples(path: Path) -> tuple[Samples, _Lost]:
-    """Every row that can be read; a disk may hold garbage anywhere, where the power failed or a byte went bad."""
+    """All samples that can be read, and what cannot: a power failure or a bad byte may leave garbage anywhere."""
     lines, cut_bytes = _whole_lines(path)
     values = _readable(lines)
     values = values[np.isfinite(values[:, 0])]
@@ -498,12 +500,12 @@ def _read_samples(path: Path) -> tuple[Samples, _Lost]:
 
 
 def _readable(lines: list[bytes]) -> NDArray[np.float64]:
-    """The values of the rows that are such as `format_samples` writes, (n, columns); the others are skipped.
+    """The values of the rows that `format_samples` can have written, (n, columns); the others are skipped.
 
-    Halves are parsed as a whole: where one row of many is bad, the time is twice that of parsing them once.
+    Rows are parsed together, and in halves where that fails: one bad row among many costs twice the time of none.
     """
     data = b"".join(lines)
-    # Python takes more for a number than was ever written: 1_000, inf, 1e5, blanks.
+    # Python accepts more as a number than is ever written here: 1_000, inf, 1e5, blanks.
     if lines and not data.translate(None, b"0123456789.-n/a\t\n"):
         with suppress(ValueError):
             return parse_rows(data, _COLUMNS)
@@ -514,13 +516,13 @@ def _readable(lines: list[bytes]) -> NDArray[np.float64]:
 
 
 def _longest_rise(times: NDArray[np.float64]) -> list[int]:
-    """Which of the times to keep so that they rise and as few as possible are left out: damage to a digit moves a time.
+    """Indices of the longest strictly rising subsequence of times: it leaves out times that a damaged digit has moved.
 
     >>> import numpy as np
     >>> _longest_rise(np.array([1.0, 2.0, 9.0, 3.0, 4.0, 4.0]))
     [0, 1, 3, 4]
     """
-    # Patience sorting: `ends[k]` is where the rise of k + 1 times with the lowest end ends.
+    # Patience sorting: of all rising subsequences of k + 1 times, `ends[k]` is the last index of the lowest-ending one.
     tops: list[float] = []
     ends: list[int] = []
     before: list[int] = []
@@ -546,7 +548,7 @@ def _read_records(path: Path, *, sealed: bool) -> tuple[tuple[Record, ...], _Los
 
 
 def _unsealed(line: bytes) -> bytes:
-    """A row without its checksum; empty where that is not its own, since a byte of it is not as it was written."""
+    """A row without its checksum; empty where the checksum does not match, since the row is then damaged."""
     row, _, seal = line.rstrip(b"\n").rpartition(b"\t")
     return row if seal == b"%08x" % crc32(row) else b""
 

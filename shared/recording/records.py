@@ -49,7 +49,7 @@ class Begin:
 
 @dataclass(frozen=True)
 class End:
-    """The event of that number ended, and how; its answer or its missed frames where there are any."""
+    """The event with the number `id` ended: how, with its dropped frames and its rating where there are any."""
 
     id: int
     status: str
@@ -59,7 +59,7 @@ class End:
 
 @dataclass(frozen=True)
 class DriftChecked:
-    """Gaze less dot on the dot of that number, in degrees: rightwards, downwards, and their length."""
+    """A drift check on the dot with the number `id`: gaze minus dot in degrees, rightwards, downwards and in length."""
 
     id: int
     drift_x_deg: Number
@@ -86,7 +86,7 @@ class Calibrated:
 
 @dataclass(frozen=True)
 class Validated:
-    """A validation and the operator's answer to it; one that failed is accepted by somebody's initials.
+    """A validation and the operator's decision; `overridden_by` are the initials of who accepted one that failed.
 
     `eyes` are the figures of each eye as they go into the data set: `accuracy_deg`, `accuracy_worst_deg`, ...
     """
@@ -130,9 +130,9 @@ class TrackerEvent:
 
 @dataclass(frozen=True)
 class ClockReading:
-    """The tracker's clock, its steps taken out, read between two readings of the session's.
+    """The tracker's clock, its steps taken out, read between two readings of the session's clock.
 
-    `step_s` is by how much it had stepped since the reading before, None where it had not.
+    `step_s` is the clock's step since the previous reading, None where there was none.
     """
 
     before_s: Number
@@ -143,9 +143,9 @@ class ClockReading:
 
 @dataclass(frozen=True)
 class SystemReading:
-    """The system's clock, read between two readings of the session's: seconds since its first reading, no date.
+    """The system's clock, read between two readings of the session's clock: seconds since its first reading, no date.
 
-    `step_s` is by how much it had stepped since the reading before, None where it had not.
+    `step_s` is the clock's step since the previous reading, None where there was none.
     """
 
     before_s: Number
@@ -200,7 +200,7 @@ def to_json(what: Happening) -> tuple[str, dict[str, Any]]:
 
 
 def from_json(kind: str, value: Mapping[str, Any]) -> Happening | None:
-    """What happened, of a kind's name and its JSON object; None where no session writes such a one.
+    """What happened, from a kind's name and a JSON object; None where no session writes such an object.
 
     >>> from_json("end", {"id": 3, "status": "complete"})
     End(id=3, status='complete', dropped_frames=None, rating=None)

@@ -4,7 +4,7 @@
     sub-01_task-viewing_run-1_recording-eye1_physioevents.tsv.gz/.json  messages, notices, what the tracker detected
     sub-01_task-viewing_run-1_events.tsv/.json                          what was shown when
 
-They are written into a folder aside; `shared.dataset` makes them part of the data set, and reads them.
+They are written into a folder of their own; `shared.dataset` makes them part of the data set, and reads them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from beholder.shared.recording.records import (
 from beholder.shared.recording.session_header import SessionHeader
 from beholder.shared.recording.transaction import link, write_synced
 
-# What says how the tracker's own file is called on the tracker's own computer; an EyeLink alone has one.
+# The note that names the recording on the tracker's own computer; only an EyeLink has one.
 HOST_FILE = "eyelink.json"
 
 RECORDING_OF: dict[Eye, str] = {"left": "eye1", "right": "eye2"}
@@ -132,10 +132,10 @@ def write_run(journal: Journal, folder: Path) -> None:
 
 
 def link_sourcedata(journal: Journal, folder: Path) -> None:
-    """Have the tracker's own files in `folder` too, under the run's name: a vendor's says neither who nor which run.
+    """Link the tracker's own files into `folder`, named by participant and run, which a vendor's names do not tell.
 
-    So are the journal's own where rows of them could not be read: whoever can read more of them finds them there. Where
-    the tracker records on a computer of its own, the name of its file there is written down, for it may not have come.
+    Files of the journal with rows that could not be read are linked too, for whoever can read more of them. Where the
+    tracker records on a computer of its own, a note keeps the file's name there, in case the file was not transferred.
     """
     if host_file := journal.header.tracker.host_file:
         folder.mkdir(parents=True, exist_ok=True)
@@ -153,7 +153,7 @@ def link_sourcedata(journal: Journal, folder: Path) -> None:
 
 
 def host_file_of(note: Path) -> str:
-    """The name that `link_sourcedata` wrote down; raises DataError where the note does not say one."""
+    """The name of the host's file in a note of `link_sourcedata`; raises DataError where the note has no valid name."""
     try:
         name = json.loads(note.read_text("utf-8"))["host_file"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
@@ -166,14 +166,15 @@ def host_file_of(note: Path) -> str:
 def _clock_fit(journal: Journal) -> ClockFit:
     if readings := journal.all_of(ClockReading):
         return fit_clocks([(reading.before_s, reading.tracker_s, reading.after_s) for reading in readings])
-    # A crash before the first reading: the clocks are set equal where both begin, and "pairs": 0 says so.
+    # A crash before the first reading: the first record and the first sample are taken to be of the same moment, and
+    # "pairs": 0 says so.
     start_s = journal.records[0].at_s if journal.records else 0.0
     first_s = float(journal.samples["time_s"][0]) if len(journal.samples) else start_s
     return ClockFit(start_s, first_s - start_s, 0.0, 0.0, 0)
 
 
 def event_rows(records: Sequence[Record], clocks: ClockFit, zero_s: float, end_s: float) -> list[dict[str, Any]]:
-    """Rows of events.tsv from what began and ended in a session, and the drift checks, sorted by onset.
+    """Rows of events.tsv, sorted by onset, from a session's records of beginnings, ends and drift checks.
 
     zero_s and end_s: first and last time of the recording, on the tracker's clock. An event that never ended was cut
     short by a crash: it is aborted, and lasts until the next one begins or the recording ends.
@@ -227,7 +228,7 @@ def _metres(cm: float | None) -> float | None:
 
 
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that are known: BIDS takes an absent figure, and neither null nor n/a."""
+    """The values that are not None: BIDS allows a key to be absent, but neither null nor n/a."""
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -284,7 +285,7 @@ def _physio_sidecar(journal: Journal, eye: Eye, clocks: ClockFit, zero_s: float)
         sidecar["CalibrationUnit"] = "pixel"
         sidecar["CalibrationPosition"] = [[point.x_px, point.y_px] for point in points]
     if last and last["accuracy_deg"] is not None:
-        # BIDS has these in degrees; they are a validation's, at other points than the calibration's.
+        # BIDS wants these in degrees; they come from a validation, at other points than the calibration's.
         sidecar["AverageCalibrationError"] = last["accuracy_deg"]
         sidecar["MaximalCalibrationError"] = last["accuracy_worst_deg"]
     return sidecar
@@ -343,12 +344,12 @@ def _named(stem: Path, ending: str) -> Path:
 
 
 def json_text(value: Mapping[str, Any]) -> str:
-    """JSON as it stands in the data set; refuses NaN, which is no JSON."""
+    """The text of a JSON file of the data set. Raises ValueError where a number is NaN, which is no JSON."""
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _gzip(data: bytes) -> bytes:
-    # One member without time or name: the validator wants one, and the same data give the same bytes.
+    # A single member, as the validator wants, without time or name, so that the same data give the same bytes.
     file = io.BytesIO()
     with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=6) as packed:
         packed.write(data)

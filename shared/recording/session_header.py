@@ -1,4 +1,4 @@
-"""What held in a session from its start: who, which run, on which screen, with which tracker, by which settings.
+"""The header of a session: participant, run, screen, tracker and settings.
 
 It is the file session.json of a journal, written once, before the first sample.
 """
@@ -23,8 +23,8 @@ class TrackerInfo:
     """What a connected tracker says of itself; `simulated` is written into everything recorded with it.
 
     `host_file` is the name of the file that it records on a computer of its own, `tracking_mode` the vendor's name of
-    how it finds eyes; empty where there is none. `pupil_measure` is its diameter or area, or its size where a file
-    does not say which.
+    how it finds eyes; empty where there is none. `pupil_measure` is what it records of the pupil: diameter or area, or
+    size where a file does not say which.
     """
 
     manufacturer: str
@@ -42,7 +42,7 @@ class TrackerInfo:
 
 @dataclass(frozen=True)
 class RecordedScreen:
-    """The screen that was looked at; of an imported recording size and distance may be unknown."""
+    """The screen that was looked at; size and distance are None where an imported recording does not say them."""
 
     width_px: int
     height_px: int
@@ -56,7 +56,7 @@ class SessionHeader:
     """The header of a session, or of a recording that was imported.
 
     `settings` are those of study.toml that shape a session, `preflight` is what was found before it, `beholder` the
-    version; `task_description` stands in the place of Beholder's own where another program showed the pictures.
+    version; `task_description` replaces Beholder's own description where another program showed the pictures.
     """
 
     participant: str
@@ -73,23 +73,23 @@ class SessionHeader:
 
     @property
     def name(self) -> str:
-        """What the session's journal is called."""
+        """The name of the session's journal."""
         return f"sub-{self.participant}_run-{self.run}"
 
 
 def header_to_json(header: SessionHeader) -> dict[str, Any]:
-    """As session.json has it: what does not apply is left out."""
+    """The JSON object for session.json, without fields that are None or False."""
     return {name: value for name, value in asdict(header).items() if value is not None and value is not False}
 
 
 def header_from_json(value: object) -> SessionHeader:
-    """A header from what session.json holds. Raises ValueError, in a few words, where no session writes such a one."""
+    """A header from the JSON of session.json. Raises ValueError, in a few words, where no session writes such JSON."""
     try:
         header = _reader().validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc'])) or 'header'}: {first['msg']}") from None
-    # These become parts of files' names.
+    # These three become parts of the names of files.
     if why := not_a_label(header.participant):
         raise ValueError(f"participant: {why}")
     if header.run < 1:

@@ -1,17 +1,18 @@
 """Changes to a data set that happen wholly or not at all, whenever the power fails; each state in between is valid.
 
-A BIDS data set is refused where participants.tsv names a participant without a folder, or the reverse, and a folder
+A BIDS data set is invalid where participants.tsv names a participant without a folder, or the reverse, and a folder
 cannot be renamed together with a table. So a change goes in steps, each a single rename:
 
-    1. everything new is built aside, in `.beholder/publish/new/`, old files hard-linked, and put on the disk for sure;
-       room is held there for the steps, so that a full disk stops a change before it begins;
+    1. everything new is built aside, in `.beholder/publish/new/`, old files hard-linked, and synced to the disk; room
+       is held there for the steps, so that a full disk stops a change before it begins;
     2. the steps are written into a redo log, `.beholder/publish/redo.json`: from here on the change will happen;
     3. participants.json and participants.tsv are taken out (a data set needs none), what changes is taken out into
        `.beholder/publish/old/`, the new is put in its place, the new tables come last;
     4. what was taken out is deleted, and the log with it.
 
-After a crash the next change, or `finish_changes`, takes up the log where it stands; what was built without a log is
-thrown away. One lock file a data set lets one process at a time do this. Nothing here knows what the files mean.
+After a crash the next change, or `finish_changes`, goes on with the steps that the log still has; what was built
+without a log is thrown away. A lock file in the data set lets only one process at a time change it. Nothing here knows
+what the files mean.
 
 A data set that comes from a stranger may hold a log too. It is obeyed only where each step names a place that a change
 of ours would name (`CHANGED`), inside the data set (`shared.inside`): else it is refused before its first step.
@@ -37,7 +38,7 @@ from beholder.shared.inside import inside
 from beholder.shared.parsing import shortened
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-# For the redo log and a few folders.
+# Room held for the redo log and a few folders.
 ROOM_BYTES = 256 << 10
 
 Step = tuple[Literal["take", "put"], str]
@@ -55,7 +56,7 @@ CHANGED = re.compile(
 
 
 class Change:
-    """A change of a data set in the making: put files below `new`, then name the steps.
+    """A change of a data set while it is prepared: put files below `new`, then name the steps.
 
     Paths are relative to the data set. `steps` are carried out in order by `change`, when its block ends.
     """
@@ -66,7 +67,7 @@ class Change:
         self.steps: list[Step] = []
 
     def carry_over(self, relative: str) -> None:
-        """Have the files that lie below `relative` in the new folder too, by hard links."""
+        """Hard-link all files below `relative` in the data set into the new folder."""
         source = self.study_folder / relative
         for path in sorted(source.rglob("*")):
             target = self.new / relative / path.relative_to(source)
@@ -81,11 +82,11 @@ class Change:
         self._step("take", relative)
 
     def put(self, relative: str) -> None:
-        """Put what lies in `new` under this path into its place, which is free by then."""
+        """Put what lies in `new` under this path into the data set, where this path is free by then."""
         self._step("put", relative)
 
     def _step(self, verb: Literal["take", "put"], relative: str) -> None:
-        # Here a path of another kind is a defect of ours; in a log that is read it is the data set's.
+        # A path of another kind is a defect of the program here, and of the data set where a log is read.
         assert CHANGED.fullmatch(relative), relative
         inside(self.study_folder, self.study_folder / relative)
         self.steps.append((verb, relative))
@@ -103,7 +104,7 @@ def change(study_folder: Path, before_step: Callable[[str], None] = lambda step:
         building = Change(study_folder)
         have_folder(building.new, study_folder)
         try:
-            # Held for the steps, so that a full disk stops a change before its first step and not in their midst.
+            # Held for the steps, so that a full disk stops a change before its first step and not between two.
             hold_room(_room(study_folder), ROOM_BYTES)
             yield building
             _sync_tree(building.new)
@@ -117,7 +118,7 @@ def change(study_folder: Path, before_step: Callable[[str], None] = lambda step:
 
 @contextmanager
 def told_in_a_sentence(folder: Path) -> Iterator[None]:
-    """What the disk refuses within the block is a DataError."""
+    """Turn an OSError within the block into a DataError."""
     try:
         yield
     except OSError as error:
@@ -129,7 +130,10 @@ def told_in_a_sentence(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def no_analysis(study_folder: Path) -> Iterator[None]:
-    """No analysis of the study meanwhile, in any process: two would remove each other's files. Raises StudyError."""
+    """Let no other process analyse the study meanwhile, since two would remove each other's files.
+
+    Raises StudyError where one does already.
+    """
     folder = inside(study_folder, study_folder / ".beholder")
     with told_in_a_sentence(study_folder):
         folder.mkdir(exist_ok=True)
@@ -145,7 +149,7 @@ def no_analysis(study_folder: Path) -> Iterator[None]:
 
 
 def finish_changes(study_folder: Path) -> bool:
-    """Finish the change that a crash left in its midst, if there is one; returns whether there was."""
+    """Finish the change that a crash interrupted, if there is one; returns whether there was."""
     # A link that leads nowhere does not "exist", and is no place of ours either: the guard refuses it.
     if not os.path.lexists(_place(study_folder)):
         return False
@@ -156,7 +160,7 @@ def finish_changes(study_folder: Path) -> bool:
 
 
 def link(source: Path, target: Path) -> None:
-    """A second name for a file; a copy on disks that know no hard links. Raises FileExistsError, never overwrites."""
+    """Hard-link a file, or copy it on a disk without hard links. Raises FileExistsError, never overwrites."""
     try:
         os.link(source, target)
     except FileExistsError:
@@ -180,7 +184,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def have_folder(folder: Path, within: Path) -> None:
-    """Make a folder where it lacks, and those above it; return when their names, below `within`, are on the disk."""
+    """Make a folder and the missing ones above it; return when their names, below `within`, are on the disk."""
     folder.mkdir(parents=True, exist_ok=True)
     for above in folder.parents:
         sync_folder(above)
@@ -189,7 +193,7 @@ def have_folder(folder: Path, within: Path) -> None:
 
 
 def hold_room(path: Path, room_bytes: int) -> None:
-    """A file of no content that holds room on the disk until it is removed. Raises OSError where there is no more."""
+    """Make a file that holds room on the disk until it is removed. Raises OSError where the disk is too full."""
     with path.open("xb") as file:
         if sys.platform == "linux":
             try:
@@ -237,7 +241,10 @@ def _write_log(study_folder: Path, steps: Sequence[Step]) -> None:
 
 
 def _finish(study_folder: Path, before_step: Callable[[str], None]) -> None:
-    """Carry out what the log still names. A step done twice does nothing, and is struck off before the next."""
+    """Carry out the steps that the log still has; each is struck off the log before the next begins.
+
+    A step that was done already does nothing when it is repeated.
+    """
     place = _place(study_folder)
     _room(study_folder).unlink(missing_ok=True)
     if _log(study_folder).exists():
@@ -251,14 +258,14 @@ def _finish(study_folder: Path, before_step: Callable[[str], None]) -> None:
             _write_log(study_folder, steps)
     if place.exists():
         before_step("clean")
-        # The empty log goes last: without it, what is built aside counts as never decided on.
+        # The empty log goes last: without a log, what is built aside counts as a change that was never decided on.
         for name in ("old", "new"):
             shutil.rmtree(place / name, ignore_errors=True)
         shutil.rmtree(place)
 
 
 def _read_log(study_folder: Path) -> list[Step]:
-    """The steps that are still to be done. Raises DataError, before any is, where one is not such as ours are."""
+    """The steps still to be done. Raises DataError, before any is done, where one is not of Beholder's kind."""
     log = _log(study_folder)
     try:
         found: Any = json.loads(log.read_text("utf-8"))
@@ -281,7 +288,7 @@ def _read_log(study_folder: Path) -> list[Step]:
 
 
 def _way(study_folder: Path, verb: Literal["take", "put"], relative: str) -> tuple[Path, Path]:
-    """From where to where a step moves its file or folder."""
+    """The paths that a step moves its file or folder from and to."""
     there = study_folder / relative
     return (
         (there, _place(study_folder) / "old" / relative)
@@ -299,13 +306,13 @@ def _move(study_folder: Path, source: Path, target: Path) -> None:
     if target.exists():
         raise DataError(f"{target} is in the way of a change: move it out of the study folder, then try again.")
     source.rename(target)
-    # In this order: a name that is on the disk twice can be mended, one that is nowhere cannot.
+    # The target first: after a crash, a name that is on the disk twice can be mended, one that is nowhere cannot.
     sync_folder(target.parent)
     sync_folder(source.parent)
 
 
 def _sync_tree(folder: Path) -> None:
-    # The files too: a tracker's own, and copies where there are no hard links, were never synced by anybody.
+    # The files too: a tracker's own files, and copies made where there are no hard links, have not been synced yet.
     for path in (folder, *folder.rglob("*")):
         if path.is_dir():
             sync_folder(path)

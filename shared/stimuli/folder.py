@@ -36,7 +36,7 @@ from beholder.shared.stimuli.regions import composed, drawn_regions, folded, num
 from beholder.shared.stimuli.stimulus import Stimulus
 
 LEFT_OUT = " It is left out."
-# Pictures too, but not of a kind that is read here: passed over in silence they would be missed.
+# Pictures in formats that are not read here: refused, since a picture that is silently skipped would be missed.
 OTHER_ENDINGS = (
     ".gif", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".psd", ".xcf", ".eps", ".tga", ".exr", ".hdr",
     ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef",
@@ -89,19 +89,19 @@ def read_stimuli(folder: Path) -> tuple[tuple[Stimulus, ...], tuple[Remark, ...]
 
 
 def copy_stimuli(source: Path, target: Path) -> tuple[tuple[Stimulus, ...], tuple[Remark, ...]]:
-    """Copy pictures into a study's folder `stimuli`; returns them as read from there, and what its user must know.
+    """Copy pictures into a study's folder `stimuli`; returns them as read from there, and remarks for the user.
 
-    `source` is a folder of the form above, or a plain folder of pictures. Regions may stand in it as
+    `source` is a folder of the form above, or a plain folder of pictures. Regions may lie in it as
 
-        masks/NAME.png                                 label maps (NAME_mask.png is read alike)
+        masks/NAME.png or masks/NAME_mask.png          label maps
         masks/NAME/PART.png or masks/NAME_PART.png     one PNG a part
-        *.json, also in annotations, masks, images     COCO annotations: polygons, or runs of px
+        *.json, also in annotations, masks, images     COCO annotations: polygons, or run lengths of px
 
-    and come out as label maps, so that everybody else reads one form. Labels are those of stimuli.json; parts that it
-    does not name get the next free ones, A to Z. Where parts overlap the later one is on top (by name, or in the order
-    of the annotations), and a remark says so.
-    Raises DataError, and leaves nothing behind, where a picture, name, table or region cannot be used: a study is not
-    begun with pictures that are broken, or with regions that went astray.
+    and are written as label maps, so that all other code reads one form. Labels are those of stimuli.json; parts that
+    it does not name get the next free ones, A to Z. Where parts overlap the later one is on top (by name, or in the
+    order of the annotations), and a remark says so.
+    Raises DataError, and leaves nothing behind, where a picture, name, table or region cannot be used: no study begins
+    with broken pictures or lost regions.
     """
     if target.exists():
         raise DataError(f"{target} exists already: pictures are never overwritten.")
@@ -167,7 +167,7 @@ def _refuse_other_kinds(images: Path) -> None:
 
 
 def _refuse_unusable_name(file: Path) -> None:
-    """A picture's name becomes a cell of a table and the name of files, here and on computers that a study moves to."""
+    """Raise DataError where a picture's name cannot be a table's cell and the name of files on every system."""
     name, stem = composed(file.name), composed(file.stem)
     unusable = sorted({c for c in name if c in UNUSABLE_CHARACTERS or not c.isprintable()})
     if unusable:
@@ -186,7 +186,7 @@ def _refuse_unusable_name(file: Path) -> None:
 
 
 def _read_table(folder: Path) -> tuple[list[str], dict[str, dict[str, str]]]:
-    """The columns of stimuli.tsv, and its rows by the picture's file name; none where there is no table."""
+    """The columns of stimuli.tsv, and its rows by the picture's file name; both empty where there is no table."""
     table = folder / "stimuli.tsv"
     rows: dict[str, dict[str, str]] = {}
     if not table.is_file():
@@ -219,7 +219,7 @@ def _cell(row: Mapping[str, str], column: str) -> str:
 
 
 def _read_sidecar(folder: Path) -> tuple[dict[str, Any], dict[int, str]]:
-    """stimuli.json as it stands, and in it the parts' names by their labels; both empty where there is none."""
+    """The content of stimuli.json, and the parts' names in it by label; both empty where there is no such file."""
     sidecar = folder / "stimuli.json"
     if not sidecar.is_file():
         return {}, {}
@@ -232,7 +232,7 @@ def _read_sidecar(folder: Path) -> tuple[dict[str, Any], dict[int, str]]:
 
 
 def _write_table(source: Path, target: Path, stimuli: Sequence[Stimulus], present: Mapping[str, list[str]]) -> None:
-    """stimuli.tsv: the columns that there were, with mask and parts as they are now; no file where there is nothing."""
+    """Write stimuli.tsv: the source's columns, with mask and parts as they are now; no file without any column."""
     columns, rows = _read_table(source)
     if present:
         columns = list(dict.fromkeys([*(columns or ["file"]), "mask", "parts"]))

@@ -19,15 +19,15 @@ from beholder.shared.stimuli.stimulus import Stimulus
 MOST_NAMELESS_LABELS = 32
 
 
-# What numpy.savez calls arguments of its own cannot be the name of an array in an .npz file.
+# Names of numpy.savez's own arguments, which an array in an .npz file cannot have.
 NOT_ARRAYS = {"file", "allow_pickle"}
 
 
 def read_labels(mask: Path) -> NDArray[np.uint8]:
     """A label map as (height, width) of small integers; 0 is background.
 
-    Grey or palette (the palette's index is the label), 16 bits where no value is above 255, and RGB where all px are
-    grey and opaque. Raises DataError where it cannot be read so.
+    Accepts grey and palette (the palette's index is the label), 16 bits where no value is above 255, and RGB where all
+    px are grey and opaque. Raises DataError for any other file.
     """
     try:
         verify(mask)
@@ -64,7 +64,7 @@ def label_map_files(folder: Path, pictures: Sequence[Path]) -> dict[str, Path]:
 
 
 def check_mask(mask: Path, size: tuple[int, int]) -> None:
-    """Raise DataError where a mask is no label map, or not as large as its picture (width, height)."""
+    """Raise DataError where a mask is no label map, not of its picture's size (width, height), or marks nothing."""
     labels = read_labels(mask)
     check_size(mask, (labels.shape[1], labels.shape[0]), size)
     if not labels.any():
@@ -72,7 +72,7 @@ def check_mask(mask: Path, size: tuple[int, int]) -> None:
 
 
 def refuse_nameless_labels(stimulus: Stimulus, labels: NDArray[np.uint8], names: Mapping[int, str]) -> None:
-    """Where parts have names, a label without one is a slip of the pen, or an edge that was smoothed."""
+    """Raise DataError where a mask has a label without a name: a slip in drawing, or an edge that was smoothed."""
     counts = np.bincount(labels.ravel(), minlength=LARGEST_LABEL + 1)
     for label in np.nonzero(counts)[0]:
         if label and int(label) not in names:

@@ -21,10 +21,10 @@ PICTURE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")  # what such files may 
 
 
 def common_background(stimuli: Sequence[Stimulus], tolerance: float = 2.0) -> str | None:
-    """The colour, #rrggbb, that all pictures have along their borders; None where they have no one colour.
+    """The colour, #rrggbb, that all pictures have along their borders; None where there is no such colour.
 
-    A screen in that colour shows the object and not the picture's edge. tolerance: in levels of 255, of the mean
-    distance of border px from their median, and of the pictures' medians from each other.
+    A screen in that colour shows the object and not the picture's edge. tolerance, in levels of 255: the largest mean
+    distance of a picture's border px from their median, and the largest distance of a median from that of all pictures.
     """
     medians = []
     for stimulus in stimuli:
@@ -47,7 +47,7 @@ def open_picture(file: Path) -> Image.Image:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a broken file's entries; what matters is raised
+            warnings.simplefilter("ignore")  # about entries of a broken file; what matters is raised
             return _decoded(file)
     except DataError:
         raise
@@ -60,7 +60,7 @@ def open_picture(file: Path) -> Image.Image:
 
 def verify(file: Path) -> None:
     """Raise what Pillow raises where a file's checksums are wrong."""
-    # Pillow decodes a PNG without a look at the sums of its pixels, and a bit that flipped would be another picture.
+    # Pillow decodes a PNG without checking the checksums of its pixels, and a flipped bit makes another picture.
     with Image.open(file, formats=PICTURE_FORMATS) as stored:
         stored.verify()
 
@@ -72,7 +72,7 @@ def _decoded(file: Path) -> Image.Image:
         n_pictures = 1 if stored.format == "MPO" else getattr(stored, "n_frames", 1)
         if n_pictures > 1:
             raise DataError(f"{file} holds {n_pictures} pictures: export the one that is to be shown as PNG.")
-        # A camera held upright stores a lying picture and a note to turn it.
+        # A camera held upright stores the picture on its side, with a note to turn it.
         picture = ImageOps.exif_transpose(stored)
         picture.load()
         profile = stored.info.get("icc_profile")
@@ -95,7 +95,7 @@ def _eight_bits(picture: Image.Image, file: Path) -> Image.Image:
 
 
 def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
-    """RGB, by the colour profile that came with the picture; taken for sRGB where there is none, or none that fits."""
+    """The picture in sRGB, converted by its colour profile; taken for sRGB where it has no profile that fits."""
     if picture.mode == "P":
         picture = picture.convert("RGB")
     if profile:

@@ -5,8 +5,8 @@ belongs to a polygon where its centre does. (Pillow's ImageDraw would cut corner
 which makes every region larger.) Polygons of one annotation are united, as COCO does; a hole is drawn as an annotation
 of its own, on top.
 
-What was drawn is read and judged here, and nothing is written; which pictures there are, label maps that are ready, and
-the copying are the business of `shared.stimuli`.
+Regions are read and checked here, and nothing is written. Listing pictures, reading finished label maps and copying are
+done by the other files of `shared.stimuli`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BESIDE_MASKS = (".json", ".txt", ".md", ".csv", ".tsv", ".db", ".ini")  # may li
 
 
 class Region(NamedTuple):
-    """One part of a picture as it was handed in: its name, where it stands, and a PNG's path or COCO's segmentation."""
+    """A region as it was drawn: its part's name, its source for error messages, and a PNG's path or COCO's outline."""
 
     part: str
     place: str
@@ -43,12 +43,14 @@ class Region(NamedTuple):
 
 
 def composed(name: str) -> str:
-    """A name with its accents composed (NFC): the same letters may be spelt in two ways, which differ as paths."""
+    """A name with its accents composed (NFC): the same letters may be encoded in two ways, which differ as paths."""
     return unicodedata.normalize("NFC", name)
 
 
 def folded(name: str) -> str:
-    """What two names share that not every system keeps apart: Windows and macOS ignore letter case.
+    """A name without letter case and with composed accents: equal for names that some system does not tell apart.
+
+    Windows and macOS ignore letter case.
 
     >>> folded("Jarro\\u0301n") == folded("JARR\\u00d3N")
     True
@@ -57,15 +59,15 @@ def folded(name: str) -> str:
 
 
 def visible(folder: Path) -> list[Path]:
-    """What lies in a folder, sorted, without hidden files; nothing where there is no such folder."""
+    """A folder's files and folders, sorted, without hidden ones; none where there is no such folder."""
     return sorted(p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
 
 
 def number_parts(source: Path, names: Mapping[int, str], parts: Iterable[str]) -> dict[str, int]:
-    """Labels by the parts' names: those that have one keep it, new names get the next free ones, A to Z.
+    """Labels by the parts' names: the parts in `names` keep theirs, new parts get the next free ones, A to Z.
 
-    Raises DataError where a new name cannot stand in a table, differs from another in letter case only, or where there
-    are more than 255.
+    Raises DataError where a new name cannot stand in a table or differs from another in letter case only, or where
+    there are more than 255 parts.
 
     >>> number_parts(Path("photographs"), {2: "lid"}, ["lid", "rim", "body"])
     {'body': 1, 'lid': 2, 'rim': 3}
@@ -126,9 +128,9 @@ def fill_polygon(polygon: NDArray[np.float64], width_px: int, height_px: int) ->
 def decode_runs(counts: str | Sequence[int], width_px: int, height_px: int) -> NDArray[np.bool_]:
     """(height, width) from COCO's run lengths: px outside and inside in turn, column by column from the upper left.
 
-    counts: the lengths, or COCO's text for them: letters of five bits from "0" on, the lowest first, a sixth bit where
-    more follow, signed; from the fourth length on the difference from the one two before.
-    Raises ValueError where they do not fill the picture.
+    counts: the lengths, or COCO's text for them. There, each letter's code less that of "0" holds five bits of a signed
+    number, the lowest bits first, and a sixth bit that is set where more letters follow; from the fourth on, a number
+    is the difference from the length two before. Raises ValueError where the lengths do not fill the picture.
 
     >>> decode_runs([1, 2, 3], 3, 2).astype(int)
     array([[0, 1, 0],
@@ -164,7 +166,7 @@ def _lengths(text: str) -> list[int]:
 
 
 def check_size(place: Path | str, size: tuple[int, int], picture: tuple[int, int]) -> None:
-    """Raises DataError where a region was drawn on another size than the picture's; both (width, height) in px."""
+    """Raise DataError where a region was drawn on another size than the picture's; both (width, height) in px."""
     if size != picture:
         remedy = "turn it as the picture is shown" if size == picture[::-1] else "a mask has its picture's size"
         raise DataError(f"{place} is {size[0]} x {size[1]} px, its picture {picture[0]} x {picture[1]}: {remedy}.")
@@ -174,9 +176,9 @@ def check_size(place: Path | str, size: tuple[int, int], picture: tuple[int, int
 
 
 def drawn_regions(source: Path, stimuli: Sequence[Stimulus]) -> dict[str, list[Region]]:
-    """The regions of a folder of pictures that are no label maps, by the picture's name, in the order of painting.
+    """Regions drawn as one PNG a part or as COCO annotations, by the picture's name, in the order of painting.
 
-    Raises DataError where one cannot be read, has no picture, or where a picture has regions in two forms.
+    Raises DataError where a region cannot be read or has no picture, or where a picture has regions in two forms.
     """
     by_name = {folded(stimulus.name): stimulus for stimulus in stimuli}
     parts, annotated = _parts_in_files(source / "masks", by_name), _parts_in_coco(source, by_name)
@@ -193,7 +195,7 @@ def paint(
 ) -> tuple[NDArray[np.uint8], list[Remark]]:
     """The regions as one label map (height, width), later ones on top, and a remark where parts overlap.
 
-    numbers: labels by the parts' names. Raises DataError where a region is not usable, or where nothing is left of it.
+    numbers: labels by the parts' names. Raises DataError where a region is not usable, or where later ones hide it all.
     """
     labels = np.zeros((stimulus.height_px, stimulus.width_px), np.uint8)
     names = {number: name for name, number in numbers.items()}
@@ -235,7 +237,7 @@ def _parts_in_files(masks: Path, by_name: Mapping[str, Stimulus]) -> dict[str, l
 
 
 def _owner_and_part(file: Path, by_name: Mapping[str, Stimulus]) -> tuple[str, str]:
-    """The picture and the part that NAME_PART.png speaks of: the longest NAME that is a picture's."""
+    """The picture's and the part's name in NAME_PART.png; NAME is the longest that a picture has."""
     words = file.stem.split("_")
     for n in range(len(words) - 1, 0, -1):
         if folded("_".join(words[:n])) in by_name:
@@ -244,11 +246,11 @@ def _owner_and_part(file: Path, by_name: Mapping[str, Stimulus]) -> tuple[str, s
 
 
 def _read_part(file: Path, stimulus: Stimulus) -> NDArray[np.bool_]:
-    """Where a PNG is not black, or, if any of it is transparent, where it is not."""
+    """A PNG's region, (height, width): px that are not black or, if any px is transparent, not fully transparent."""
     try:
         with Image.open(file, formats=("PNG",)) as image:
             image.load()
-            # Of a palette the colours count: its first one may be white.
+            # In a palette picture the colours count, not their numbers: colour 0 may be white.
             alike = image.mode in ("1", "L", "RGB") and not image.has_transparency_data
             values = np.asarray(image if alike or image.mode.startswith("I") else image.convert("RGBA"))
     except Exception as error:  # decoders raise whatever they stumble over: also TypeError, struct.error, ...
@@ -303,7 +305,7 @@ def _regions_in(file: Path, by_name: Mapping[str, Stimulus]) -> Iterator[tuple[s
 
 
 def _numbered(entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The entries of a list of COCO's, which annotations refer to by id. Raises ValueError where two share one."""
+    """The distinct entries of a COCO list, referred to by id. Raises ValueError where two of them share an id."""
     seen: dict[Any, Mapping[str, Any]] = {}
     for entry in entries:
         if seen.setdefault(entry["id"], entry) != entry:
@@ -312,7 +314,7 @@ def _numbered(entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _area(region: Region, stimulus: Stimulus) -> NDArray[np.bool_]:
-    """Where a region is, (height, width) of its picture."""
+    """The px that a region covers, (height, width) of its picture."""
     if isinstance(region.drawn, Path):
         return _read_part(region.drawn, stimulus)
     size = stimulus.width_px, stimulus.height_px

@@ -1,4 +1,4 @@
-"""A picture of a study, as every part of Beholder speaks of it."""
+"""A picture of a study, in the form that every part of Beholder uses."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ class Stimulus:
 
     @property
     def stim_file(self) -> str:
-        """The path that a BIDS events table names it by, relative to the folder `stimuli`."""
+        """The picture's path in a BIDS events table, relative to the folder `stimuli`."""
         return f"images/{self.file.name}"

@@ -265,7 +265,7 @@ def test_scores_that_are_all_the_same_have_no_error() -> None:
 
 def test_heads_that_are_one_and_the_same_cannot_be_tested() -> None:
     one = np.random.default_rng(11).normal(0, 1, (6, 5, 1))
-    with pytest.raises(ValueError, match="same score in every cell"):
+    with pytest.raises(ValueError, match="by the same in every cell"):
         wald_test(np.repeat(one, 3, axis=2))
 
 
