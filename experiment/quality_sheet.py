@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from beholder.experiment.plan import SEEN, plan_session
+from beholder.shared.dataset.gaze_quality import accuracy_at, eye_of, lost_share
 from beholder.shared.dataset.reading import Recording, read_recording, runs
 from beholder.shared.errors import DataError
 from beholder.shared.gaze import position
@@ -28,8 +30,9 @@ class QualitySheet:
     """One participant over all runs.
 
     `planned` to `usable` count pictures: `left` are still to be shown, `usable` may be analysed. `tracked_percent` is
-    of the samples promised while pictures stood; `drifts_deg` are of the trials in which drift was measured;
-    `accuracy_deg` is the mean error of the last accepted validation, per eye; None where there is none.
+    of the samples promised while pictures stood, of the eye that the analysis takes; `drifts_deg` are of the trials in
+    which drift was measured; `accuracy_deg` is the mean error of the last accepted validation, per eye; None where
+    there is none.
     """
 
     participant: str
@@ -67,11 +70,11 @@ def quality_sheet(study_folder: Path, participant: str) -> QualitySheet:
     eyes: dict[str, float | None] = {}
     by: dict[str, None] = {}
     for run in of_participant:
-        pictures = events[run.run].query("trial_type == 'picture'")
+        pictures = _with_drift(events[run.run])
         if run.run in with_gaze:
             recording = read_recording(run, study.checks.meant)
-            pictures = pictures.assign(tracked=_tracked(recording, pictures))
-            tracked.append(pictures["tracked"] * pictures["duration"])
+            pictures = pictures.assign(**_quality(recording, pictures, study))
+            tracked.append((1 - pictures["loss_percent"] / 100) * pictures["duration"])
             for eye, sidecar in recording.sidecars.items():
                 eyes[eye] = sidecar.validation.accuracy_deg if sidecar.validation is not None else None
                 by |= dict.fromkeys(str(v.overridden_by) for v in sidecar.validations or () if v.overridden_by)
@@ -79,8 +82,8 @@ def quality_sheet(study_folder: Path, participant: str) -> QualitySheet:
     table = pd.concat(shown, ignore_index=True)
     ended = table["status"].isin(SEEN)
     seen = table[ended]
-    broken = _broken(seen, eyes, study)
-    total_s = float(table.loc[table["tracked"].notna(), "duration"].sum()) if "tracked" in table else 0.0
+    broken = _broken(seen, study)
+    total_s = float(table.loc[table["loss_percent"].notna(), "duration"].sum()) if tracked else 0.0
     return QualitySheet(
         participant=who,
         planned=plan.pictures,
@@ -100,33 +103,47 @@ def quality_sheet(study_folder: Path, participant: str) -> QualitySheet:
     )
 
 
-def _tracked(recording: Recording, pictures: pd.DataFrame) -> list[float]:
-    """For each picture, the share of the samples promised that hold gaze of any eye."""
+def _with_drift(events: pd.DataFrame) -> pd.DataFrame:
+    """The pictures of a run, each with the drift that was measured on the dot before it."""
+    ordered = events.sort_values("onset", kind="stable")
+    pictures = ordered.query("trial_type == 'picture'").drop(columns="drift_deg")
+    dots = ordered.query("trial_type == 'dot'")[["onset", "trial", "drift_deg"]]
+    return pd.merge_asof(pictures, dots, on="onset", by="trial")
+
+
+def _quality(recording: Recording, pictures: pd.DataFrame, study: Study) -> dict[str, list[Any]]:
+    """For each picture the samples lost of the eye that the analysis takes, and the validation before it."""
+    eye, _ = eye_of(recording, study.fixations, f"sub-{recording.participant} run-{recording.run}")
     times = recording.samples["time_s"] - recording.samples["time_s"][0]
-    gaze = ~np.isnan(position(recording.samples, "mean")[0])
-    shares = []
+    gaze = ~np.isnan(position(recording.samples, eye)[0])
+    found: dict[str, list[Any]] = {"loss_percent": [], "accuracy_deg": [], "passed": []}
     for onset, duration in zip(pictures["onset"], pictures["duration"], strict=True):
         within = (times >= onset) & (times < onset + duration)
-        promised = max(1.0, duration * recording.rate_hz)
-        shares.append(min(1.0, float((gaze & within).sum()) / promised))
-    return shares
+        lost = lost_share(int((gaze & within).sum()), duration, recording.rate_hz)
+        accuracy_deg, verdict = accuracy_at(recording, eye, onset)
+        found["loss_percent"].append(np.nan if lost is None else round(100 * lost, 4))
+        found["accuracy_deg"].append(accuracy_deg)
+        found["passed"].append(verdict)
+    return found
 
 
-def _broken(seen: pd.DataFrame, eyes: dict[str, float | None], study: Study) -> pd.Series[str]:
-    """For each picture that was seen, the first limit of [exclusion] that it breaks, in words; empty where none."""
+def _broken(seen: pd.DataFrame, study: Study) -> pd.Series[str]:
+    """For each picture that was seen, the first limit of [exclusion] that it breaks, in words; empty where none.
+
+    As in the analysis, what has no figure is kept, but for a validation that was made and gave none.
+    """
     limits = study.exclusion
+    seen = seen.reindex(columns=[*seen.columns, *({"loss_percent", "accuracy_deg", "passed"} - {*seen.columns})])
     why = pd.Series("", index=seen.index, dtype=object)
-    known = [value for value in eyes.values() if value is not None]
-    worst = max(known) if known else None
-    over_accuracy = limits.accuracy_deg is not None and (worst is None or worst > limits.accuracy_deg)
+    no_figure = seen["accuracy_deg"].isna() & seen["passed"].notna() & (seen["passed"] != "n/a")
     rules = {
         "shown late": (seen["status"] == "late") & limits.late,
         "seen before": seen["exposure"] == "repeat",
-        f"more than {limits.trial_loss_percent:g} % of samples lost": (
-            100 * (1 - seen["tracked"]) > limits.trial_loss_percent if "tracked" in seen else seen["onset"].isna()
-        ),
+        "no gaze recorded": seen["loss_percent"].isna(),
+        f"more than {limits.trial_loss_percent:g} % of samples lost": seen["loss_percent"] > limits.trial_loss_percent,
         "too much drift": seen["drift_deg"] > (limits.trial_drift_deg or float("inf")),
-        "validation not good enough": pd.Series(over_accuracy, index=seen.index),
+        "validation not good enough": (seen["accuracy_deg"] > (limits.accuracy_deg or float("inf")))
+        | (no_figure & (limits.accuracy_deg is not None)),
     }
     for words, broken in reversed(rules.items()):
         why = why.mask(broken.astype(bool), words)

@@ -102,7 +102,7 @@ class ScreenSettings(Section):
 
 
 class PictureSettings(Section):
-    """How large the pictures are seen."""
+    """The size of the pictures on the screen."""
 
     size_deg: float | None = Field(
         None, ge=0.1, lt=120, description="Degrees of visual angle that a picture spans. Left out: unknown."
@@ -113,7 +113,7 @@ class PictureSettings(Section):
 
 
 class TrackerSettings(Section):
-    """What is asked of the eye tracker."""
+    """Which eye tracker records, at which rate, and which eyes."""
 
     name: TrackerName = Field("mouse", description="mouse, tobii or eyelink.")
     rate_hz: float = Field(250.0, ge=20, le=4000, description="Samples per second; a tracker that cannot is an error.")
@@ -122,7 +122,7 @@ class TrackerSettings(Section):
 
 
 class MouseSettings(Section):
-    """The mouse in the place of an eye tracker, to pilot with: errors that are added to where the pointer is."""
+    """The mouse as an eye tracker, to pilot with: errors that are added to the pointer's position."""
 
     noise_deg: float = Field(0.0, ge=0, le=5, description="RMS from sample to sample of added noise, in degrees.")
     bias_x_deg: float = Field(0.0, ge=-10, le=10, description="Added after calibration: degrees to the right,")
@@ -160,7 +160,7 @@ class EyeLinkSettings(Section):
 
 
 class ProtocolSettings(Section):
-    """What a participant goes through."""
+    """The course of a session."""
 
     dot_s: float = Field(5.0, ge=0, le=600, description="Seconds that the red dot is shown before each picture.")
     picture_s: float = Field(10.0, gt=0, le=3600, description="Seconds that each picture is shown.")
@@ -382,7 +382,7 @@ class ModelSettings(Section):
 
 
 class AlignmentSettings(Section):
-    """Comparing the two."""
+    """How attention is compared with human maps."""
 
     measures: list[Measure] = Field(
         ["kl", "cc", "sim", "ssim", "nss", "auc", "sauc", "ig"],

@@ -12,12 +12,13 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from beholder.analysis.gaze.data_quality import eye_of, quality_table, validated, viewing_quality
+from beholder.analysis.gaze.data_quality import quality_table, viewing_quality
 from beholder.analysis.gaze.detection import Fixation, detect
 from beholder.analysis.gaze.drift import drift_of
 from beholder.analysis.gaze.rows import NO_FIXATION, NONE_ON_PICTURE, number_of, records_of, table_of
 from beholder.analysis.results.tables import FIXATION_COLUMNS, QUALITY_COLUMNS, TRIAL_COLUMNS
 from beholder.shared.arrays import FloatArray
+from beholder.shared.dataset.gaze_quality import accuracy_at, eye_of
 from beholder.shared.dataset.reading import Recording, Run
 from beholder.shared.errors import Remark
 from beholder.shared.gaze import Eye, position
@@ -125,6 +126,7 @@ def _trial_of(
     for order, row in enumerate(rows, start=1):
         row |= of_trial | {"fixation": order, "eye": gaze.eye}
     during = (time_s >= onset) & (time_s < onset + shown)
+    accuracy_deg, verdict = accuracy_at(recording, gaze.eye, onset)
     trial = (
         of_trial
         | {
@@ -134,7 +136,7 @@ def _trial_of(
             "dropped_frames": _dropped_frames(dot, event),
         }
         | viewing_quality(time_s[during] - onset, ~np.isnan(gaze.x_px[during]), shown, recording.rate_hz, settings)
-        | validated(recording, gaze.eye, onset)
+        | {"accuracy_deg": accuracy_deg, "passed": verdict}
         | drift
         | _verdict(rows, left_out)
     )
