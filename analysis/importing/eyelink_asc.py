@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -238,7 +238,7 @@ class _AscReader:
             where = f"the recording that starts in line {self.block_line}"
             last = "; its last line is not whole and left out" if self.cut_line else ""
             remarks.append(Remark(self.path.name, without_end(where, len(self.rows) - self.of_block) + last))
-        return whole_recording(
+        content = EyeLinkContent(
             self.path,
             self.header,
             self.rows,
@@ -252,6 +252,7 @@ class _AscReader:
             _AGAIN,
             remarks,
         )
+        return whole_recording(content)
 
 
 # What ASC and EDF have in common.
@@ -295,27 +296,37 @@ def event_at(kind: str, time_s: float, duration_s: float, eye: Eye, rest: Sequen
     return TrackerEvent(time_s, kind, duration_s, text, eye)
 
 
-def whole_recording(
-    path: Path,
-    header: Sequence[str],
-    rows: Sequence[tuple[float, ...]],
-    rate_hz: float,
-    eyes: Iterable[Eye],
-    pupil: str,
-    messages: Sequence[Message],
-    detected: Sequence[TrackerEvent],
-    pauses_s: Sequence[float],
-    place: Callable[[int], str],
-    remedy: str,
-    remarks: Sequence[Remark] = (),
-) -> VendorRecording:
-    """What either reader found, made whole: positions from the screen's upper left, validations from the messages.
+@dataclass(frozen=True)
+class EyeLinkContent:
+    """What either reader found in a file.
 
     rows: (n, 7), milliseconds, then x, y and pupil of the left and the right eye; `place` names one by its index.
+    header: the lines before the recording. pupil: "area" or "diameter", empty where the file does not say. remedy: what
+    to do about a file that is wrong.
+    """
+
+    path: Path
+    header: Sequence[str]
+    rows: Sequence[tuple[float, ...]]
+    rate_hz: float
+    eyes: Collection[Eye]
+    pupil: str
+    messages: Sequence[Message]
+    detected: Sequence[TrackerEvent]
+    pauses_s: Sequence[float]
+    place: Callable[[int], str]
+    remedy: str
+    remarks: Sequence[Remark] = ()
+
+
+def whole_recording(found: EyeLinkContent) -> VendorRecording:
+    """The recording of a file's content: positions from the screen's upper left, validations from the messages.
+
     Raises DataError where gaze, times, rate or screen cannot be.
     """
-    values = np.array(rows, np.float64)
-    _check_rate(path, values[:, 0], rate_hz, remedy)
+    path, header, messages = found.path, found.header, found.messages
+    values = np.array(found.rows, np.float64)
+    _check_rate(path, values[:, 0], found.rate_hz, found.remedy)
     left_px, top_px, sizes = _screen(path, header, messages)
     samples = no_samples(len(values))
     samples["time_s"] = values[:, 0] / 1000
@@ -323,26 +334,26 @@ def whole_recording(
         samples[f"{eye}_x_px"] = values[:, first] - left_px
         samples[f"{eye}_y_px"] = values[:, first + 1] - top_px
         samples[f"{eye}_pupil"] = values[:, first + 2]
-    remarks = [*remarks, *_without_strays(path, samples)]
-    check_samples(samples, "px", place, remedy)
+    remarks = [*found.remarks, *_without_strays(path, samples)]
+    check_samples(samples, "px", found.place, found.remedy)
     calibrations, validations = _calibrations(messages, left_px, top_px)
     said = dict(re.findall(r"\*\*\s*([A-Z _]+?):\s*(.+)", "\n".join(header)))
     host = re.search(r"\*\*\s+(EYELINK.*? v[\d.]+)", "\n".join(header))
     return VendorRecording(
-        file=path, name=path.stem, samples=samples, rate_hz=rate_hz,
-        eyes=tuple(eye for eye in ("left", "right") if eye in set(eyes)),
+        file=path, name=path.stem, samples=samples, rate_hz=found.rate_hz,
+        eyes=tuple(eye for eye in ("left", "right") if eye in found.eyes),
         tracker={
             "manufacturer": "SR Research", "model": "EyeLink", "serial": said.get("SERIAL NUMBER", "n/a").strip(),
-            "software": host[1] if host else "n/a", "pupil_unit": "arbitrary", "pupil_measure": pupil or "size",
+            "software": host[1] if host else "n/a", "pupil_unit": "arbitrary", "pupil_measure": found.pupil or "size",
         },
         screen_px=sizes, origin_px=(left_px, top_px), messages=tuple(messages),
         detected=tuple(
             event if event.x_px is None or event.y_px is None
             else replace(event, x_px=event.x_px - left_px, y_px=event.y_px - top_px)
-            for event in detected
+            for event in found.detected
         ),
-        validations=validations, calibrations=calibrations, pauses_s=np.array(pauses_s), remarks=tuple(remarks),
-        questions=rate_questions(path, rate_hz, "the rate that the file gives", f"correct it, or {remedy}"),
+        validations=validations, calibrations=calibrations, pauses_s=np.array(found.pauses_s), remarks=tuple(remarks),
+        questions=rate_questions(path, found.rate_hz, "the rate that the file gives", f"correct it, or {found.remedy}"),
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from beholder.analysis.importing.eyelink_asc import (
     EYES,
     KINDS,
+    EyeLinkContent,
     event_at,
     message_at,
     sample_row,
@@ -82,7 +83,7 @@ def read_edf(path: Path) -> VendorRecording:
         remarks.append(Remark(path.name, without_end("the last of its recordings", said["cut_after"])))
     elif said["is_cut"]:
         remarks.append(Remark(path.name, "the file is cut short after a recording; what came after it is lost"))
-    return whole_recording(
+    content = EyeLinkContent(
         path,
         said["header"],
         [tuple(row) for row in rows],
@@ -96,6 +97,7 @@ def read_edf(path: Path) -> VendorRecording:
         _FETCH,
         remarks,
     )
+    return whole_recording(content)
 
 
 @dataclass

@@ -8,13 +8,14 @@ import json
 import math
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
 from beholder.analysis.importing.sample_times import EXACT_CLOCK, sample_times
-from beholder.analysis.importing.tobii_sdk_table import EYES, sdk_columns, sdk_recording
+from beholder.analysis.importing.tobii_sdk_table import EYES, sdk_columns, sdk_recording, tobii_tracker
 from beholder.analysis.importing.vendor_recording import REFUSED, Message, Validation, VendorRecording, read_in_a_child
 from beholder.shared.errors import DataError
 from beholder.shared.parsing import parse_json
@@ -46,17 +47,10 @@ def read_titta(path: Path) -> VendorRecording:
     first_s = float(numbers[clock][0]) * 1e-6
     validations = (Validation(first_s, {eye: used[eye] for eye in columns}),) if used else ()
     times = sample_times(path, clock, numbers[clock], EXACT_CLOCK, numbers.get(EXACT_CLOCK))
-    return sdk_recording(
-        path,
-        clock,
-        {**numbers, clock: times.us},
-        columns,
-        messages,
-        lambda row: f"{path}, sample {row + 1}",
-        _titta_system(path),
-        times,
-        validations,
+    recording = sdk_recording(
+        path, clock, {**numbers, clock: times.us}, columns, messages, lambda row: f"{path}, sample {row + 1}", times
     )
+    return replace(recording, tracker=tobii_tracker(_titta_system(path)), validations=validations)
 
 
 def _titta_system(path: Path) -> dict[str, str]:

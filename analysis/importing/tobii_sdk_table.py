@@ -30,7 +30,6 @@ from beholder.analysis.importing.vendor_recording import (
     Message,
     Question,
     Shown,
-    Validation,
     VendorRecording,
     check_samples,
 )
@@ -167,7 +166,7 @@ def read_sdk_table(table: TextTable) -> VendorRecording:
         if text
     ]
     messages += _messages_beside(table.path, clock)
-    recording = sdk_recording(table.path, clock, numbers, split, messages, table.place, {}, times)
+    recording = sdk_recording(table.path, clock, numbers, split, messages, table.place, times)
     names = table.texts(first_column(table, _SDK_SHOWN), rows)
     shown = tuple(
         Shown(names[first], float(time_s[first]), float(time_s[last]) + 1 / recording.rate_hz, None, table.place(first))
@@ -227,11 +226,9 @@ def sdk_recording(
     columns: Mapping[Eye, _Columns],
     messages: Sequence[Message],
     place: Callable[[int], str],
-    told: Mapping[str, str],
     times: SampleTimes,
-    validations: tuple[Validation, ...] = (),
 ) -> VendorRecording:
-    """A recording from its columns of numbers; `place` says where a row stands, `told` what its tracker is."""
+    """A recording from its columns of numbers, of a tracker of which no more is known; `place` says where a row is."""
     time_s = numbers[clock] * 1e-6
     missing = np.flatnonzero(np.isnan(time_s))
     if len(missing):
@@ -270,10 +267,9 @@ def sdk_recording(
         samples=samples,
         rate_hz=rate_hz,
         eyes=tuple(columns),
-        tracker=tobii_tracker(told),
+        tracker=tobii_tracker({}),
         unit="share",
         messages=tuple(messages),
-        validations=validations,
         remarks=times.remarks,
         questions=(*of_rate, *times.questions, *validity),
     )
