@@ -193,24 +193,31 @@ def _rule(kind: str, text: str) -> str:
 
 def _merged(path: Path) -> tuple[dict[str, Any], dict[str, Path]]:
     """The keys that describe a data file, inherited ones included, and the JSON file that each key comes from."""
-    stem, suffix = path.name.removesuffix(".gz").removesuffix(".tsv").rpartition("_")[::2]
-    own = entities(stem).items()
+    sidecars = sidecars_of(path)
+    if not sidecars:
+        raise DataError(f"{path} has no JSON file beside it: BIDS requires one that describes its columns.")
     values: dict[str, Any] = {}
     files: dict[str, Path] = {}
-    found = False
+    for file in sidecars:
+        described = _read_object(file)
+        values.update(described)
+        files.update(dict.fromkeys(described, file))
+    return values, files
+
+
+def sidecars_of(path: Path) -> list[Path]:
+    """The JSON files that hold for a data file by BIDS' rule of inheritance, the one that overrules the others last."""
+    stem, suffix = path.name.removesuffix(".gz").removesuffix(".tsv").rpartition("_")[::2]
+    own = entities(stem).items()
     root = next((parent for parent in path.parents if (parent / "dataset_description.json").exists()), path.parent)
     folders = [folder for folder in path.parents if folder == root or root in folder.parents]
+    found = []
     for folder in reversed(folders):
         for file in sorted(folder.glob(f"*{suffix}.json"), key=lambda file: len(file.name)):
             of_stem, of_suffix = file.name.removesuffix(".json").rpartition("_")[::2]
             if of_suffix == suffix and entities(of_stem).items() <= own:
-                described = _read_object(file)
-                values.update(described)
-                files.update(dict.fromkeys(described, file))
-                found = True
-    if not found:
-        raise DataError(f"{path} has no JSON file beside it: BIDS requires one that describes its columns.")
-    return values, files
+                found.append(file)
+    return found
 
 
 def _read_object(file: Path) -> dict[str, Any]:

@@ -152,18 +152,18 @@ class _Layer:
     lifts: tuple[ObjectLift, ...]
 
 
-def reproduce(claims: Claims, results: Results, inference: Findings) -> tuple[Row, ...]:
+def reproduce(claims: Claims, results: Results, findings: Findings) -> tuple[Row, ...]:
     """Every claim judged in every layer shown: one row a claim, or one a measure or head where each is judged."""
     rows: list[Row] = []
-    for reading in inference.shown():
+    for reading in findings.shown():
         layer = _Layer(
             paper=claims.paper,
             results=results,
             model=next(m for m in results.summary.models if m.name == reading.model),
             layer=reading.layer,
-            sound={s.measure: s for s in inference.measures_of(reading)},
-            replication={r.measure: r for r in inference.replications_of(reading)},
-            lifts=tuple(x for x in inference.lifts_of(reading) if is_head(x.map)),
+            sound={s.measure: s for s in findings.measures_of(reading)},
+            replication={r.measure: r for r in findings.replications_of(reading)},
+            lifts=tuple(x for x in findings.lifts_of(reading) if is_head(x.map)),
         )
         for claim in claims.claims:
             rows += [
@@ -173,10 +173,10 @@ def reproduce(claims: Claims, results: Results, inference: Findings) -> tuple[Ro
     return tuple(rows)
 
 
-def main_layer(claims: Claims, inference: Findings) -> LayerReading:
+def main_layer(claims: Claims, findings: Findings) -> LayerReading:
     """The layer whose claims a page shows: that of the paper's own model where it was analysed, else the main one."""
-    own = [s for s in inference.shown() if s.model in claims.paper.models]
-    return own[0] if own else inference.main()
+    own = [s for s in findings.shown() if s.model in claims.paper.models]
+    return own[0] if own else findings.main()
 
 
 _Judged = tuple[str, str, Here, Judgement, Judgement]

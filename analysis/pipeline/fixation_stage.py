@@ -29,7 +29,7 @@ from beholder.shared.dataset.publishing import IMPORT_REMARKS
 from beholder.shared.dataset.reading import Run, fixations_file, read_recording
 from beholder.shared.errors import DataError, Remark
 from beholder.shared.provenance import digest, file_digest, versions
-from beholder.shared.sidecars import events_sidecar
+from beholder.shared.sidecars import events_sidecar, sidecars_of
 from beholder.shared.stimuli.stimulus import Stimulus
 from beholder.shared.study import Study, settings_of_sessions
 from beholder.shared.tables import read_fixations
@@ -172,10 +172,8 @@ def _answers(study_folder: Path, trials: pd.DataFrame) -> dict[str, dict[str, in
 def files_of(run: Run) -> list[Path]:
     """The run's own files, and the sidecars that hold for it from folders above, as BIDS has it."""
     own = sorted(run.folder.glob(f"{run.prefix}_*"))
-    study_folder = next((p for p in run.folder.parents if (p / "dataset_description.json").exists()), run.folder)
-    above = [run.folder, *(p for p in run.folder.parents if p == study_folder or study_folder in p.parents)]
-    inherited = {p for folder in above for end in ("physio", "events", "beh") for p in folder.glob(f"*_{end}.json")}
-    return [*own, *sorted(p for p in inherited if p not in own and "run-" not in p.name)]
+    inherited = {sidecar for file in own if file.suffix != ".json" for sidecar in sidecars_of(file)}
+    return [*own, *sorted(inherited - {*own})]
 
 
 @dataclass(frozen=True)

@@ -77,26 +77,26 @@ class Explorer:
 
 
 def make_explorer(
-    results: Results, inference: Findings, stimuli: Sequence[Stimulus]
+    results: Results, findings: Findings, stimuli: Sequence[Stimulus]
 ) -> tuple[tuple[PicturePanel, ...], Explorer]:
     """Each object with people's map and every head's, all in one scale: times what an even spread would give."""
-    study, main, seen = results.study, inference.main(), stimuli[:MOST_OBJECTS]
-    layers, attention = _chosen_layers(results, inference, seen)
+    study, main, seen = results.study, findings.main(), stimuli[:MOST_OBJECTS]
+    layers, attention = _chosen_layers(results, findings, seen)
     # Patches as the model saw that very picture: a tall one has fewer across than a wide one.
     columns = {name: heads.shape[-1] for name, heads in results.attention(main.model, main.layer).items()}
     gaze = {s.name: shown_gaze(results, s, patches_across=columns[s.name]) for s in seen}
     people = {name: people_map(g, study.maps.sigma) for name, g in gaze.items()}
     top = _top([m for m in people.values() if m is not None])
-    names = [tuple(h.map for h in inference.primary_of(*key).heads) for key in layers]
+    names = [tuple(h.map for h in findings.primary_of(*key).heads) for key in layers]
     best = names[0].index(main.ranked[0])
     sigmas = study.maps.sigmas()
     few = sum(len(g.all_points()) for g in gaze.values()) <= MOST_FIXATIONS
     too_many = sum(len(n) for n in names) * len(seen) * len(sigmas) > MOST_SCORES
     # What is not taken over sigma stands at the fixed one, and what the replication is told by at the others.
-    swept = "" if too_many or not few or len(sigmas) == 1 else inference.replicated
+    swept = "" if too_many or not few or len(sigmas) == 1 else findings.replicated
     if not swept:
         sigmas = (study.maps.sigma,)
-    scores = [means_over_participants(results, *key, inference.primary, swept) for key in layers]
+    scores = [means_over_participants(results, *key, findings.primary, swept) for key in layers]
     fixed = int(np.argmin(np.abs(np.array(sigmas) - study.maps.sigma)))
     side = 480 if len(seen) <= 40 else 320 if len(seen) <= 120 else 240
     dots = None if few else MOST_FIXATIONS // len(seen)
@@ -112,7 +112,7 @@ def make_explorer(
         objects.append(_data(gaze[s.name], None if few else people[s.name], heads, of_picture))
     data = {
         "top": top,
-        "measures": [(inference.primary if i == fixed else swept).upper() for i in range(len(sigmas))],
+        "measures": [(findings.primary if i == fixed else swept).upper() for i in range(len(sigmas))],
         "sigmas": [round(s, 6) for s in sigmas],
         "colours": colour_bytes(palette()),
         "differences": colour_bytes(diverging_palette()),
@@ -122,24 +122,24 @@ def make_explorer(
         (layer_label(results, *key), tuple(map(head_label, heads_of_layer)))
         for key, heads_of_layer in zip(layers, names, strict=True)
     )
-    note = _note(inference, (len(layers), len(_layers(inference))), (len(seen), len(stimuli)), swept, dots)
+    note = _note(findings, (len(layers), len(_layers(findings))), (len(seen), len(stimuli)), swept, dots)
     return tuple(panels), Explorer(labels, best, top, tuple(sigma_text(study, s) for s in sigmas), fixed, note, data)
 
 
-def _layers(inference: Findings) -> list[tuple[str, int]]:
+def _layers(findings: Findings) -> list[tuple[str, int]]:
     """Every layer of every model, those that are shown first."""
-    shown = [(s.model, s.layer) for s in inference.shown()]
-    return shown + [(s.model, s.layer) for s in inference.sound if s.primary and (s.model, s.layer) not in shown]
+    shown = [(s.model, s.layer) for s in findings.shown()]
+    return shown + [(s.model, s.layer) for s in findings.sound if s.primary and (s.model, s.layer) not in shown]
 
 
 def _chosen_layers(
-    results: Results, inference: Findings, seen: Sequence[Stimulus]
+    results: Results, findings: Findings, seen: Sequence[Stimulus]
 ) -> tuple[list[tuple[str, int]], list[dict[str, list[FloatArray]]]]:
     """As many layers as the page can carry, at least one, and their heads' maps by picture."""
     layers: list[tuple[str, int]] = []
     attention: list[dict[str, list[FloatArray]]] = []
     spent = 0
-    for model, layer in _layers(inference):
+    for model, layer in _layers(findings):
         maps = results.attention(model, layer)
         relative = {s.name: [_relative(m) for m in maps[s.name]] for s in seen if s.name in maps}
         spent += sum(m.size for heads in relative.values() for m in heads)
@@ -156,15 +156,15 @@ def _top(people: Sequence[FloatArray]) -> float:
     return max(2.0, float(round(top)))
 
 
-def _note(inference: Findings, layers: tuple[int, int], pictures: tuple[int, int], swept: str, dots: int | None) -> str:
+def _note(findings: Findings, layers: tuple[int, int], pictures: tuple[int, int], swept: str, dots: int | None) -> str:
     """What the page leaves out to stay small; layers and pictures: how many are shown, of how many."""
     note = ""
     if layers[0] < layers[1]:
         note = f"The chooser holds {layers[0]} of {layers[1]} layers, to keep the page small."
     if pictures[0] < pictures[1]:
         note += f" The first {pictures[0]} of {pictures[1]} pictures by name are shown."
-    if swept not in ("", inference.primary):
-        primary, other = MEASURES[inference.primary].label, MEASURES[swept].label
+    if swept not in ("", findings.primary):
+        primary, other = MEASURES[findings.primary].label, MEASURES[swept].label
         note += f" {primary} is taken at that σ alone; at the others the score is {other}."
     if dots is not None:
         note += f" Of the fixations the first {dots:,} on each picture can be laid over."

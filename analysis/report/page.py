@@ -55,20 +55,20 @@ def write_report(study_folder: Path, progress: Progress = lambda stage, done, to
     """
     folder = results_folder(study_folder)
     progress("report", 0, 3)
-    results, inference = read_results(study_folder), read_findings(folder)
+    results, findings = read_results(study_folder), read_findings(folder)
     claims = claims_files(study_folder, results.study.alignment.claims)
     stimuli = [s for s in read_stimuli(study_folder / "stimuli")[0] if s.name in set(results.trials["stimulus"])]
-    tables = make_tables(results, inference, stimuli)
+    tables = make_tables(results, findings, stimuli)
     against = []
     for file in claims:
-        paper, table = against_paper(file, results, inference)
+        paper, table = against_paper(file, results, findings)
         against.append(paper)
         tables[table.name] = table
     progress("report", 1, 3)
-    plates = make_plates(results, inference)
+    plates = make_plates(results, findings)
     progress("report", 2, 3)
-    drawn = _Drawn(tables, plates, *make_explorer(results, inference, stimuli), against)
-    page = render(results, inference, drawn, _provenance(folder))
+    drawn = _Drawn(tables, plates, *make_explorer(results, findings, stimuli), against)
+    page = render(results, findings, drawn, _provenance(folder))
     for plate in plates.values():
         _write(plate.svg, folder / "figures" / f"{plate.name}.svg")
         _write(plate.png, folder / "figures" / f"{plate.name}.png")
@@ -93,7 +93,7 @@ class _Drawn:
     against: Sequence[AgainstPaper]
 
 
-def render(results: Results, inference: Findings, drawn: _Drawn, provenance: dict[str, Any]) -> str:
+def render(results: Results, findings: Findings, drawn: _Drawn, provenance: dict[str, Any]) -> str:
     """The page as HTML; every word that comes from a study is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -102,20 +102,20 @@ def render(results: Results, inference: Findings, drawn: _Drawn, provenance: dic
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    main = inference.main()
+    main = findings.main()
     # "<" never stands in the script's data, so that no name can end it.
     data = json.dumps(drawn.explorer.data, separators=(",", ":"))
     return environment.get_template("report.html").render(
         study=results.study,
         summary=results.summary,
-        finding=finding(results, inference),
+        finding=finding(results, findings),
         thing=thing(results),
         main=main,
         main_label=layer_label(results, main.model, main.layer),
         measure=MEASURES[main.measure],
         sigma=sigma_text(results.study, main.sigma),
         counts=counts(results),
-        remarks=[*results.summary.remarks, *inference.remarks],
+        remarks=[*results.summary.remarks, *findings.remarks],
         tables=drawn.tables,
         plates=drawn.plates,
         looks=drawn.panels,
@@ -125,15 +125,15 @@ def render(results: Results, inference: Findings, drawn: _Drawn, provenance: dic
         difference_colours=difference_bar(),
         sigma_unit=UNITS[results.study.maps.sigma_unit],
         sigma_warning=SIGMA_WARNING,
-        sigma_reading=sigma_reading(results.study, inference),
+        sigma_reading=sigma_reading(results.study, findings),
         replication_warning=REPLICATION_WARNING,
-        replication=replication_sentences(inference),
+        replication=replication_sentences(findings),
         against=drawn.against,
-        sound_sentences=layer_sentences(results, inference),
-        floor_sentences=floor_sentences(results, inference),
-        model_sentences=model_sentences(results, inference),
-        group_sentences=group_sentences(results, inference),
-        drift_sentences=drift_sentences(results, inference),
+        sound_sentences=layer_sentences(results, findings),
+        floor_sentences=floor_sentences(results, findings),
+        model_sentences=model_sentences(results, findings),
+        group_sentences=group_sentences(results, findings),
+        drift_sentences=drift_sentences(results, findings),
         methods=methods.methods(results),
         settings=to_toml(results.study),
         provenance=provenance,

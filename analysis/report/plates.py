@@ -47,9 +47,9 @@ class Plate:
         return data_uri(self.svg, "image/svg+xml")
 
 
-def make_plates(results: Results, inference: Findings) -> dict[str, Plate]:
+def make_plates(results: Results, findings: Findings) -> dict[str, Plate]:
     """Every figure of the page by name; of each model, the layer that is shown."""
-    main, study = inference.main(), results.study
+    main, study = findings.main(), results.study
     plates = []
     quality = draw_quality(results.quality, results.trials, study.limits)
     if quality is not None:
@@ -57,12 +57,12 @@ def make_plates(results: Results, inference: Findings) -> dict[str, Plate]:
     tiles = draw_trials(results.trials, study.limits, study.exclusion)
     if tiles is not None:
         plates.append(_plate("trials", tiles, trials_caption(results)))
-    for s in inference.shown():
+    for s in findings.shown():
         suffix = "" if s.model == main.model else f"-{model_folder(s.model)}"
         label = layer_label(results, s.model, s.layer)
         at = f"{label}, σ = {sigma_text(study, s.sigma)}"
-        measures, lifts = inference.measures_of(s), inference.lifts_of(s)
-        curves = [r for r in inference.replications_of(s) if r.swept]
+        measures, lifts = findings.measures_of(s), findings.lifts_of(s)
+        curves = [r for r in findings.replications_of(s) if r.swept]
         plates += [
             _plate(f"heads{suffix}", draw_heads(s), heads_caption(s, at)),
             _plate(f"measures{suffix}", draw_measures(measures), measures_caption(measures, at)),
@@ -72,21 +72,19 @@ def make_plates(results: Results, inference: Findings) -> dict[str, Plate]:
             plates.append(_plate(f"sigma{suffix}", drawn, sigma_caption(curves, label)))
         if lifts:
             plates.append(_plate(f"lift{suffix}", draw_lift(lifts), lift_caption(lifts, label)))
-        windows = [w for w in inference.windows if (w.model, w.layer) == (s.model, s.layer)]
+        windows = [w for w in findings.windows if (w.model, w.layer) == (s.model, s.layer)]
         if len(windows) > 2:
             drawn = draw_windows(windows, s)
             plates.append(_plate(f"time{suffix}", drawn, time_caption(windows, s, label)))
         if len(set(results.areas["part"])) > 1:
             drawn = draw_areas(results.areas, s)
             plates.append(_plate(f"areas{suffix}", drawn, areas_caption(results.areas, s, label)))
-    if len(inference.shown()) > 1:
-        side_by_side = [(layer_label(results, s.model, s.layer), s) for s in inference.shown()]
+    if len(findings.shown()) > 1:
+        side_by_side = [(layer_label(results, s.model, s.layer), s) for s in findings.shown()]
         at = f"σ = {sigma_text(study, main.sigma)}"
         words = models_caption(side_by_side, at)
         plates.append(_plate("models", draw_models(side_by_side), words))
-    models = [
-        (m.label, [s for s in inference.sound if s.primary and s.model == m.name]) for m in results.summary.models
-    ]
+    models = [(m.label, [s for s in findings.sound if s.primary and s.model == m.name]) for m in results.summary.models]
     if any(len(layers) > 1 for _, layers in models):
         at = f"{layer_label(results, main.model, main.layer)}, σ = {sigma_text(study, main.sigma)}"
         readings = [(label, layers) for label, layers in models if layers]

@@ -95,29 +95,29 @@ class Table:
         return "CSV" if len(self.csv) <= CSV_BYTES else f"tables/{self.name}.csv, beside this page"
 
 
-def make_tables(results: Results, inference: Findings, stimuli: Sequence[Stimulus]) -> dict[str, Table]:
+def make_tables(results: Results, findings: Findings, stimuli: Sequence[Stimulus]) -> dict[str, Table]:
     """Every table that has rows, by name; the page shows the layers shown, and of long tables one measure only."""
     tables = [
         _participants(results),
         _eyes(results),
         _trials(results),
         _trials_left_out(results),
-        _heads(inference),
-        _beside_heads(inference),
-        _references(inference),
-        _head_effects(inference),
-        _mixed(inference),
-        _models(results, inference),
-        _special_tokens(results, inference),
-        _windows(inference),
-        _groups(inference),
-        _sigmas(results, inference),
-        _sigma_units(results, inference, stimuli),
-        _areas(results, inference),
-        _pairs(inference),
-        _drift_correction(results, inference),
-        *_replication_tables(inference),
-        _lifts(inference),
+        _heads(findings),
+        _beside_heads(findings),
+        _references(findings),
+        _head_effects(findings),
+        _mixed(findings),
+        _models(results, findings),
+        _special_tokens(results, findings),
+        _windows(findings),
+        _groups(findings),
+        _sigmas(results, findings),
+        _sigma_units(results, findings, stimuli),
+        _areas(results, findings),
+        _pairs(findings),
+        _drift_correction(results, findings),
+        *_replication_tables(findings),
+        _lifts(findings),
     ]
     return {t.name: t for t in tables if len(t.whole)}
 
@@ -126,9 +126,9 @@ def _key(s: LayerReading) -> dict[str, Any]:
     return {"model": s.model, "layer": s.layer, "measure": s.measure}
 
 
-def _heads(inference: Findings) -> Table:
+def _heads(findings: Findings) -> Table:
     rows = []
-    maps = [(s, h) for s in inference.sound for h in (*s.heads, *s.summaries)]
+    maps = [(s, h) for s in findings.sound for h in (*s.heads, *s.summaries)]
     for s, h in maps:
         rows.append(
             _key(s)
@@ -142,23 +142,23 @@ def _heads(inference: Findings) -> Table:
             | {"why": _why_of_shares(h, s)}
         )
     return _table(
-        inference,
+        findings,
         "heads",
         "Heads at the fixed sigma",
         rows,
         "Gain is positive where the head is closer to people than its own attention on other pictures. Low and "
         "high: 95 % intervals, participants and pictures random; p (Holm): of the gain, over a layer's heads; p "
         "(permuted): pictures permuted, corrected over all heads and layers; way to others: the share of the way "
-        f"from the head's own chance to {other_viewers(inference.main())}, so that heads do not compare by "
+        f"from the head's own chance to {other_viewers(findings.main())}, so that heads do not compare by "
         "it; from centre: the same from the fitted centre bias, one floor for all, negative where the head is "
         "farther from people than that. Why: what makes a share blank, or more than 100 %.",
     )
 
 
-def _beside_heads(inference: Findings) -> Table:
-    maps = [(s, h) for s in inference.sound for h in (*s.heads, *s.summaries)]
+def _beside_heads(findings: Findings) -> Table:
+    maps = [(s, h) for s in findings.sound for h in (*s.heads, *s.summaries)]
     return _table(
-        inference,
+        findings,
         "heads-beside",
         "Beside the heads' scores",
         [_key(s) | {"map": head_label(h.map)} | _beside(h) for s, h in maps],
@@ -168,9 +168,9 @@ def _beside_heads(inference: Findings) -> Table:
     )
 
 
-def _references(inference: Findings) -> Table:
+def _references(findings: Findings) -> Table:
     rows = []
-    for s in inference.sound:
+    for s in findings.sound:
         beside = [(_reference_label(r.map, s), r.value, r.lead) for r in s.references]
         beside += [
             (head_label(m.map), m.value, lead) for m, lead in zip(s.summaries, s.leads_over_summaries, strict=True)
@@ -180,7 +180,7 @@ def _references(inference: Findings) -> Table:
             scores = _estimate("score", value) | on | _estimate("closest head's lead", lead)
             rows.append(_key(s) | {"map": name} | scores | {"closest head is": _verdict(lead)})
     return _table(
-        inference,
+        findings,
         "references",
         "Floors and ceiling",
         rows,
@@ -190,9 +190,9 @@ def _references(inference: Findings) -> Table:
     )
 
 
-def _head_effects(inference: Findings) -> Table:
+def _head_effects(findings: Findings) -> Table:
     rows = []
-    for s in inference.sound:
+    for s in findings.sound:
         logs = s.on_logs.head_effect if s.on_logs else None
         for what, e in (("score", s.head_effect), ("gain over chance", s.gain_effect), ("log of the score", logs)):
             if e is not None:
@@ -200,7 +200,7 @@ def _head_effects(inference: Findings) -> Table:
                 corrected = s.head_effect_p_holm if e is s.head_effect else None
                 rows.append(_key(s) | {"of": what} | test | {"p (Holm)": corrected})
     return _table(
-        inference,
+        findings,
         "head-effect",
         "Do heads differ?",
         rows,
@@ -209,16 +209,16 @@ def _head_effects(inference: Findings) -> Table:
     )
 
 
-def _pairs(inference: Findings) -> Table:
+def _pairs(findings: Findings) -> Table:
     rows = [
         _key(s)
         | {"first": head_label(c.first), "second": head_label(c.second)}
         | {"difference": c.difference, "low": c.low, "high": c.high, "df": c.df, "p (Bonferroni)": c.p}
-        for s in inference.sound
+        for s in findings.sound
         for c in s.contrasts
     ]
     return _table(
-        inference,
+        findings,
         "pairs",
         "Every pair of heads",
         rows,
@@ -227,16 +227,16 @@ def _pairs(inference: Findings) -> Table:
     )
 
 
-def _lifts(inference: Findings) -> Table:
+def _lifts(findings: Findings) -> Table:
     rows = [
         {"model": x.model, "layer": x.layer, "map": head_label(x.map), "inside": x.inside.mean}
         | {"outside": x.outside.mean, "area": x.area.mean}
         | _estimate("lift (pp)", x.lift_pp)
         | {"p": x.lift_pp.p, "p (Holm)": x.lift_p_holm, "pictures": x.lift_pp.pictures}
-        for x in inference.lifts
+        for x in findings.lifts
     ]
     return _table(
-        inference,
+        findings,
         "lift",
         "Attention on the object",
         rows,
@@ -296,38 +296,38 @@ def _verdict(lead: Estimate) -> str:
     return "closer" if lead.low > 0 else "farther" if lead.high < 0 else "not shown to be either"
 
 
-def _mixed(inference: Findings) -> Table:
+def _mixed(findings: Findings) -> Table:
     """The mixed model of the layers shown, where cells are missing."""
     rows = [
         {"model": s.model, "layer": s.layer, "measure": s.measure, "map": head_label(h.map)}
         | _estimate("score", h.value)
         | _estimate("gain", h.gain)
         | {"participants": s.mixed.participants, "pictures": s.mixed.pictures, "cells missing": s.mixed.cells_missing}
-        for s in inference.shown()
+        for s in findings.shown()
         if s.mixed is not None
         for h in s.mixed.heads
     ]
     note = "Every participant and picture that has any score, by a mixed model with both random (REML)."
-    return _table(inference, "mixed-model", "With the cells that are missing elsewhere", rows, note)
+    return _table(findings, "mixed-model", "With the cells that are missing elsewhere", rows, note)
 
 
-def _models(results: Results, inference: Findings) -> Table:
+def _models(results: Results, findings: Findings) -> Table:
     rows = [
         {"first": layer_label(results, c.first, c.first_layer)}
         | {"second": layer_label(results, c.second, c.second_layer)}
         | {"of": c.of, "difference": c.difference, "low": c.low, "high": c.high, "df": c.df, "p (Bonferroni)": c.p}
-        for c in inference.model_contrasts
+        for c in findings.model_contrasts
     ]
     table = pd.DataFrame(rows)
     note = (
-        f"{MEASURES[inference.primary].label} of the mean of the heads in the last layer analysed, its score and its "
+        f"{MEASURES[findings.primary].label} of the mean of the heads in the last layer analysed, its score and its "
         "gain over chance. Positive: the first is closer to people; intervals and p values are simultaneous over the "
         "pairs of either."
     )
     return Table("models", "Models compared", table, table, note)
 
 
-def _special_tokens(results: Results, inference: Findings) -> Table:
+def _special_tokens(results: Results, findings: Findings) -> Table:
     """How much of each head's attention lies on tokens that are no patch; empty where the model has none."""
     known = results.attention_table.dropna(subset=["special_mass"])
     rows = [
@@ -339,27 +339,27 @@ def _special_tokens(results: Results, inference: Findings) -> Table:
     note = (
         "The share of class and register tokens in all tokens' attention, before the patches are brought to sum to 1."
     )
-    return _table(inference, "special-tokens", "Attention on class and register tokens", rows, note)
+    return _table(findings, "special-tokens", "Attention on class and register tokens", rows, note)
 
 
-def _windows(inference: Findings) -> Table:
+def _windows(findings: Findings) -> Table:
     rows = [
         {"model": w.model, "layer": w.layer, "from (s)": w.start_s, "to (s)": w.end_s}
         | {"map": head_label(r.map) if r.map not in REFERENCE_LABELS else REFERENCE_LABELS[r.map]}
         | _estimate("score", r.value)
         | {"fixations": w.fixations, "participants": w.participants, "pictures": w.pictures}
-        for w in inference.windows
+        for w in findings.windows
         for r in (*w.heads, *w.references)
     ]
     note = (
         "Maps depend on how many fixations they are made of: compare windows of one length alone. The last window is a "
         "whole one to a twentieth of a step, or what remains from half a step on."
     )
-    return _table(inference, "windows", f"{MEASURES[inference.primary].label} by window of viewing time", rows, note)
+    return _table(findings, "windows", f"{MEASURES[findings.primary].label} by window of viewing time", rows, note)
 
 
-def _groups(inference: Findings) -> Table:
-    groups = inference.groups
+def _groups(findings: Findings) -> Table:
+    groups = findings.groups
     if groups is None:
         return Table("groups", "Groups", pd.DataFrame(), pd.DataFrame())
     rows = [
@@ -374,22 +374,22 @@ def _groups(inference: Findings) -> Table:
         f"Positive: closer to the first group. {sizes} participants, with {groups.fixations:.1f} fixations each on a "
         f"picture (mean over pictures); {groups.left_out} participants x pictures had too few. p (Holm): over heads."
     )
-    return _table(inference, "groups", f"Groups by {groups.column}", rows, note)
+    return _table(findings, "groups", f"Groups by {groups.column}", rows, note)
 
 
-def _sigma_units(results: Results, inference: Findings, stimuli: Sequence[Stimulus]) -> Table:
+def _sigma_units(results: Results, findings: Findings, stimuli: Sequence[Stimulus]) -> Table:
     """The sigmas that the page speaks of, in degrees, px of the picture, patches and percent of its width."""
-    main, unit = inference.main(), results.study.maps.sigma_unit
+    main, unit = findings.main(), results.study.maps.sigma_unit
     found: list[tuple[str, str, float | None]] = [("fixed beforehand", "set", main.sigma)]
-    for r in inference.replications_of(main):
-        if r.measure == inference.replicated:
+    for r in findings.replications_of(main):
+        if r.measure == findings.replicated:
             ends = sum(c.at_edge for c in r.curves)
             what = f"mean; {ends} of {len(r.curves)} at the sweep's end" if ends else "mean of optima"
             found.append(("replication: best for each head", what, r.best_sigma_mean))
             if (chance := r.shuffled_curve) is not None:
                 what = "the sweep's end, no optimum" if chance.at_edge else "optimum"
                 found.append(("replication: best for other pictures", what, chance.best_sigma))
-    for held_out in inference.sigmas:
+    for held_out in findings.sigmas:
         if not held_out.model or (held_out.model, held_out.layer) == (main.model, main.layer):
             e, of = held_out.estimate, head_label(held_out.map) if held_out.model else "people"
             what = "estimate" if e.sigma is not None else "at most" if e.at_most is not None else "at least"
@@ -415,14 +415,14 @@ def _sigma_units(results: Results, inference: Findings, stimuli: Sequence[Stimul
     return Table("sigma-units", "Sigma in every unit", table, table.dropna(axis="columns", how="all"), note)
 
 
-def _sigmas(results: Results, inference: Findings) -> Table:
+def _sigmas(results: Results, findings: Findings) -> Table:
     rows = [
         {"of": head_label(r.map) if r.model else "people"}
         | {"layer": layer_label(results, r.model, r.layer) if r.model else ""}
         | {"sigma": r.estimate.sigma, "low": r.estimate.low, "high": r.estimate.high}
         | {"at most": r.estimate.at_most, "at least": r.estimate.at_least, "unit": r.unit}
         | {"even share": r.estimate.uniform, "fixations": r.estimate.fixations}
-        for r in inference.sigmas
+        for r in findings.sigmas
     ]
     table = pd.DataFrame(rows)
     note = (
@@ -433,7 +433,7 @@ def _sigmas(results: Results, inference: Findings) -> Table:
     return Table("sigmas", "Sigma by held-out likelihood", table, table.dropna(axis="columns", how="all"), note)
 
 
-def _areas(results: Results, inference: Findings) -> Table:
+def _areas(results: Results, findings: Findings) -> Table:
     table = results.areas.copy()
     table["source"] = [head_label(v) if v != "people" else v for v in table["source"]]
     for column in ("share", "area", "share_of_object", "fixation_share", "looked", "people"):
@@ -444,7 +444,7 @@ def _areas(results: Results, inference: Findings) -> Table:
         "people": "people (%)", "first_s": "first look (s)", "narrow_pictures": "too narrow on",
     }  # fmt: skip
     table = table.rename(columns=names)
-    main = inference.main()
+    main = findings.main()
     wanted = {"people", head_label(main.best.map), head_label("mean")}
     shown = table[
         table["source"].isin(wanted) & (table["kind"] == "all") & table["model"].isin(["", main.model])
@@ -466,26 +466,26 @@ def _estimate(name: str, e: Estimate | None) -> dict[str, float | None]:
 
 
 def _table(
-    inference: Findings, name: str, title: str, rows: Sequence[dict[str, Any]], note: str = "", *, long: bool = False
+    findings: Findings, name: str, title: str, rows: Sequence[dict[str, Any]], note: str = "", *, long: bool = False
 ) -> Table:
     """A table of rows by model and layer; the page has the layers shown, and of a `long` table one measure only."""
     whole = pd.DataFrame(rows)
     if not rows:
         return Table(name, title, whole, whole)
-    layers = {(s.model, s.layer) for s in inference.shown()}
+    layers = {(s.model, s.layer) for s in findings.shown()}
     on_page = pd.Series([(r["model"], r["layer"]) in layers for r in rows])
     if not on_page.all():
         note = f"{note} Other layers are in the CSV.".strip()
     if long and len(set(whole["measure"])) > 1:
-        shown = inference.primary if inference.primary in set(whole["measure"]) else inference.replicated
+        shown = findings.primary if findings.primary in set(whole["measure"]) else findings.replicated
         on_page &= whole["measure"] == shown
         note = f"{note} Shown: {MEASURES[shown].label}; the CSV has every measure.".strip()
     return Table(name, title, whole, whole[on_page].reset_index(drop=True), note)
 
 
-def _replication_tables(inference: Findings) -> list[Table]:
+def _replication_tables(findings: Findings) -> list[Table]:
     best, anovas, tukeys, curves = [], [], [], []
-    for r in inference.replication:
+    for r in findings.replication:
         key = {"model": r.model, "layer": r.layer, "measure": r.measure}
         if r.swept:
             best.append(key | _best_sigmas(r))
@@ -510,10 +510,10 @@ def _replication_tables(inference: Findings) -> list[Table]:
         "where a sigma is no optimum."
     )
     return [
-        replace(_table(inference, "best-sigma", "Replication: best sigma", best, best_note), wraps=True),
-        _table(inference, "anova", "Replication: one-way ANOVA over heads", anovas),
-        _table(inference, "tukey", "Replication: Tukey's HSD", tukeys, long=True),
-        _table(inference, "curves", "Scores over sigma", curves),
+        replace(_table(findings, "best-sigma", "Replication: best sigma", best, best_note), wraps=True),
+        _table(findings, "anova", "Replication: one-way ANOVA over heads", anovas),
+        _table(findings, "tukey", "Replication: Tukey's HSD", tukeys, long=True),
+        _table(findings, "curves", "Scores over sigma", curves),
     ]
 
 
@@ -543,10 +543,10 @@ def _over_cells(of: BestSigma | None) -> dict[str, float | None]:
     return dict(zip(names, values, strict=True))
 
 
-def against_paper(file: ClaimsFile, results: Results, inference: Findings) -> tuple[AgainstPaper, Table]:
+def against_paper(file: ClaimsFile, results: Results, findings: Findings) -> tuple[AgainstPaper, Table]:
     """A paper's claims beside the results: the page has one layer, the CSV every layer shown."""
-    paper, main = file.content.paper, main_layer(file.content, inference)
-    rows = reproduce(file.content, results, inference)
+    paper, main = file.content.paper, main_layer(file.content, findings)
+    rows = reproduce(file.content, results, findings)
     on_page = [row for row in rows if (row.model, row.layer) == (main.model, main.layer)]
     whole = pd.DataFrame([
         {"model": row.model, "layer": row.layer, "id": row.claim.id, "how": row.claim.how} | claim_columns(paper, row)
@@ -564,11 +564,11 @@ def against_paper(file: ClaimsFile, results: Results, inference: Findings) -> tu
     return AgainstPaper(f"Against the paper: {paper.label}", sentences, name), table
 
 
-def _drift_correction(results: Results, inference: Findings) -> Table:
+def _drift_correction(results: Results, findings: Findings) -> Table:
     """Each head without and with the correction of drift side by side, whichever of the two is the main analysis."""
     corrected, rows = results.study.fixations.correct_drift, []
-    for s in inference.shown():
-        other = inference.other_drift_of(s)
+    for s in findings.shown():
+        other = findings.other_drift_of(s)
         if other is None:
             continue
         plain, moved = (other, s) if corrected else (s, other)
@@ -581,10 +581,10 @@ def _drift_correction(results: Results, inference: Findings) -> Table:
             for name, e in pair:
                 row |= {name: e.mean, f"{name}, low": e.low, f"{name}, high": e.high}
             rows.append(row | {"difference": pair[1][1].mean - pair[0][1].mean})
-    of = "Score" if inference.main().best.gain is None else "Gain over chance"
+    of = "Score" if findings.main().best.gain is None else "Gain over chance"
     which = "without and with (main)" if corrected else "without (main) and with"
     note = f"The main analysis is the one {'with' if corrected else 'without'} it. Low and high: 95 % intervals."
-    return _table(inference, "drift-correction", f"{of} {which} the correction of drift", rows, note)
+    return _table(findings, "drift-correction", f"{of} {which} the correction of drift", rows, note)
 
 
 def _participants(results: Results) -> Table:

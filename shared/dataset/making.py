@@ -8,13 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from beholder.shared.errors import Remark, StudyError
-from beholder.shared.recording.journal import JournalState as JournalState
-from beholder.shared.recording.journal import journals as journals
 from beholder.shared.recording.run_files import json_text
 from beholder.shared.stimuli.folder import copy_stimuli
 from beholder.shared.study import Study, write_study
-from beholder.shared.tables import read_events as read_events
-from beholder.shared.tables import read_fixations as read_fixations
 
 BIDS_VERSION = "1.11.0"
 

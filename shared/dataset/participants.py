@@ -14,13 +14,9 @@ import pandas as pd
 from beholder.shared.errors import DataError
 from beholder.shared.labels import Label, not_a_label
 from beholder.shared.parsing import from_spreadsheets, shortened
-from beholder.shared.recording.journal import JournalState as JournalState
-from beholder.shared.recording.journal import journals as journals
 from beholder.shared.recording.records import FormAnswered, Record
 from beholder.shared.recording.run_files import json_text, safe_cell, tsv_bytes
 from beholder.shared.recording.transaction import Change, write_synced
-from beholder.shared.tables import read_events as read_events
-from beholder.shared.tables import read_fixations as read_fixations
 
 OLDEST_AGE = 89  # years; higher ages are recorded as this one, since they may identify a person
 

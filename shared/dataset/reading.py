@@ -15,15 +15,12 @@ from numpy.typing import NDArray
 from beholder.shared.errors import DataError, Remark
 from beholder.shared.gaze import SAMPLE, Eye, Samples
 from beholder.shared.labels import label
-from beholder.shared.recording.journal import JournalState as JournalState
-from beholder.shared.recording.journal import journals as journals
 from beholder.shared.recording.journal import parse_rows
 from beholder.shared.recording.run_files import PHYSIO_COLUMNS
 from beholder.shared.screen import Screen
 from beholder.shared.sidecars import PhysioSidecar, entities, events_sidecar, physio_sidecar
 from beholder.shared.study import Meant
-from beholder.shared.tables import read_events as read_events
-from beholder.shared.tables import read_fixations as read_fixations
+from beholder.shared.tables import read_events
 
 _GAZE_FILES = "*_recording-eye[123]_physio.tsv.gz"
 

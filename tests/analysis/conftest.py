@@ -169,7 +169,7 @@ def with_changed(made_up_folder: Path, tmp_path: Path) -> Callable[..., Results]
 
 
 @pytest.fixture(scope="session")
-def inference(made_up_folder: Path) -> Findings:
+def findings(made_up_folder: Path) -> Findings:
     """What inference says of the made-up study."""
     return read_findings(results_folder(made_up_folder))
 

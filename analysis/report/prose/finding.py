@@ -62,9 +62,9 @@ class Finding:
     notes_on_heads: tuple[Note, ...] = ()
 
 
-def finding(results: Results, inference: Findings) -> Finding:
+def finding(results: Results, findings: Findings) -> Finding:
     """The result in one sentence, with the notes that stand right under it."""
-    main, choice = inference.main(), inference.choices[0]
+    main, choice = findings.main(), findings.choices[0]
     model = model_of(results, main.model)
     weights = " with stand-in weights" if model.stand_in else ""
     pictures = len(choice.chosen_on) + choice.reading.value.pictures
@@ -82,7 +82,7 @@ def finding(results: Results, inference: Findings) -> Finding:
         comes = "comes closest to where they looked," if choice.candidates > 1 else "is the only head,"
     how_far = f"{_above_chance(main, choice)}{_share_of_the_way(main, choice.reading.share)}"
     found = f"{head} {comes} {how_far}{_beside_other_heads(choice)}{_closer_still(main, choice)}"
-    on_heads = tuple(_notes_on_heads(results, inference, main))
+    on_heads = tuple(_notes_on_heads(results, findings, main))
     if few(results):
         if loses_to_even_spread(main):
             found = "no head comes closer to where they looked than an even spread over the picture does"
@@ -306,7 +306,7 @@ def _notes_on_data(results: Results, main: LayerReading, found: str) -> Iterable
     yield Note("Left out:", left_out(results, main))
 
 
-def _notes_on_heads(results: Results, inference: Findings, main: LayerReading) -> Iterable[Note]:
+def _notes_on_heads(results: Results, findings: Findings, main: LayerReading) -> Iterable[Note]:
     """What must be known with the head that is named."""
     if main.best.gain is None:
         yield Note("Chance is not known,", "for no picture's gaze was compared with the attention on other pictures.")
@@ -333,8 +333,8 @@ def _notes_on_heads(results: Results, inference: Findings, main: LayerReading) -
             f"{head_label(name)}, {number(most)} closer than its own attention on other pictures. A sharp map gains "
             "more over chance than an even one of the same score.",
         )
-    yield from _how_chosen(main, inference.choices[0])
-    for other in inference.choices[1:]:
+    yield from _how_chosen(main, findings.choices[0])
+    for other in findings.choices[1:]:
         where = layer_words(results, other.model, other.layer)
         yield Note(
             f"{short_label(model_of(results, other.model))}:",

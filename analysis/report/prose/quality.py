@@ -58,7 +58,7 @@ def limits_sentence(results: Results) -> str:
     return text
 
 
-def drift_sentences(results: Results, inference: Findings) -> list[str]:
+def drift_sentences(results: Results, findings: Findings) -> list[str]:
     """How large drift was, and what its correction does to the heads' reading; nothing where none was measured."""
     every, limit = results.trials["drift_deg"], results.study.limits.drift_deg
     known = every.dropna()
@@ -72,8 +72,8 @@ def drift_sentences(results: Results, inference: Findings) -> list[str]:
         f"{'none is' if missing == 0 else plural(missing, 'trial') + (' is' if missing == 1 else ' are')} without a "
         "figure."
     ]
-    main = inference.main()
-    other = inference.other_drift_of(main)
+    main = findings.main()
+    other = findings.other_drift_of(main)
     if other is not None:
         moved = max(abs(_gain_or_score(b) - _gain_or_score(other.head(b.map))) for b in main.heads)
         corrected = results.study.fixations.correct_drift

@@ -25,11 +25,11 @@ from beholder.analysis.statistics.quasi_f import HeadEffect
 from beholder.shared.study import Study
 
 
-def floor_sentences(results: Results, inference: Findings) -> list[str]:
+def floor_sentences(results: Results, findings: Findings) -> list[str]:
     """Sentences on chance for each model, and on floors and ceiling of the main layer."""
-    main = inference.main()
+    main = findings.main()
     texts = []
-    for t in inference.above_chance:
+    for t in findings.above_chance:
         label = short_label(model_of(results, t.model))
         if t.p is None or t.z is None or t.gain is None:
             continue
@@ -41,7 +41,7 @@ def floor_sentences(results: Results, inference: Findings) -> list[str]:
             f", z = {number(t.z, 1)}; {p} by {how} of the pictures of attention, corrected for all heads and "
             f"layers). {_follows(t.p)}"
         )
-    nss = next((s for s in inference.measures_of(main) if s.measure == "nss"), None)
+    nss = next((s for s in findings.measures_of(main) if s.measure == "nss"), None)
     if nss is not None:
         centre = next((r for r in nss.references if r.map == "centre"), None)
         text = (
@@ -50,8 +50,8 @@ def floor_sentences(results: Results, inference: Findings) -> list[str]:
         )
         if centre is not None:
             text += f"; a Gaussian at the centre has {number(centre.value.mean)}"
-        if inference.half is not None:
-            text += f", and one half of the viewers predicts the other half at {number(inference.half.mean)}"
+        if findings.half is not None:
+            text += f", and one half of the viewers predicts the other half at {number(findings.half.mean)}"
         texts.append(f"{text}.")
     if main.best.inside is not None and main.inside_uniform is not None:
         m = MEASURES[main.measure]
@@ -70,10 +70,10 @@ def _follows(p: float) -> str:
     return "It does not show that attention follows which picture was shown."
 
 
-def layer_sentences(results: Results, inference: Findings) -> list[str]:
+def layer_sentences(results: Results, findings: Findings) -> list[str]:
     """The head effect of each layer shown, in words with its numbers."""
     texts = []
-    for s in inference.shown():
+    for s in findings.shown():
         label = layer_label(results, s.model, s.layer)
         if s.head_effect is None:
             texts.append(f"{label}: whether heads differ cannot be tested with so few heads, participants or pictures.")
@@ -106,11 +106,11 @@ def _logs_sentence(s: LayerReading, measure: str) -> str:
     return f"{text}."
 
 
-def model_sentences(results: Results, inference: Findings) -> list[str]:
+def model_sentences(results: Results, findings: Findings) -> list[str]:
     """Each pair of models in a sentence, by the mean of heads in the last layer analysed."""
-    measure = MEASURES[inference.primary]
+    measure = MEASURES[findings.primary]
     texts = []
-    for c in inference.model_contrasts:
+    for c in findings.model_contrasts:
         labels = layer_label(results, c.first, c.first_layer), layer_label(results, c.second, c.second_layer)
         closer, other = labels if c.difference >= 0 else labels[::-1]
         low, high = sorted((c.low, c.high) if c.difference >= 0 else (-c.low, -c.high))
@@ -127,12 +127,12 @@ def model_sentences(results: Results, inference: Findings) -> list[str]:
     return texts
 
 
-def group_sentences(results: Results, inference: Findings) -> list[str]:
+def group_sentences(results: Results, findings: Findings) -> list[str]:
     """Groups of participants, by the mean of heads and head by head, in the layers shown."""
-    groups = inference.groups
+    groups = findings.groups
     if groups is None:
         return []
-    measure = MEASURES[inference.primary]
+    measure = MEASURES[findings.primary]
     sizes = listed([f"{n} of {name}" for name, n in groups.sizes.items()])
     texts = [
         f"Groups by {groups.column} ({sizes}) are compared with equal numbers of fixations, "
@@ -178,10 +178,10 @@ def _test(e: HeadEffect) -> str:
     return f"quasi-F({e.df1:.1f}, {e.df2:.1f}) = {e.f:.2f}, p {p_equals(e.p)} (Huynh-Feldt epsilon {e.epsilon:.2f})"
 
 
-def replication_sentences(inference: Findings) -> list[str]:
+def replication_sentences(findings: Findings) -> list[str]:
     """The published analysis of each measure of the main layer, in words with its numbers."""
     texts = []
-    for r in inference.replications_of(inference.main()):
+    for r in findings.replications_of(findings.main()):
         found = []
         if r.best_sigma_mean is not None:
             found.append(_best_sigma_words(r, r.best_sigma_mean))
@@ -224,22 +224,22 @@ def _over_cells(of: BestSigma | None) -> str:
     return text + (f", {of.at_edge:,} of them at the end of the sweep" if of.at_edge else "")
 
 
-def sigma_reading(study: Study, inference: Findings) -> str:
+def sigma_reading(study: Study, findings: Findings) -> str:
     """At which sigma the replicated measure's curves are best, in words; empty where nothing was compared."""
     if len(study.maps.sigmas()) == 1:
         return f"Sigma was not swept: every score is of σ = {sigma_text(study, study.maps.sigma)}, and none is best."
-    found = [r for r in inference.replications_of(inference.main()) if r.measure == inference.replicated]
+    found = [r for r in findings.replications_of(findings.main()) if r.measure == findings.replicated]
     if not found or found[0].mean_curve.best_sigma is None:
         return ""
     mean, chance = found[0].mean_curve, found[0].shuffled_curve
-    text = f"By {MEASURES[inference.replicated].label} the heads' mean is best at σ = "
+    text = f"By {MEASURES[findings.replicated].label} the heads' mean is best at σ = "
     text += sigma_text(study, found[0].mean_curve.best_sigma or 0.0)
     text += ", where the sweep ends: that is no optimum" if mean.at_edge else ""
     if chance is not None and chance.best_sigma is not None:
         text += f"; other pictures are best at {sigma_text(study, chance.best_sigma)}"
         text += ", where the sweep ends" if chance.at_edge else ""
-    if inference.replicated != inference.primary:
-        text += f". {MEASURES[inference.primary].label}, the primary measure, is taken at the fixed σ alone"
+    if findings.replicated != findings.primary:
+        text += f". {MEASURES[findings.primary].label}, the primary measure, is taken at the fixed σ alone"
     return f"{text}."
 
 

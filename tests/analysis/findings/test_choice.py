@@ -26,51 +26,51 @@ from beholder.analysis.results.study_results import Results, read_results
 from beholder.analysis.statistics.crossed import crossed_interval
 
 
-def said(results: Results, inference: Findings, **changes: object) -> str:
+def said(results: Results, findings: Findings, **changes: object) -> str:
     """The first sentence if what is said of the named head were otherwise."""
-    choice = replace(inference.choices[0], **changes)  # type: ignore[arg-type]
-    return finding(results, replace(inference, choices=(choice, *inference.choices[1:]))).sentence
+    choice = replace(findings.choices[0], **changes)  # type: ignore[arg-type]
+    return finding(results, replace(findings, choices=(choice, *findings.choices[1:]))).sentence
 
 
-def of_model(inference: Findings, model: str) -> list[LayerReading]:
-    return [s for s in inference.sound if s.primary and s.model == model]
+def of_model(findings: Findings, model: str) -> list[LayerReading]:
+    return [s for s in findings.sound if s.primary and s.model == model]
 
 
 # All pictures choose and estimate.
 
 
-def test_the_named_head_is_the_closest_of_all_layers(inference: Findings) -> None:
-    for choice in inference.choices:
-        means = {(s.layer, h.map): h.value.mean for s in of_model(inference, choice.model) for h in s.heads}
+def test_the_named_head_is_the_closest_of_all_layers(findings: Findings) -> None:
+    for choice in findings.choices:
+        means = {(s.layer, h.map): h.value.mean for s in of_model(findings, choice.model) for h in s.heads}
         assert min(means, key=lambda key: means[key]) == (choice.layer, choice.map)
         assert (choice.candidates, choice.layers) == (8, 2)
-        assert choice.reading == inference.primary_of(choice.model, choice.layer).head(choice.map)
+        assert choice.reading == findings.primary_of(choice.model, choice.layer).head(choice.map)
         assert choice.p == choice.reading.p_above_chance is not None
 
 
-def test_it_is_called_closer_than_chance_by_permuted_pictures_alone(results: Results, inference: Findings) -> None:
+def test_it_is_called_closer_than_chance_by_permuted_pictures_alone(results: Results, findings: Findings) -> None:
     """Its interval and Holm's p within its layer do not know among how many layers it was chosen."""
-    reading = inference.choices[0].reading
+    reading = findings.choices[0].reading
     sure = replace(reading, gain_p_holm=1e-6)
-    assert "not shown to be above chance" in said(results, inference, reading=sure, p=0.051)
+    assert "not shown to be above chance" in said(results, findings, reading=sure, p=0.051)
     unsure = replace(reading, gain_p_holm=0.9)
-    sentence = said(results, inference, reading=unsure, p=0.049)
+    sentence = said(results, findings, reading=unsure, p=0.049)
     assert "not shown" not in sentence and "p = .049 by permuted pictures over all 8 heads" in sentence
     assert reading.gain is not None
     farther = replace(reading, gain=replace(reading.gain, mean=-0.2, low=-0.3, high=-0.1))
-    assert "farther than its own attention on other pictures" in (text := said(results, inference, reading=farther))
+    assert "farther than its own attention on other pictures" in (text := said(results, findings, reading=farther))
     assert "not shown to be above chance" in text
 
 
-def test_attention_follows_the_picture_only_where_the_test_says_so(results: Results, inference: Findings) -> None:
-    (first, *others) = inference.above_chance
+def test_attention_follows_the_picture_only_where_the_test_says_so(results: Results, findings: Findings) -> None:
+    (first, *others) = findings.above_chance
     for p, words in ((0.04, "It says that attention follows"), (0.06, "It does not show that attention follows")):
-        changed = replace(inference, above_chance=(replace(first, p=p), *others))
+        changed = replace(findings, above_chance=(replace(first, p=p), *others))
         assert words in floor_sentences(results, changed)[0]
 
 
-def test_ties_are_sought_in_every_layer_over_the_pairs_of_all_heads(results: Results, inference: Findings) -> None:
-    choice = inference.choices[0]
+def test_ties_are_sought_in_every_layer_over_the_pairs_of_all_heads(results: Results, findings: Findings) -> None:
+    choice = findings.choices[0]
     cells = {layer: at_fixed_sigma(results, choice.model, layer, ["kl"])["kl"].cells for layer in (11, 12)}
     people = [i for i, p in enumerate(cells[12].participants) if p != "06"]  # who lacks a picture
     named = cells[choice.layer].at(choice.map, 1.0)[people]
@@ -83,28 +83,26 @@ def test_ties_are_sought_in_every_layer_over_the_pairs_of_all_heads(results: Res
     assert choice.ties is not None and set(choice.ties) == tied and {layer for layer, _ in tied} == {11, 12}
 
 
-def test_heads_of_other_layers_are_named_with_their_layer(results: Results, inference: Findings) -> None:
+def test_heads_of_other_layers_are_named_with_their_layer(results: Results, findings: Findings) -> None:
     ties = ((12, "head-03"), (11, "head-04"), (11, "head-02"))
-    assert "head 3 and heads 2 and 4 of layer 11 cannot be told from it" in said(results, inference, ties=ties)
-    assert "every other head of any layer is farther" in said(results, inference, ties=())
-    assert "none of the others of any layer can be told from it" in said(
-        results, inference, ties=ties + ties + ties[:1]
-    )
+    assert "head 3 and heads 2 and 4 of layer 11 cannot be told from it" in said(results, findings, ties=ties)
+    assert "every other head of any layer is farther" in said(results, findings, ties=())
+    assert "none of the others of any layer can be told from it" in said(results, findings, ties=ties + ties + ties[:1])
     many = tuple((11, f"head-{i:02d}") for i in range(1, 10))
-    sentence = said(results, inference, ties=many, candidates=24)
+    sentence = said(results, findings, ties=many, candidates=24)
     assert "9 of the other 23 heads of any layer cannot be told from it" in sentence
-    assert "cannot be tested" in said(results, inference, ties=None)
+    assert "cannot be tested" in said(results, findings, ties=None)
 
 
-def test_what_is_no_head_and_comes_closer_stands_in_the_sentence(results: Results, inference: Findings) -> None:
+def test_what_is_no_head_and_comes_closer_stands_in_the_sentence(results: Results, findings: Findings) -> None:
     def with_lead(low: float, high: float) -> str:
-        main = inference.main()
+        main = findings.main()
         changed = tuple(
             replace(r, lead=replace(r.lead, low=low, high=high)) if r.map == "centre-fitted" else r
             for r in main.references
         )
-        sound = tuple(replace(s, references=changed) if s == main else s for s in inference.sound)
-        return finding(results, replace(inference, sound=sound)).sentence
+        sound = tuple(replace(s, references=changed) if s == main else s for s in findings.sound)
+        return finding(results, replace(findings, sound=sound)).sentence
 
     assert with_lead(-0.3, -0.1).endswith("; a centre bias fitted to other pictures comes closer still.")
     assert "closer still" not in with_lead(-0.3, 0.1)
@@ -125,8 +123,8 @@ def test_halves_split_blocks_and_kinds_as_evenly_as_they_can(n: int, seed: int, 
 
 
 def test_a_head_that_half_of_the_pictures_choose_is_estimated_on_the_other_half(halved_folder: Path) -> None:
-    results, inference = read_results(halved_folder), read_findings(results_folder(halved_folder))
-    (choice,) = inference.choices
+    results, findings = read_results(halved_folder), read_findings(results_folder(halved_folder))
+    (choice,) = findings.choices
     names = [f"object-{i + 1:02d}" for i in range(8)]
     assert (choice.chosen_on, choice.estimated_on) == (tuple(names[::2]), tuple(names[1::2]))
     fixed = results.scores("fixed", [("drift_corrected", "==", False), ("within", "==", "picture")])
@@ -160,8 +158,8 @@ def test_a_head_that_half_of_the_pictures_choose_is_estimated_on_the_other_half(
 
 
 def test_the_page_says_what_was_chosen_on_which_pictures(quick: None, halved_folder: Path, tmp_path: Path) -> None:
-    results, inference = read_results(halved_folder), read_findings(results_folder(halved_folder))
-    found = finding(results, inference)
+    results, findings = read_results(halved_folder), read_findings(results_folder(halved_folder))
+    found = finding(results, findings)
     assert "is the closest on 4 objects; on the other 4 it is" in found.sentence
     notes = {note.lead: note.text for note in found.notes}
     assert "object-01, object-03, object-05 and object-07" in notes["Chosen on half of the pictures."]

@@ -246,10 +246,10 @@ def test_how_a_study_was_made_is_set_beside_the_papers(small_folder: Path) -> No
     assert {row.of for row in rows} == {"design"}
 
 
-def test_what_imported_recordings_were_shown_is_not_known(results: Results, inference: Findings) -> None:
+def test_what_imported_recordings_were_shown_is_not_known(results: Results, findings: Findings) -> None:
     imported = replace(results, summary=replace(results.summary, sources=("fixations",)))
     said = claims({"how": "setting", "key": "protocol.picture_s", "value": 10.0})
-    assert reproduce(said, imported, inference)[0].published == Judgement("cannot be told", "imported")
+    assert reproduce(said, imported, findings)[0].published == Judgement("cannot be told", "imported")
 
 
 # Verdicts, against planted truth.
@@ -472,28 +472,28 @@ def test_a_lift_holds_where_its_mean_or_its_whole_interval_lies_in_the_range() -
     assert lift_sound(claim, alone).reason == lift_published(claim, alone).reason == "no interval"
 
 
-def test_the_lifts_p_is_corrected_over_the_heads_of_its_layer(results: Results, inference: Findings) -> None:
+def test_the_lifts_p_is_corrected_over_the_heads_of_its_layer(results: Results, findings: Findings) -> None:
     from statsmodels.stats.multitest import multipletests
 
-    for model, layer in {(x.model, x.layer) for x in inference.lifts}:
-        heads = [x for x in inference.lifts if (x.model, x.layer) == (model, layer) and is_head(x.map)]
+    for model, layer in {(x.model, x.layer) for x in findings.lifts}:
+        heads = [x for x in findings.lifts if (x.model, x.layer) == (model, layer) and is_head(x.map)]
         oracle = multipletests([x.lift_pp.p for x in heads], method="holm")[1]
         assert [x.lift_p_holm for x in heads] == pytest.approx(list(oracle))
         t = results.attention_table
         own = t[(t["model"] == model) & (t["layer"] == layer) & (t["map"] == heads[0].map)]["lift_pp"]
         assert heads[0].lift_pp.p == pytest.approx(stats.ttest_1samp(own, 0).pvalue)
-    assert {x.lift_p_holm for x in inference.lifts if not is_head(x.map)} == {None}
+    assert {x.lift_p_holm for x in findings.lifts if not is_head(x.map)} == {None}
 
 
-def test_more_inside_than_outside_is_a_t_test_of_their_difference(results: Results, inference: Findings) -> None:
+def test_more_inside_than_outside_is_a_t_test_of_their_difference(results: Results, findings: Findings) -> None:
     table = results.attention_table
-    for x, (p, _) in zip(inference.lifts, inside_over_outside(inference.lifts), strict=True):
+    for x, (p, _) in zip(findings.lifts, inside_over_outside(findings.lifts), strict=True):
         own = table[(table["model"] == x.model) & (table["layer"] == x.layer) & (table["map"] == x.map)]
         # The table on disk has six digits.
         assert p == pytest.approx(stats.ttest_rel(own["inside"], own["outside"]).pvalue, rel=1e-3)
 
 
-def test_every_head_means_every_head(results: Results, inference: Findings) -> None:
+def test_every_head_means_every_head(results: Results, findings: Findings) -> None:
     def verdict(inside: dict[str, float], sd: float = 0.01) -> tuple[str, str]:
         rng = np.random.default_rng(5)
         table = pd.DataFrame([
@@ -502,12 +502,12 @@ def test_every_head_means_every_head(results: Results, inference: Findings) -> N
             for head, mean in inside.items() for value in mean + rng.normal(0, sd, 12)
         ])  # fmt: skip
         rows = reproduce(
-            claims({"how": "inside_over_outside", "p": 0.0001}), results, replace(inference, lifts=lifts(table))
+            claims({"how": "inside_over_outside", "p": 0.0001}), results, replace(findings, lifts=lifts(table))
         )
         [row] = [row for row in rows if row.model == "first"]
         return row.published.verdict, row.sound.verdict
 
-    shown = inference.main()
+    shown = findings.main()
     assert (shown.model, shown.layer) == ("first", 12)
     assert verdict({"head-01": 0.6, "head-02": 0.7}) == ("holds", "holds")
     assert verdict({"head-01": 0.6, "head-02": 0.4}) == ("does not hold", "does not hold")
@@ -515,18 +515,18 @@ def test_every_head_means_every_head(results: Results, inference: Findings) -> N
     assert verdict({"head-01": 0.6, "head-02": 0.51}) == ("cannot be told", "holds")  # by .0001, and by .05
 
 
-def test_many_heads_inside_are_corrected_for_in_the_sound_reading_alone(results: Results, inference: Findings) -> None:
+def test_many_heads_inside_are_corrected_for_in_the_sound_reading_alone(results: Results, findings: Findings) -> None:
     # t = 2.5 with 11 degrees of freedom: p = .03, four times of which is beyond .05.
     inside = Estimate(0.55, 0.506, 0.594, 0.02, 11.0, None, 0, 12)
     four = tuple(ObjectLift("first", 12, head_name(n), inside, inside, inside, inside) for n in range(1, 5))
-    rows = reproduce(claims({"how": "inside_over_outside"}), results, replace(inference, lifts=four))
+    rows = reproduce(claims({"how": "inside_over_outside"}), results, replace(findings, lifts=four))
     assert verdicts(list(rows))[0] == ("holds", "cannot be told")
     assert rows[0].here.inside[0] == pytest.approx((0.0295, 0.118), rel=0.01)
 
 
-def test_without_masks_nothing_is_said_of_objects(results: Results, inference: Findings) -> None:
+def test_without_masks_nothing_is_said_of_objects(results: Results, findings: Findings) -> None:
     said = claims({"how": "inside_over_outside"}, {"how": "lift", "heads": [1], "low_pp": 0})
-    rows = reproduce(said, results, replace(inference, lifts=()))
+    rows = reproduce(said, results, replace(findings, lifts=()))
     assert {row.sound.reason for row in rows} == {row.published.reason for row in rows} == {"no masks"}
 
 
@@ -579,11 +579,11 @@ def test_measures_order_heads_by_closeness_whatever_their_direction(decisive_fol
 # The page.
 
 
-def test_the_page_counts_its_own_rows(made_up_folder: Path, results: Results, inference: Findings) -> None:
+def test_the_page_counts_its_own_rows(made_up_folder: Path, results: Results, findings: Findings) -> None:
     [file] = claims_files(made_up_folder, ["carrasco-2025"])
-    paper, table = against_paper(file, results, inference)
-    main = inference.main()
-    assert len(table.whole) == len(inference.shown()) * len(table.shown)
+    paper, table = against_paper(file, results, findings)
+    main = findings.main()
+    assert len(table.whole) == len(findings.shown()) * len(table.shown)
     own = table.whole[(table.whole["model"] == main.model) & (table.whole["layer"] == main.layer)]
     for which, words in (("published", "under the published reading"), ("sound", "under the sound reading")):
         some = own[~own["id"].isin(["agreement"]) & own["how"].isin(
@@ -610,9 +610,9 @@ def test_a_file_of_the_studys_own_has_a_table_of_its_own(quick: None, small_stud
     assert names == {"claims-mine-yours.csv", "claims-carrasco-2025.csv"}
 
 
-def test_the_layer_shown_is_that_of_the_papers_own_model(results: Results, inference: Findings) -> None:
-    assert main_layer(claims({"how": "model"}), inference) is inference.main()
-    assert main_layer(claims({"how": "model"}, models=["second"]), inference).model == "second"
+def test_the_layer_shown_is_that_of_the_papers_own_model(results: Results, findings: Findings) -> None:
+    assert main_layer(claims({"how": "model"}), findings) is findings.main()
+    assert main_layer(claims({"how": "model"}, models=["second"]), findings).model == "second"
 
 
 def test_heads_of_a_claim_are_those_it_names() -> None:

@@ -72,15 +72,15 @@ def test_quality_and_pictures_come_first(quick: None, make_study: Callable[..., 
 
 def test_no_head_is_named_that_loses_to_an_even_spread(make_study: Callable[..., Path]) -> None:
     folder = make_study(participants=5)
-    results, inference = read_results(folder), read_findings(results_folder(folder))
+    results, findings = read_results(folder), read_findings(results_folder(folder))
 
     def with_lead(lead: float) -> str:
-        main = inference.main()
+        main = findings.main()
         references = tuple(
             replace(r, lead=replace(r.lead, mean=lead)) if r.map == "uniform" else r for r in main.references
         )
-        sound = tuple(replace(s, references=references) if s == main else s for s in inference.sound)
-        return finding(results, replace(inference, sound=sound)).of_heads
+        sound = tuple(replace(s, references=references) if s == main else s for s in findings.sound)
+        return finding(results, replace(findings, sound=sound)).of_heads
 
     assert "no head comes closer to where they looked than an even spread over the picture does" in with_lead(-0.1)
     assert "head 4" not in with_lead(-0.1)
@@ -88,6 +88,6 @@ def test_no_head_is_named_that_loses_to_an_even_spread(make_study: Callable[...,
 
 
 def test_an_interval_of_few_is_as_wide_as_their_number_makes_it(make_study: Callable[..., Path]) -> None:
-    inference = read_findings(results_folder(make_study(participants=3, pictures=8)))
-    for head in inference.main().heads:
+    findings = read_findings(results_folder(make_study(participants=3, pictures=8)))
+    for head in findings.main().heads:
         assert head.value.df == 2 and head.gain is not None and head.gain.df == 2

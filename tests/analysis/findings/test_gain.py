@@ -186,8 +186,8 @@ def test_effects_of_attention_are_read_from_the_table_of_chance(results: Results
     np.testing.assert_array_equal(kl.chance(SHUFFLED + "head-02", 1.0, every), adjusted)
 
 
-def test_the_reading_of_a_study_uses_them(results: Results, inference: Findings) -> None:
-    main = inference.main()
+def test_the_reading_of_a_study_uses_them(results: Results, findings: Findings) -> None:
+    main = findings.main()
     at = at_fixed_sigma(results, main.model, main.layer, ["kl"])["kl"]
     kept = np.ix_([0, 1, 2, 3, 4], range(4))  # participant 06 lacks a picture
     for head in main.heads:
@@ -202,10 +202,10 @@ def test_the_reading_of_a_study_uses_them(results: Results, inference: Findings)
     assert main.best.shuffled.standard_error != pytest.approx(plain.standard_error)
 
 
-def test_models_are_compared_by_their_gains_too(inference: Findings, make_study: Callable[..., Path]) -> None:
-    score, gain = inference.model_contrasts
+def test_models_are_compared_by_their_gains_too(findings: Findings, make_study: Callable[..., Path]) -> None:
+    score, gain = findings.model_contrasts
     assert (score.of, gain.of) == ("score", "gain")
-    of_mean = [s.summaries[0].gain for s in inference.sound if s.primary and s.layer == 12]
+    of_mean = [s.summaries[0].gain for s in findings.sound if s.primary and s.layer == 12]
     first, second = (e.mean for e in of_mean if e is not None)
     # Participant 06, who lacks a picture for the heads, has the same ones for both.
     assert gain.difference == pytest.approx(first - second, abs=0.05)

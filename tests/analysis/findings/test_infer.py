@@ -313,8 +313,8 @@ def test_a_measure_that_is_undefined_at_a_sigma_has_no_point_there() -> None:
 # Whole studies.
 
 
-def test_the_planted_head_is_named_and_the_planted_order_found(inference: Findings) -> None:
-    found = inference
+def test_the_planted_head_is_named_and_the_planted_order_found(findings: Findings) -> None:
+    found = findings
     main = found.main()
     assert (main.model, main.layer, main.measure) == ("first", 12, "kl")
     assert main.ranked[0] == "head-04"
@@ -323,8 +323,8 @@ def test_the_planted_head_is_named_and_the_planted_order_found(inference: Findin
     assert {r.map for r in main.references} == set(REFERENCES)
 
 
-def test_numbers_are_the_plain_means_of_the_table(results: Results, inference: Findings) -> None:
-    main = inference.main()
+def test_numbers_are_the_plain_means_of_the_table(results: Results, findings: Findings) -> None:
+    main = findings.main()
     of_layer = [("model", "==", "first"), ("layer", "==", 12), ("drift_corrected", "==", False)]
     t, chance = results.scores("fixed", of_layer), results.scores("chance", of_layer)
     t = t[(t["participant"] != POOLED) & (t["within"] == "picture") & (t["window_end_s"] == 10.0)]
@@ -342,23 +342,23 @@ def test_numbers_are_the_plain_means_of_the_table(results: Results, inference: F
         assert reference.lead.mean == pytest.approx(means[reference.map] - means[main.best.map])
 
 
-def test_who_is_left_out_of_the_intervals_is_named(inference: Findings) -> None:
-    remarks = [str(r) for r in inference.remarks]
+def test_who_is_left_out_of_the_intervals_is_named(findings: Findings) -> None:
+    remarks = [str(r) for r in findings.remarks]
     assert any("1 of 6 participants" in r and "(06)" in r for r in remarks)
 
 
-def test_a_gain_is_positive_towards_people_in_every_measure(inference: Findings) -> None:
-    for reading in inference.sound:
+def test_a_gain_is_positive_towards_people_in_every_measure(findings: Findings) -> None:
+    for reading in findings.sound:
         best = reading.best
         assert best.gain is not None and best.shuffled is not None
         assert np.sign(best.gain.mean) == np.sign(sign_of(reading.measure) * (best.value.mean - best.shuffled.mean))
 
 
-def test_head_effects_are_corrected_over_all_that_were_looked_at(inference: Findings) -> None:
+def test_head_effects_are_corrected_over_all_that_were_looked_at(findings: Findings) -> None:
     """The primary measure's over the layers of its model, the others' over layers and measures together."""
     for model in ("first", "second"):
         for primary, tests in ((True, 2), (False, 8)):
-            members = [s for s in inference.sound if s.model == model and s.primary == primary]
+            members = [s for s in findings.sound if s.model == model and s.primary == primary]
             raw = [s.head_effect.p for s in members if s.head_effect is not None]
             assert len(raw) == tests
             corrected = multipletests(raw, method="holm")[1]
@@ -371,23 +371,23 @@ def test_the_head_effect_of_a_single_layer_by_the_primary_measure_is_one_test(ma
 
 
 def test_the_bootstrap_stands_beside_the_intervals_of_the_primary_measure_in_the_layers_shown(
-    results: Results, inference: Findings
+    results: Results, findings: Findings
 ) -> None:
-    shown = inference.shown()
-    for reading in inference.sound:
+    shown = findings.shown()
+    for reading in findings.sound:
         for head in reading.heads:
             assert (head.bootstrap is not None) == (head.gain_bootstrap is not None) == (reading in shown)
             if head.bootstrap is not None:
                 assert head.bootstrap[0] < head.value.mean < head.bootstrap[1]
     reseeded = results.study.model_copy(update={"study": results.study.study.model_copy(update={"seed": 99})})
     again = infer(replace(results, study=reseeded)).main()
-    assert [h.value for h in again.heads] == [h.value for h in inference.main().heads]
-    assert [h.bootstrap for h in again.heads] != [h.bootstrap for h in inference.main().heads]
+    assert [h.value for h in again.heads] == [h.value for h in findings.main().heads]
+    assert [h.bootstrap for h in again.heads] != [h.bootstrap for h in findings.main().heads]
 
 
-def test_where_a_cell_is_missing_the_mixed_model_keeps_what_the_intervals_leave_out(inference: Findings) -> None:
+def test_where_a_cell_is_missing_the_mixed_model_keeps_what_the_intervals_leave_out(findings: Findings) -> None:
     """Participant 06 lacks one picture of four; the intervals are over five participants, the mixed model over six."""
-    main = inference.main()
+    main = findings.main()
     assert main.mixed is not None
     assert main.best.value.participants == 5
     assert (main.mixed.participants, main.mixed.pictures) == (6, 4)
@@ -395,7 +395,7 @@ def test_where_a_cell_is_missing_the_mixed_model_keeps_what_the_intervals_leave_
     assert main.mixed.ranked[0] == "head-04"
     assert main.mixed.heads[3].gain is not None
     assert main.mixed.trouble == ""
-    assert {s for s in inference.sound if s.mixed is not None} == set(inference.shown())
+    assert {s for s in findings.sound if s.mixed is not None} == set(findings.shown())
 
 
 def test_complete_data_need_no_mixed_model(with_changed: Callable[..., Results]) -> None:
@@ -435,9 +435,9 @@ def test_pictures_without_masks_have_no_lift(make_study: Callable[..., Path]) ->
     assert {r.map for r in found.main().references} == set(REFERENCES) - {"object"}
 
 
-def test_lifts_are_means_over_pictures(results: Results, inference: Findings) -> None:
+def test_lifts_are_means_over_pictures(results: Results, findings: Findings) -> None:
     t = results.attention_table
-    for found in inference.lifts:
+    for found in findings.lifts:
         mine = t[(t["model"] == found.model) & (t["layer"] == found.layer) & (t["map"] == found.map)]
         assert found.lift_pp.mean == pytest.approx(mine["lift_pp"].mean())
         # The table on disk has six digits.
@@ -606,23 +606,23 @@ def test_groups_of_a_study_are_compared_over_equal_counts(with_changed: Callable
     assert said.groups is None and any('no column "expertise"' in str(r) for r in said.remarks)
 
 
-def test_models_windows_chance_and_halves_are_read(inference: Findings) -> None:
-    contrast, _ = inference.model_contrasts
+def test_models_windows_chance_and_halves_are_read(findings: Findings) -> None:
+    contrast, _ = findings.model_contrasts
     assert (contrast.first, contrast.second, contrast.first_layer) == (
         "first",
         "second",
         12,
     ) and contrast.difference > 0
-    assert [t.model for t in inference.above_chance] == ["first", "second"]
-    first = inference.above_chance[0]
+    assert [t.model for t in findings.above_chance] == ["first", "second"]
+    first = findings.above_chance[0]
     assert (first.maps, first.pictures, first.exact, first.permutations) == (8, 4, True, 24)
     assert first.p == pytest.approx(1 / 24) == first.smallest_p
-    windows = [(w.start_s, w.end_s) for w in inference.windows if w.model == "first"]
+    windows = [(w.start_s, w.end_s) for w in findings.windows if w.model == "first"]
     assert windows == [(0.0, 1.0), (0.0, 3.0), (1.0, 2.0)]
-    assert inference.half is not None and inference.half.mean == pytest.approx(2.0)
-    best = inference.main().best
+    assert findings.half is not None and findings.half.mean == pytest.approx(2.0)
+    best = findings.main().best
     assert best.share.ratio is not None and 0 < best.share.ratio.ratio < 1
-    main = inference.main()
+    main = findings.main()
     assert main.other_viewers == (4, 5)  # one of six was left out on the first picture
     reference = {r.map: r for r in main.references}
     centre, others = (reference[name].value.mean for name in ("centre-fitted", "others"))
@@ -635,7 +635,7 @@ def test_models_windows_chance_and_halves_are_read(inference: Findings) -> None:
     assert main.share_of_centre.ratio.ratio == pytest.approx((centre - floor) / (others - floor))
     [lead] = main.leads_over_summaries
     assert lead.mean == pytest.approx(main.summaries[0].value.mean - best.value.mean)  # KL: lower is closer
-    ssim = next(s for s in inference.measures_of(main) if s.measure == "ssim")
+    ssim = next(s for s in findings.measures_of(main) if s.measure == "ssim")
     assert {h.share for h in ssim.heads} == {Share(None, "measure")} == {h.share_over_centre for h in ssim.heads}
     assert best.inside is not None and best.inside.mean == pytest.approx(best.value.mean - 0.3, abs=0.1)
     assert best.pooled is not None and best.pooled.participants == 0 and best.pooled.pictures == 4

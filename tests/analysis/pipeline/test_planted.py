@@ -136,6 +136,6 @@ def test_a_simulated_study_that_follows_a_head_ends_in_a_report_that_names_it(he
     np.savez(tmp_path / "study" / "planted.npz", allow_pickle=False, **maps)
     simulate(tmp_path / "study", 6, seed=head, workers=2)  # with fewer no head is named at the top
     report = analyze(tmp_path / "study", workers=2).report
-    inference = read_findings(report.parent)
-    assert inference.main().best.map == planted
+    findings = read_findings(report.parent)
+    assert findings.main().best.map == planted
     assert f"head {head} " in report.read_text("utf-8").split("<h1")[1].split("</h1>")[0]

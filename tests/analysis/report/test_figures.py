@@ -34,8 +34,8 @@ def texts(figure: Figure) -> list[str]:
     return ["".join(t.itertext()) for t in ET.fromstring(to_svg(figure)).iter(f"{SVG}text")]
 
 
-def test_heads_are_rows_from_the_closest_to_the_farthest_at_their_means(inference: Findings) -> None:
-    main = inference.main()
+def test_heads_are_rows_from_the_closest_to_the_farthest_at_their_means(findings: Findings) -> None:
+    main = findings.main()
     axes = draw_heads(main).axes[0]
     assert [t.get_text() for t in axes.get_yticklabels()] == [head_label(h) for h in main.ranked]
     filled = [
@@ -46,15 +46,15 @@ def test_heads_are_rows_from_the_closest_to_the_farthest_at_their_means(inferenc
     assert sorted(filled) == sorted((main.head(h).value.mean, row) for row, h in enumerate(main.ranked))
 
 
-def test_intervals_are_drawn_from_low_to_high(inference: Findings) -> None:
-    main = inference.main()
+def test_intervals_are_drawn_from_low_to_high(findings: Findings) -> None:
+    main = findings.main()
     drawn = {tuple(np.round(line.get_xdata(), 9)) for line in draw_heads(main).axes[0].lines}
     for head in main.heads:
         assert tuple(np.round((head.value.low, head.value.high), 9)) in drawn
 
 
-def test_other_viewers_are_drawn_where_they_are_a_ceiling_and_nowhere_else(inference: Findings) -> None:
-    measures = inference.measures_of(inference.main())
+def test_other_viewers_are_drawn_where_they_are_a_ceiling_and_nowhere_else(findings: Findings) -> None:
+    measures = findings.measures_of(findings.main())
     figure = draw_measures(measures)
     drawn = {axes.get_title(loc="left"): [t.get_text() for t in axes.texts] for axes in figure.axes}
     for sound in measures:
@@ -62,8 +62,8 @@ def test_other_viewers_are_drawn_where_they_are_a_ceiling_and_nowhere_else(infer
         assert any("other viewers" in name for name in names) == (sound.measure != "ssim"), sound.measure
 
 
-def test_only_heads_that_cannot_be_told_from_the_closest_are_blue(inference: Findings) -> None:
-    main = replace(inference.main(), ties=("head-02",))
+def test_only_heads_that_cannot_be_told_from_the_closest_are_blue(findings: Findings) -> None:
+    main = replace(findings.main(), ties=("head-02",))
     axes = draw_heads(main).axes[0]
     blue = {
         head_label(main.ranked[int(line.get_ydata()[0])])
@@ -73,8 +73,8 @@ def test_only_heads_that_cannot_be_told_from_the_closest_are_blue(inference: Fin
     assert blue == {head_label(main.ranked[0]), "head 2"}
 
 
-def test_a_reference_far_off_is_named_at_the_edge_and_does_not_squeeze_the_heads(inference: Findings) -> None:
-    main = inference.main()
+def test_a_reference_far_off_is_named_at_the_edge_and_does_not_squeeze_the_heads(findings: Findings) -> None:
+    main = findings.main()
     near = draw_heads(main).axes[0].get_xlim()
     far = replace(main.best.value, mean=99.0, low=98.0, high=100.0)
     moved = tuple(replace(r, value=far) if r.map == "uniform" else r for r in main.references)
@@ -83,8 +83,8 @@ def test_a_reference_far_off_is_named_at_the_edge_and_does_not_squeeze_the_heads
     assert any("99.00" in t for t in texts(figure))
 
 
-def test_the_best_sigma_is_marked_hollow_where_the_sweep_ends(inference: Findings) -> None:
-    found = inference.replications_of(inference.main())
+def test_the_best_sigma_is_marked_hollow_where_the_sweep_ends(findings: Findings) -> None:
+    found = findings.replications_of(findings.main())
     axes = draw_sigma(found, 1.0).axes[0]
     marks = [line for line in axes.lines if line.get_marker() == "o"]
     chance = found[0].shuffled_curve
@@ -92,8 +92,8 @@ def test_the_best_sigma_is_marked_hollow_where_the_sweep_ends(inference: Finding
     assert [float(m.get_xdata()[0]) for m in marks if m.get_markerfacecolor() == "white"] == [chance.best_sigma]
 
 
-def test_measures_share_the_rows_and_have_a_panel_each(inference: Findings) -> None:
-    measures = inference.measures_of(inference.main())
+def test_measures_share_the_rows_and_have_a_panel_each(findings: Findings) -> None:
+    measures = findings.measures_of(findings.main())
     figure = draw_measures(measures)
     titles = ["KL divergence (primary)", "Pearson's CC", "SIM", "SSIM", "NSS"]
     assert [a.get_title(loc="left") for a in figure.axes] == titles
@@ -143,8 +143,8 @@ def test_of_many_participants_the_spread_of_their_trials_is_drawn(results: Resul
     assert any(list(line.get_ydata()) == [50.0, 50.0] for line in loss.lines[2:]), "the limit"
 
 
-def test_tiles_show_every_head_of_every_layer(inference: Findings) -> None:
-    readings = [("first", [s for s in inference.sound if s.primary and s.model == "first"])]
+def test_tiles_show_every_head_of_every_layer(findings: Findings) -> None:
+    readings = [("first", [s for s in findings.sound if s.primary and s.model == "first"])]
     gains = [h.gain.mean for s in readings[0][1] for h in s.heads if h.gain is not None]
     shares = [h.share_over_centre for s in readings[0][1] for h in s.heads]
     assert len(gains) == len(shares) == 8
@@ -187,8 +187,8 @@ def test_every_study_can_be_drawn(make_study: Callable[..., Path], properties: d
     assert (quality is None) == (properties.get("geometry") is False)
 
 
-def test_the_same_numbers_are_the_same_bytes_without_a_date(inference: Findings) -> None:
-    main = inference.main()
+def test_the_same_numbers_are_the_same_bytes_without_a_date(findings: Findings) -> None:
+    main = findings.main()
     first, second = draw_heads(main), draw_heads(main)
     assert to_svg(first) == to_svg(second)
     assert to_png(first) == to_png(second)
@@ -196,15 +196,15 @@ def test_the_same_numbers_are_the_same_bytes_without_a_date(inference: Findings)
     assert b"Software" not in to_png(first)
 
 
-def test_the_readers_own_matplotlibrc_changes_nothing(inference: Findings) -> None:
-    main = inference.main()
+def test_the_readers_own_matplotlibrc_changes_nothing(findings: Findings) -> None:
+    main = findings.main()
     plain = to_svg(draw_heads(main))
     with mpl.rc_context({"font.size": 30, "axes.grid": True, "axes.facecolor": "red", "savefig.bbox": "tight"}):
         assert to_svg(draw_heads(main)) == plain
 
 
-def test_text_in_svg_is_text_in_the_readers_font(inference: Findings) -> None:
-    figure = draw_heads(inference.main())
+def test_text_in_svg_is_text_in_the_readers_font(findings: Findings) -> None:
+    figure = draw_heads(findings.main())
     assert "head 4" in texts(figure)
     assert b"system-ui" in to_svg(figure)
 

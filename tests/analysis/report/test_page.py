@@ -154,12 +154,12 @@ def test_what_an_earlier_report_left_is_removed(small_study: Path) -> None:
 # What the first sentence says.
 
 
-def test_the_sentence_is_the_inference_in_words(page: Page, inference: Findings) -> None:
-    best = inference.main().best
+def test_the_sentence_is_the_inference_in_words(page: Page, findings: Findings) -> None:
+    best = findings.main().best
     assert best.gain is not None and best.gain.low is not None and best.gain.high is not None
     share = best.share.ratio
     assert share is not None and share.low is not None and share.high is not None
-    assert inference.choices[0].ties is not None and len(inference.choices[0].ties) == 7
+    assert findings.choices[0].ties is not None and len(findings.choices[0].ties) == 7
     sentence = (
         f"{best.value.participants} simulated observers, 80 % of fixations drawn from head 4 of layer 12, the rest "
         "from the centre, and ViT-S/14 (first) with stand-in weights on 4 objects: "
@@ -172,10 +172,10 @@ def test_the_sentence_is_the_inference_in_words(page: Page, inference: Findings)
     assert sentence in page.text
 
 
-def with_main(inference: Findings, **changed: Any) -> Findings:
+def with_main(findings: Findings, **changed: Any) -> Findings:
     """The same with another reading in the place of that which the first screen speaks of."""
-    main = inference.main()
-    return replace(inference, sound=tuple(replace(s, **changed) if s == main else s for s in inference.sound))
+    main = findings.main()
+    return replace(findings, sound=tuple(replace(s, **changed) if s == main else s for s in findings.sound))
 
 
 def estimate(mean: float, low: float, high: float) -> Estimate:
@@ -186,8 +186,8 @@ def way(ratio: float, low: float, high: float) -> Share:
     return Share(Ratio(ratio, low, high, 5, 4), "")
 
 
-def note(results: Results, inference: Findings, lead: str) -> str:
-    return {note.lead: note.text for note in finding(results, inference).notes}.get(lead, "")
+def note(results: Results, findings: Findings, lead: str) -> str:
+    return {note.lead: note.text for note in finding(results, findings).notes}.get(lead, "")
 
 
 BEATEN, BETWEEN = "What the closest head does not beat:", "Between floor and ceiling."
@@ -195,15 +195,15 @@ ABOVE = "more than 100 %, as here it predicts people better than the other 4 to 
 
 
 def test_the_first_screen_says_when_the_mean_of_the_heads_or_the_centre_bias_beats_the_closest_head(
-    results: Results, inference: Findings
+    results: Results, findings: Findings
 ) -> None:
-    main = inference.main()
+    main = findings.main()
     heads = tuple(replace(h, share=way(0.26, 0.2, 0.32)) if h == main.best else h for h in main.heads)
 
     def said(of_mean: Estimate, of_centre: Estimate) -> str:
         references = tuple(replace(r, lead=of_centre) if r.map == "centre-fitted" else r for r in main.references)
         changed = with_main(
-            inference,
+            findings,
             heads=heads,
             references=references,
             leads_over_summaries=(of_mean,),
@@ -228,12 +228,12 @@ def test_the_first_screen_says_when_the_mean_of_the_heads_or_the_centre_bias_bea
     assert said(ahead, tie).startswith("the mean of heads is closer") and said(ahead, tie).endswith(gone)
 
 
-def test_a_centre_bias_above_all_is_explained_too(results: Results, inference: Findings) -> None:
-    main = inference.main()
+def test_a_centre_bias_above_all_is_explained_too(results: Results, findings: Findings) -> None:
+    main = findings.main()
     references = tuple(
         replace(r, lead=estimate(-0.2, -0.3, -0.1)) if r.map == "centre-fitted" else r for r in main.references
     )
-    said = note(results, with_main(inference, references=references, share_of_centre=way(1.2, 1.1, 1.3)), BEATEN)
+    said = note(results, with_main(findings, references=references, share_of_centre=way(1.2, 1.1, 1.3)), BEATEN)
     assert "has gone 120 % of the way" in said and f"({ABOVE};" in said
 
 
@@ -262,18 +262,18 @@ def test_a_share_above_all_never_stands_without_its_explanation(make_study: Call
         path.unlink()
         write_table(rows, path, FIXED_COLUMNS)
     results = read_results(folder)
-    inference = infer(results)
-    main, first = inference.main(), finding(results, inference)
+    findings = infer(results)
+    main, first = findings.main(), finding(results, findings)
     best = main.best.share.ratio
     assert best is not None and best.ratio > 1
     percent = f"{100 * best.ratio:.0f} % of the way"
     for text in (first.sentence, {note.lead: note.text for note in first.notes}[BETWEEN]):
         assert percent in text and ABOVE in text and "with few viewers the ceiling is low" in text
-    layers = [("first", [s for s in inference.sound if s.primary])]
+    layers = [("first", [s for s in findings.sound if s.primary])]
     assert (
         "A head with more than 100 predicts people better than the other 4" in layers_caption(layers, main, "here")[0]
     )
-    table = make_tables(results, inference, read_stimuli(folder / "stimuli")[0])["heads"].whole
+    table = make_tables(results, findings, read_stimuli(folder / "stimuli")[0])["heads"].whole
     above = (table[["way to others (%)", "from centre (%)"]] > 100).any(axis=1)
     assert above.any() and table.loc[above, "why"].str.contains(ABOVE, regex=False).all()
     assert not table.loc[~above, "why"].str.contains("more than 100", regex=False).any()
@@ -290,13 +290,13 @@ def test_a_measure_without_a_ceiling_has_no_share_and_no_band_and_says_why(page:
     assert "other 4 to 5 viewers" in set(references.loc["kl"])
 
 
-def test_without_a_ceiling_the_first_screen_says_why_there_is_no_share(results: Results, inference: Findings) -> None:
-    main = inference.main()
+def test_without_a_ceiling_the_first_screen_says_why_there_is_no_share(results: Results, findings: Findings) -> None:
+    main = findings.main()
 
     def said(own: Share, common: Share, **changed: Any) -> str:
         best = replace(main.best, share=own, share_over_centre=common)
         heads = tuple(best if h == main.best else h for h in main.heads)
-        return note(results, with_main(inference, heads=heads, **changed), BETWEEN)
+        return note(results, with_main(findings, heads=heads, **changed), BETWEEN)
 
     assert said(Share(None, "room"), way(-0.4, -0.6, -0.2)) == (
         "The closest head has gone \u221240 % of the way from a centre bias fitted to other pictures to the other 4 to "
@@ -308,16 +308,16 @@ def test_without_a_ceiling_the_first_screen_says_why_there_is_no_share(results: 
     assert "there is no map of other viewers" in said(Share(None, "others"), Share(None, "others"), other_viewers=None)
     assert "the other viewer (95 %" in said(way(0.5, 0.4, 0.6), way(0.5, 0.4, 0.6), other_viewers=(1, 1))
     assert "the other 29 viewers (95 %" in said(way(0.5, 0.4, 0.6), way(0.5, 0.4, 0.6), other_viewers=(29, 29))
-    ssim = next(s for s in inference.measures_of(main) if s.measure == "ssim")
+    ssim = next(s for s in findings.measures_of(main) if s.measure == "ssim")
     without = between_floor_and_ceiling(ssim)
     assert without.lead == BETWEEN
     assert without.text.startswith("No share of the way, for SSIM has no ceiling: no rule is known")
 
 
-def test_the_table_of_floors_says_what_the_closest_head_beats(inference: Findings, results: Results) -> None:
-    main = inference.main()
+def test_the_table_of_floors_says_what_the_closest_head_beats(findings: Findings, results: Results) -> None:
+    main = findings.main()
     leads, stimuli = (estimate(-0.2, -0.3, -0.1),), read_stimuli(results.study_folder / "stimuli")[0]
-    table = make_tables(results, with_main(inference, leads_over_summaries=leads), stimuli)["references"].whole
+    table = make_tables(results, with_main(findings, leads_over_summaries=leads), stimuli)["references"].whole
     rows = table[(table["model"] == main.model) & (table["layer"] == main.layer) & (table["measure"] == main.measure)]
     rows = rows.set_index("map")
     assert rows.loc["mean of heads", "closest head is"] == "farther"
@@ -358,9 +358,9 @@ def test_chance_that_is_not_known_is_said(make_study: Callable[..., Path]) -> No
 # What the page must not hide.
 
 
-def test_every_remark_is_on_the_page(page: Page, results: Results, inference: Findings) -> None:
-    assert results.summary.remarks and inference.remarks
-    for remark in (*results.summary.remarks, *inference.remarks):
+def test_every_remark_is_on_the_page(page: Page, results: Results, findings: Findings) -> None:
+    assert results.summary.remarks and findings.remarks
+    for remark in (*results.summary.remarks, *findings.remarks):
         assert remark.about in page.text
         assert remark.text in page.text
 
@@ -412,18 +412,18 @@ def test_imported_fixations_without_geometry_are_reported_in_per_cent_and_withou
 
 def test_the_page_is_about_nss_and_tells_the_replication_by_kl(nss_folder: Path) -> None:
     words = Page(write_report(nss_folder).read_text("utf-8")).text
-    results, inference = read_results(nss_folder), read_findings(results_folder(nss_folder))
-    assert (inference.main().measure, inference.replicated) == ("nss", "kl")
-    assert "SD of NSS closer than its own attention on other pictures" in finding(results, inference).sentence
+    results, findings = read_results(nss_folder), read_findings(results_folder(nss_folder))
+    assert (findings.main().measure, findings.replicated) == ("nss", "kl")
+    assert "SD of NSS closer than its own attention on other pictures" in finding(results, findings).sentence
     assert "NSS is the primary measure" in words and "NSS by window of viewing time" in words
-    kl = next(r for r in inference.replications_of(inference.main()) if r.measure == "kl")
+    kl = next(r for r in findings.replications_of(findings.main()) if r.measure == "kl")
     best = f"By KL divergence the heads' mean is best at σ = {kl.mean_curve.best_sigma:g}°"
     assert best in words and "NSS, the primary measure, is taken at the fixed σ alone" in words
 
 
 def test_tables_of_the_replication_are_not_empty_where_the_primary_measure_has_none(nss_folder: Path) -> None:
-    results, inference = read_results(nss_folder), read_findings(results_folder(nss_folder))
-    tables = make_tables(results, inference, read_stimuli(nss_folder / "stimuli")[0])
+    results, findings = read_results(nss_folder), read_findings(results_folder(nss_folder))
+    tables = make_tables(results, findings, read_stimuli(nss_folder / "stimuli")[0])
     assert set(tables["pairs"].shown["measure"]) == {"nss"}
     assert set(tables["tukey"].shown["measure"]) == {"kl"} and "Shown: KL divergence" in tables["tukey"].note
     assert "replication: best for each head" in set(tables["sigma-units"].whole["sigma"])
@@ -432,9 +432,9 @@ def test_tables_of_the_replication_are_not_empty_where_the_primary_measure_has_n
 
 
 def test_beside_a_head_stands_nss_at_the_fixed_sigma_and_kl_at_the_others(nss_folder: Path) -> None:
-    results, inference = read_results(nss_folder), read_findings(results_folder(nss_folder))
-    looks, chooser = make_explorer(results, inference, read_stimuli(nss_folder / "stimuli")[0])
-    sigmas, main = results.study.maps.sigmas(), inference.main()
+    results, findings = read_results(nss_folder), read_findings(results_folder(nss_folder))
+    looks, chooser = make_explorer(results, findings, read_stimuli(nss_folder / "stimuli")[0])
+    sigmas, main = results.study.maps.sigmas(), findings.main()
     fixed = sigmas.index(results.study.maps.sigma)
     assert chooser.data["measures"] == ["NSS" if i == fixed else "KL" for i in range(len(sigmas))]
     assert "NSS is taken at that σ alone; at the others the score is KL divergence." in chooser.note
@@ -452,10 +452,10 @@ def test_beside_a_head_stands_nss_at_the_fixed_sigma_and_kl_at_the_others(nss_fo
 # Figures and tables.
 
 
-def test_every_figure_says_its_finding_to_who_cannot_see_it(page: Page, inference: Findings) -> None:
+def test_every_figure_says_its_finding_to_who_cannot_see_it(page: Page, findings: Findings) -> None:
     alternatives = [i["alt"] for i in page.of("img")]
     assert all(len(a) > 20 for a in alternatives)
-    best = inference.main().best
+    best = findings.main().best
     assert any(f"Closest is head 4 with {number(best.value.mean)}" in a for a in alternatives)
 
 
@@ -468,19 +468,19 @@ def test_every_table_on_the_page_is_a_file_with_the_same_bytes(page: Page, made_
 
 
 def test_a_large_table_lies_beside_the_page(
-    results: Results, inference: Findings, monkeypatch: pytest.MonkeyPatch
+    results: Results, findings: Findings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stimuli = read_stimuli(results.study_folder / "stimuli")[0]
-    trials = make_tables(results, inference, stimuli)["trials"]
+    trials = make_tables(results, findings, stimuli)["trials"]
     assert trials.source.startswith("data:text/csv") and trials.link == "CSV"
     monkeypatch.setattr("beholder.analysis.report.tables.CSV_BYTES", len(trials.csv) - 1)
     assert trials.source == "tables/trials.csv" and "beside this page" in trials.link
 
 
-def test_tables_hold_every_layer_with_full_numbers(made_up_folder: Path, inference: Findings) -> None:
+def test_tables_hold_every_layer_with_full_numbers(made_up_folder: Path, findings: Findings) -> None:
     table = pd.read_csv(results_folder(made_up_folder) / "tables" / "heads.csv")
-    assert set(zip(table["model"], table["layer"], strict=True)) == {(s.model, s.layer) for s in inference.sound}
-    main = inference.main()
+    assert set(zip(table["model"], table["layer"], strict=True)) == {(s.model, s.layer) for s in findings.sound}
+    main = findings.main()
     mine = table.query("model == @main.model and layer == @main.layer and measure == 'kl' and map == 'head 4'")
     assert mine["score"].item() == pytest.approx(main.best.value.mean, rel=1e-5)
     assert mine["gain high"].item() == pytest.approx(main.best.gain.high, rel=1e-5)  # type: ignore[union-attr]
@@ -730,22 +730,22 @@ def test_the_methods_say_who_took_part_and_name_what_is_not_recorded(results: Re
     assert "Not recorded" not in said
 
 
-def test_models_are_compared_in_a_sentence_whichever_is_closer(results: Results, inference: Findings) -> None:
-    contrast, gain = inference.model_contrasts
+def test_models_are_compared_in_a_sentence_whichever_is_closer(results: Results, findings: Findings) -> None:
+    contrast, gain = findings.model_contrasts
     for sign in (1, -1):
         made = replace(contrast, difference=sign * 0.5, low=sign * 0.5 - 0.1, high=sign * 0.5 + 0.1, p=0.001)
-        (said,) = model_sentences(results, replace(inference, model_contrasts=(made,)))
+        (said,) = model_sentences(results, replace(findings, model_contrasts=(made,)))
         closer, other = (contrast.first, contrast.second)[::sign]
         assert said.index(f"({closer})") < said.index(f"({other})")
         assert "0.50 nats" in said and "0.40 to 0.60" in said and "cannot be told" not in said
     unsure = replace(contrast, difference=0.1, low=-0.1, high=0.3, p=0.3)
-    (said,) = model_sentences(results, replace(inference, model_contrasts=(unsure,)))
+    (said,) = model_sentences(results, replace(findings, model_contrasts=(unsure,)))
     assert "cannot be told" in said
-    (said,) = model_sentences(results, replace(inference, model_contrasts=(gain,)))
+    (said,) = model_sentences(results, replace(findings, model_contrasts=(gain,)))
     assert "more over its attention on other pictures than" in said
 
 
-def test_groups_are_compared_in_sentences(results: Results, inference: Findings) -> None:
+def test_groups_are_compared_in_sentences(results: Results, findings: Findings) -> None:
     def contrast(
         name: str, difference: float, p: float, p_holm: float | None, of: Literal["score", "gain"] = "score"
     ) -> GroupContrast:
@@ -768,7 +768,7 @@ def test_groups_are_compared_in_sentences(results: Results, inference: Findings)
     contrasts = (
         contrast("head-01", -0.3, 0.001, 0.004), contrast("head-02", 0.05, 0.4, 0.8), contrast("mean", -0.2, 0.01, None)
     )  # fmt: skip
-    made = replace(inference, groups=Groups("skill", {"expert": 3, "novice": 3}, 8.4, 0, contrasts))
+    made = replace(findings, groups=Groups("skill", {"expert": 3, "novice": 3}, 8.4, 0, contrasts))
     first, mean, heads = group_sentences(results, made)
     assert "skill" in first and "3 of expert and 3 of novice" in first and "8.4" in first
     assert "0.20 nats" in mean and "closer to novice than to expert" in mean and "0.10 to 0.30" in mean
@@ -777,12 +777,12 @@ def test_groups_are_compared_in_sentences(results: Results, inference: Findings)
     *_, mean, heads = group_sentences(results, replace(made, groups=replace(made.groups, contrasts=gains)))
     assert "gains 0.20 nats of KL divergence more with novice than with expert" in mean
     assert "head 1 differs in its gain over chance between expert and novice" in heads
-    assert group_sentences(results, replace(inference, groups=None)) == []
+    assert group_sentences(results, replace(findings, groups=None)) == []
 
 
-def test_sigma_stands_in_every_unit(results: Results, inference: Findings) -> None:
+def test_sigma_stands_in_every_unit(results: Results, findings: Findings) -> None:
     stimuli = read_stimuli(results.study_folder / "stimuli")[0]
-    table = make_tables(results, inference, stimuli)["sigma-units"].whole.set_index("sigma")
+    table = make_tables(results, findings, stimuli)["sigma-units"].whole.set_index("sigma")
     row = table.loc["fixed beforehand"]
     # 240 px wide are 20 degrees by the made-up geometry; 18 patches lie on them.
     assert row["degrees"] == pytest.approx(results.study.maps.sigma)
@@ -791,10 +791,10 @@ def test_sigma_stands_in_every_unit(results: Results, inference: Findings) -> No
     assert row["% of the width"] == pytest.approx(100 * row["px"] / 240)
 
 
-def test_a_best_sigma_where_the_sweep_ends_is_said_in_every_table(results: Results, inference: Findings) -> None:
+def test_a_best_sigma_where_the_sweep_ends_is_said_in_every_table(results: Results, findings: Findings) -> None:
     """By KL the shuffled pictures are best at 4 degrees, the last of the sweep, and the heads within it."""
     stimuli = read_stimuli(results.study_folder / "stimuli")[0]
-    tables = make_tables(results, inference, stimuli)
+    tables = make_tables(results, findings, stimuli)
     units = tables["sigma-units"].whole.set_index("sigma")["which is"]
     assert units["fixed beforehand"] == "set"
     assert units["replication: best for each head"] == "mean of optima"
@@ -804,13 +804,13 @@ def test_a_best_sigma_where_the_sweep_ends_is_said_in_every_table(results: Resul
     best = best[best["layer"] == 12].set_index("map")["best"]
     assert best["shuffled pictures"] == "at the sweep's end"
     assert (best.drop("shuffled pictures") == "optimum").all() and len(best) == 6
-    replication = inference.replications_of(inference.main())[0]
+    replication = findings.replications_of(findings.main())[0]
     short = replace(
         replication,
         mean_curve=replace(replication.mean_curve, at_edge=True),
         curves=tuple(replace(c, at_edge=True) for c in replication.curves),
     )
-    tables = make_tables(results, replace(inference, replication=(short,)), stimuli)
+    tables = make_tables(results, replace(findings, replication=(short,)), stimuli)
     row = tables["best-sigma"].whole.iloc[0]
     assert row["heads at the end"] == 4 and row["it at the end"] and row["shuffled at the end"]
     units = tables["sigma-units"].whole.set_index("sigma")["which is"]
@@ -821,15 +821,15 @@ def test_a_best_sigma_where_the_sweep_ends_is_said_in_every_table(results: Resul
     )
 
 
-def test_a_sigma_beyond_those_tried_is_a_bound_in_every_table(results: Results, inference: Findings) -> None:
+def test_a_sigma_beyond_those_tried_is_a_bound_in_every_table(results: Results, findings: Findings) -> None:
     known = SigmaEstimate(0.5, None, None, 0.4, 0.6, 0.1, 6, 4, 500, (), ())
     fine = replace(known, sigma=None, at_most=0.05, low=None, high=None)
     wide = replace(known, sigma=None, at_least=9.0, low=None, high=None)
-    main = inference.main()
+    main = findings.main()
     sigmas = [SigmaReading("", 0, "people", "deg", fine)]
     sigmas += [SigmaReading(main.model, main.layer, f"head-0{i}", "deg", e) for i, e in enumerate((wide, known), 1)]
     stimuli = read_stimuli(results.study_folder / "stimuli")[0]
-    tables = make_tables(results, replace(inference, sigmas=tuple(sigmas)), stimuli)
+    tables = make_tables(results, replace(findings, sigmas=tuple(sigmas)), stimuli)
     shown = tables["sigmas"].shown.set_index("of")
     assert shown.loc["people", ["at most"]].item() == 0.05 and shown.loc["head 1", ["at least"]].item() == 9.0
     assert shown["sigma"].notna().to_dict() == {"people": False, "head 1": False, "head 2": True}
@@ -863,17 +863,17 @@ def test_where_sigma_is_not_swept_nothing_is_said_of_a_best_one(make_study: Call
         assert absent not in visible, absent
     assert not (path.parent / "figures" / "sigma.svg").exists()
     assert not (path.parent / "tables" / "best-sigma.csv").exists()
-    inference = read_findings(path.parent)
-    assert all(r.best_sigma_mean is None and r.anova is not None for r in inference.replication)
+    findings = read_findings(path.parent)
+    assert all(r.best_sigma_mean is None and r.anova is not None for r in findings.replication)
 
 
-def test_attention_on_special_tokens_is_shown_where_there_is_any(results: Results, inference: Findings) -> None:
+def test_attention_on_special_tokens_is_shown_where_there_is_any(results: Results, findings: Findings) -> None:
     stimuli = read_stimuli(results.study_folder / "stimuli")[0]
     some = results.attention_table.assign(special_mass=0.25)
-    table = make_tables(replace(results, attention_table=some), inference, stimuli)["special-tokens"].whole
+    table = make_tables(replace(results, attention_table=some), findings, stimuli)["special-tokens"].whole
     assert set(table["mean (%)"]) == {25.0} and set(table["pictures"]) == {4}
     none = results.attention_table.assign(special_mass=np.nan)
-    assert "special-tokens" not in make_tables(replace(results, attention_table=none), inference, stimuli)
+    assert "special-tokens" not in make_tables(replace(results, attention_table=none), findings, stimuli)
 
 
 def test_more_fixations_than_a_page_can_carry_leave_maps_at_the_fixed_sigma(
