@@ -1,4 +1,4 @@
-"""How long one waits for the command line: help, the recordings named, an analysis that is up to date.
+"""How long one waits for the command line: help, the recordings named, an analysis that is up to date, a simulation.
 
     python tests/benchmarks/bench_start.py [--study FOLDER] [--rounds 5] [--json FILE]
 
@@ -22,6 +22,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+SIMULATED = "beholder simulate, 4 participants of 20 pictures"
 BEHOLDER = str(Path(sys.executable).with_name("beholder"))
 
 
@@ -58,10 +59,13 @@ def main() -> None:
             "beholder analyze, up to date": (analyze, ""),
         }
         seconds(analyze)
-        times: dict[str, list[float]] = {name: [] for name in commands}
-        for _ in range(args.rounds):
+        times: dict[str, list[float]] = {name: [] for name in [*commands, SIMULATED]}
+        for number in range(args.rounds):
             for name, (command, until) in commands.items():
                 times[name].append(seconds(command, until))
+            new = str(Path(folder) / f"new-{number}")
+            subprocess.run([BEHOLDER, "new", new], check=True, stdout=subprocess.DEVNULL)
+            times[SIMULATED].append(seconds([BEHOLDER, "simulate", new, "--participants", "4"]))
     table = Table(title=f"Waiting for the command line, median of {args.rounds}")
     for column in ("", "seconds", "times Python itself"):
         table.add_column(column, justify="left" if not column else "right")

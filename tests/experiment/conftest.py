@@ -19,7 +19,9 @@ from beholder.experiment.simulation import SimulatedSession, simulated_session, 
 from beholder.shared.dataset.making import create_study
 from beholder.shared.stimuli.folder import read_stimuli
 from beholder.shared.study import (
+    AlignmentSettings,
     LimitSettings,
+    MapSettings,
     MouseSettings,
     ObserverSettings,
     PictureSettings,
@@ -35,6 +37,7 @@ VALIDATOR = Path(sys.executable).with_name("bids-validator-deno")
 SECTIONS: dict[str, type[Any]] = {
     "study": StudySettings, "screen": ScreenSettings, "tracker": TrackerSettings, "protocol": ProtocolSettings,
     "limits": LimitSettings, "observer": ObserverSettings, "pictures": PictureSettings, "mouse": MouseSettings,
+    "maps": MapSettings, "alignment": AlignmentSettings,
 }  # fmt: skip
 SHORT: dict[str, dict[str, Any]] = {"protocol": {"dot_s": 2.0, "picture_s": 2.0}, "pictures": {"size_deg": 20.0}}
 

@@ -274,22 +274,3 @@ def test_simulated_data_say_that_they_are(make_study: MakeStudy) -> None:
     recording = read_recording(runs(folder)[0])
     assert recording.simulated
     assert recording.sidecars["right"].model == "synthetic observer"
-
-
-@pytest.mark.slow
-def test_a_study_of_the_published_size_is_simulated_within_a_minute_and_a_half_of_computing(
-    make_study: MakeStudy, assert_valid: Callable[[Path], None]
-) -> None:
-    resource = pytest.importorskip("resource")
-
-    def computed_s() -> float:
-        usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-        return float(sum(each.ru_utime + each.ru_stime for each in usage))
-
-    folder = make_study(20, protocol={"dot_s": 5.0, "picture_s": 10.0})
-    start_s = computed_s()
-    simulate(folder, 30, 1, workers=2)
-    # Of all processors together, so that a machine which does other things besides does not count; half is the aim.
-    assert computed_s() - start_s < 90
-    assert len(runs(folder)) == 30
-    assert_valid(folder)

@@ -68,6 +68,8 @@ def study_folder(tmp_path: Path) -> Path:
         ("height_cm", 29.8, 20.0), ("size_deg", 20.0, 12.0), ("dot_s", 5.0, 2.0), ("picture_s", 10.0, 3.0),
         # A virtual screen on a busy machine is no lab's.
         ("late_ms", 100.0, 2500.0),
+        # The analysis is to come to its end, not to find much.
+        ("longer_side_px", 224, 56), ("sigma_step", 0.1, 0.5), ("random_weights", 20, 1),
     ):  # fmt: skip
         assert f"{name} = {was}\n" in text
         text = text.replace(f"{name} = {was}\n", f"{name} = {now}\n")
