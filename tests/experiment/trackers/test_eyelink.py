@@ -1104,7 +1104,7 @@ def test_twenty_trials_in_a_real_window_are_recorded_and_analysed(
     folder = make_study(
         20, protocol=TIMES, limits={"late_ms": 60000.0}, tracker={"name": "eyelink", "rate_hz": 500.0},
         screen={"width_px": 1280, "height_px": 800, "width_cm": 32.0, "height_cm": 20.0},
-        maps={"longer_side_px": 56, "sigma_step": 0.5}, alignment={"random_weights": 1},
+        maps={"longer_side_px": 56, "sigma_step": 0.3}, alignment={"random_weights": 1},
     )  # fmt: skip
     report = tmp_path / "handed-over.npy"
     code, said = run_in_the_room(virtual_screen, folder, report, set_up=["keys"])

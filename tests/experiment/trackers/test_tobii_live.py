@@ -65,7 +65,7 @@ def study_folder(tmp_path: Path) -> Path:
         # A virtual screen on a busy machine is no lab's.
         ("late_ms", 100.0, 60000.0),
         # The analysis is to come to its end, not to find much.
-        ("longer_side_px", 224, 56), ("sigma_step", 0.1, 0.5), ("random_weights", 20, 1),
+        ("longer_side_px", 224, 56), ("sigma_step", 0.1, 0.3), ("random_weights", 20, 1),
     ):  # fmt: skip
         assert f"{name} = {was}\n" in text, name
         text = text.replace(f"{name} = {was}\n", f"{name} = {now}\n")
