@@ -21,17 +21,17 @@ endif
 demo: $(VENV)/.analysis
 	$(BIN)/beholder demo --out $(DEMO)
 
-# Files of tests side by side; the slow ones stand alone, for they measure in real time.
+# Files of tests run side by side.
 test: lint types
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(CHECKED)
 
-# Those that only compute run side by side; those of sessions in real time stand alone.
+# Sessions in real time have a turn of their own: those that only compute would take both cores from them.
 COMPUTING := tests/analysis tests/crash/test_command_kills.py tests/crash/test_power_cut.py \
   tests/crash/test_publishing_crash.py tests/test_strangers.py tests/experiment/trackers/test_tobii_contract.py
 ifeq ($(CHECKED),)
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile $(COMPUTING)
-	$(BIN)/python -m pytest -m slow $(COMPUTING:%=--ignore=%)
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile $(COMPUTING:%=--ignore=%)
 else
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow $(CHECKED)
